@@ -1,0 +1,349 @@
+"""Every option of fastws: one frozen dataclass, one field an option, with its default, help and bounds.
+
+The command line, the environment variables FASTWS_*, `fastws.run(...)` and the reference page are derived from these
+fields. Names and meanings are uvicorn's wherever uvicorn has the option. This file holds values only: it imports no
+application, opens nothing, and knows neither asyncio nor click. Numbers are seconds or bytes, as each help text says.
+"""
+
+# ruff: noqa: RUF009  # option() declares a field, as dataclasses.field() does; it is no shared default
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import Any, Final
+
+from fastws.errors import ConfigError
+from fastws.options import LOG_LEVELS, Option, option
+
+LOGGING_CONFIG: Final[dict[str, Any]] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "default": {
+            "()": "fastws.log_format.DefaultFormatter",
+            "fmt": "%(levelprefix)s %(message)s",
+            "use_colors": None,
+        },
+        "access": {
+            "()": "fastws.log_format.AccessFormatter",
+            "fmt": '%(levelprefix)s %(client_addr)s - "%(request_line)s" %(status_code)s',
+            "use_colors": None,
+        },
+    },
+    "handlers": {
+        "default": {"formatter": "default", "class": "logging.StreamHandler", "stream": "ext://sys.stderr"},
+        "access": {"formatter": "access", "class": "logging.StreamHandler", "stream": "ext://sys.stdout"},
+    },
+    "loggers": {
+        "fastws": {"handlers": ["default"], "level": "INFO", "propagate": False},
+        "fastws.error": {"level": "INFO"},
+        "fastws.access": {"handlers": ["access"], "level": "INFO", "propagate": False},
+    },
+}
+"""The default of `log_config`, for `logging.config.dictConfig`. Copy it before you change it."""
+
+WS_ENGINES: Final = ("auto", "cython", "websockets", "websockets-sansio", "wsproto", "none")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The options of one server. Raises ConfigError, one line, for a value that is wrong or does not fit another."""
+
+    app: str | Callable[..., Any]
+    """The ASGI application, or where to find it: ``"module:attribute"``."""
+    _: KW_ONLY
+
+    factory: bool = option(
+        False, "APP is called without arguments and returns the application.", group="Application", kind="flag"
+    )
+    app_dir: str | os.PathLike[str] = option(
+        ".",
+        "Look for APP in this directory, before the other places on Python's path.",
+        group="Application",
+        kind="path",
+    )
+    env_file: str | os.PathLike[str] | None = option(
+        None,
+        "Read environment variables from this file before APP is imported; needs fastws[env].",
+        group="Application",
+        kind="path",
+        nullable=True,
+    )
+    lifespan: str = option(
+        "auto",
+        "ASGI lifespan events: `auto` goes on without them where the application raises on them.",
+        group="Application",
+        kind="choice",
+        choices=("auto", "on", "off"),
+    )
+    root_path: str = option(
+        "", "The path under which a proxy serves the application (ASGI root_path).", group="Application", kind="text"
+    )
+
+    host: str = option(
+        "127.0.0.1", "Listen on this address or name; 0.0.0.0 or :: for all of them.", group="Address", kind="text"
+    )
+    port: int = option(
+        8000, "Listen on this port; 0 takes a free one.", group="Address", kind="integer", minimum=0, maximum=65535
+    )
+    uds: str | os.PathLike[str] | None = option(
+        None, "Listen on this Unix domain socket instead.", group="Address", kind="path", nullable=True
+    )
+    fd: int | None = option(
+        None,
+        "Listen on the socket with this file descriptor instead.",
+        group="Address",
+        kind="integer",
+        minimum=0,
+        nullable=True,
+    )
+    backlog: int = option(
+        2048,
+        "Connections that the kernel may hold until they are accepted.",
+        group="Address",
+        kind="integer",
+        minimum=1,
+    )
+
+    ws: str = option(
+        "auto",
+        "WebSocket engine: `auto` is cython, or websockets where that is not built; `none` serves HTTP only.",
+        group="WebSocket",
+        kind="choice",
+        choices=WS_ENGINES,
+    )
+    ws_max_size: int = option(
+        16 * 1024 * 1024, "Largest message from a client, in bytes.", group="WebSocket", kind="integer", minimum=1
+    )
+    ws_max_queue: int = option(
+        32,
+        "Messages that may wait for the application before reading stops.",
+        group="WebSocket",
+        kind="integer",
+        minimum=1,
+    )
+    ws_max_queue_bytes: int = option(
+        1024 * 1024,
+        "Bytes of messages that may wait for the application before reading stops.",
+        group="WebSocket",
+        kind="integer",
+        minimum=1,
+    )
+    ws_ping_interval: float | None = option(
+        20.0,
+        "Seconds between keepalive pings; 0 or none sends none.",
+        group="WebSocket",
+        kind="number",
+        minimum=0,
+        nullable=True,
+        zero_is_none=True,
+    )
+    ws_ping_timeout: float | None = option(
+        20.0,
+        "Seconds in which a ping must bring any byte from the client; 0 or none waits for ever.",
+        group="WebSocket",
+        kind="number",
+        minimum=0,
+        nullable=True,
+        zero_is_none=True,
+    )
+    ws_per_message_deflate: bool = option(
+        True, "Offer to compress messages (RFC 7692).", group="WebSocket", kind="boolean"
+    )
+    ws_handshake_timeout: float = option(
+        60.0,
+        "Seconds in which the application must accept or deny a WebSocket.",
+        group="WebSocket",
+        kind="number",
+        minimum=0.001,
+    )
+    ws_close_timeout: float = option(
+        10.0, "Seconds in which the client must answer a Close.", group="WebSocket", kind="number", minimum=0.001
+    )
+
+    http: str = option("auto", "HTTP parser.", group="HTTP", kind="choice", choices=("auto", "httptools"))
+    headers: Sequence[tuple[str, str]] = option(
+        (), "Add this header field to every response; may be repeated.", group="HTTP", kind="headers"
+    )
+    server_header: bool = option(True, "Send the header field Server.", group="HTTP", kind="flag")
+    date_header: bool = option(True, "Send the header field Date.", group="HTTP", kind="flag")
+    proxy_headers: bool = option(
+        True, "Take scheme and client from X-Forwarded-Proto and X-Forwarded-For.", group="HTTP", kind="flag"
+    )
+    forwarded_allow_ips: str | Sequence[str] = option(
+        (),
+        "Whose X-Forwarded-* to believe: addresses, networks and socket paths, separated by commas, or * for everybody."
+        "  [default: $FORWARDED_ALLOW_IPS, else 127.0.0.1,::1]",
+        group="HTTP",
+        kind="list",
+    )
+
+    limit_concurrency: int | None = option(
+        None,
+        "Connections open at once; more get a 503.",
+        group="Limits",
+        kind="integer",
+        minimum=1,
+        nullable=True,
+    )
+    limit_max_requests: int | None = option(
+        None,
+        "Requests and WebSockets to serve before the server ends.",
+        group="Limits",
+        kind="integer",
+        minimum=1,
+        nullable=True,
+    )
+    limit_max_requests_jitter: int = option(
+        0, "Add up to this many, at random, to --limit-max-requests.", group="Limits", kind="integer", minimum=0
+    )
+    limit_request_line: int = option(8192, "Longest URL, in bytes.", group="Limits", kind="integer", minimum=1)
+    limit_request_fields: int = option(
+        100, "Most header fields in a request.", group="Limits", kind="integer", minimum=1
+    )
+    limit_request_field_size: int = option(
+        8192, "Longest header line, in bytes.", group="Limits", kind="integer", minimum=1
+    )
+    limit_request_head: int = option(
+        65536,
+        "Longest request head, in bytes, with the framing and trailers of a chunked body.",
+        group="Limits",
+        kind="integer",
+        minimum=1,
+    )
+
+    timeout_request_head: float = option(
+        10.0, "Seconds in which a request head must arrive.", group="Timeouts", kind="number", minimum=0.001
+    )
+    timeout_keep_alive: float = option(
+        75.0, "Seconds that an idle HTTP connection stays open.", group="Timeouts", kind="number", minimum=0
+    )
+    timeout_graceful_shutdown: float | None = option(
+        30.0,
+        "Seconds that open connections get to end at shutdown; none waits for ever.",
+        group="Timeouts",
+        kind="number",
+        minimum=0,
+        nullable=True,
+    )
+
+    ssl_certfile: str | os.PathLike[str] | None = option(
+        None, "Certificate chain (PEM); makes the server speak TLS.", group="TLS", kind="path", nullable=True
+    )
+    ssl_keyfile: str | os.PathLike[str] | None = option(
+        None, "Private key (PEM), if it is not in the file of the certificate.", group="TLS", kind="path", nullable=True
+    )
+    ssl_keyfile_password: str | None = option(
+        None, "Password of the private key.", group="TLS", kind="text", nullable=True, secret=True
+    )
+    ssl_version: int = option(
+        17,
+        "Protocol constant of Python's ssl module; 17 is PROTOCOL_TLS_SERVER.",
+        group="TLS",
+        kind="integer",
+        minimum=0,
+    )
+    ssl_cert_reqs: int = option(
+        0,
+        "Client certificate: 0 is not asked for, 1 is optional, 2 is required.",
+        group="TLS",
+        kind="integer",
+        minimum=0,
+        maximum=2,
+    )
+    ssl_ca_certs: str | os.PathLike[str] | None = option(
+        None, "Authorities that client certificates are checked against (PEM).", group="TLS", kind="path", nullable=True
+    )
+    ssl_ciphers: str | None = option(None, "Ciphers, in OpenSSL's notation.", group="TLS", kind="text", nullable=True)
+
+    log_level: str | int | None = option(
+        None, "Least severe message to log.  [default: info]", group="Logging", kind="level", nullable=True
+    )
+    log_config: dict[str, Any] | str | os.PathLike[str] | None = option(
+        None,
+        "Logging configuration, a .json, .yaml or .ini file; loggers are fastws.error and fastws.access.",
+        group="Logging",
+        kind="logging",
+        nullable=True,
+        factory=lambda: copy.deepcopy(LOGGING_CONFIG),
+    )
+    access_log: bool = option(True, "Log each request and each WebSocket.", group="Logging", kind="flag")
+    use_colors: bool | None = option(
+        None,
+        "Colour the log.  [default: where it goes to a terminal and NO_COLOR is not set]",
+        group="Logging",
+        kind="flag",
+        nullable=True,
+    )
+
+    loop: str = option(
+        "auto",
+        "Event loop: `auto` is uvloop, or asyncio where uvloop is not installed.",
+        group="Process",
+        kind="choice",
+        choices=("auto", "uvloop", "asyncio"),
+    )
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.app, str) and not callable(self.app):
+            raise ConfigError(f"APP: must be module:attribute or an ASGI application, not {self.app!r:.100}")
+        for each in OPTIONS:
+            object.__setattr__(self, each.name, each.check(getattr(self, each.name)))
+        if not self.forwarded_allow_ips:
+            trusted = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
+            object.__setattr__(self, "forwarded_allow_ips", OPTION["forwarded_allow_ips"].check(trusted))
+        object.__setattr__(self, "root_path", self.root_path.rstrip("/"))
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Refuse options that contradict each other."""
+        if self.root_path and not self.root_path.startswith("/"):
+            raise ConfigError(f"--root-path: must begin with a slash, as in '/{self.root_path}'")
+        if self.uds is not None and self.fd is not None:
+            raise ConfigError("--uds: cannot be combined with --fd: choose one place to listen")
+        for name in ("ssl_keyfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_ciphers", "ssl_cert_reqs"):
+            if getattr(self, name) and not self.ssl_certfile:
+                raise ConfigError(f"{OPTION[name].cli}: needs --ssl-certfile, the certificate to serve TLS with")
+        if self.ssl_cert_reqs and not self.ssl_ca_certs:
+            raise ConfigError("--ssl-cert-reqs: needs --ssl-ca-certs, the authorities to check certificates against")
+        if self.limit_max_requests_jitter and self.limit_max_requests is None:
+            raise ConfigError("--limit-max-requests-jitter: needs --limit-max-requests, the number that it is added to")
+
+    @property
+    def is_ssl(self) -> bool:
+        """Whether the server speaks TLS."""
+        return bool(self.ssl_certfile)
+
+    @property
+    def default_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """`headers` as they are sent: names in lower case."""
+        return tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers)
+
+
+def _options() -> tuple[Option, ...]:
+    return tuple(Option(name=each.name, **each.metadata) for each in fields(Config) if each.metadata)
+
+
+OPTIONS: Final = _options()
+"""Every option, in the order of the fields."""
+OPTION: Final[Mapping[str, Option]] = {each.name: each for each in OPTIONS}
+"""The options by the name of their field."""
+
+
+def read_environment(environ: Mapping[str, str], skip: Iterable[str] = ()) -> dict[str, Any]:
+    """The options that `environ` sets by variables FASTWS_*, without those named in `skip`. An empty variable is unset.
+
+    Raises ConfigError, naming the variable, for a value that is wrong.
+    """
+    skipped = set(skip)
+    return {
+        each.name: each.parse(environ[each.env], each.env)
+        for each in OPTIONS
+        if each.name not in skipped and environ.get(each.env)
+    }
+
+
+__all__ = ["LOGGING_CONFIG", "LOG_LEVELS", "OPTION", "OPTIONS", "WS_ENGINES", "Config", "read_environment"]
