@@ -1,21 +1,113 @@
-"""Builds the compiled modules; which ones, and what happens where they cannot be built."""
+"""Builds the compiled modules, all of them or none; everything else about the package is in pyproject.toml.
+
+Compiled are each `fastws/**/X.pyx`, and each `X.py` with an augmenting `X.pxd` beside it. The latter are plain
+Python that Cython translates: the same file is installed too, and runs interpreted where the module was not
+built. No other line of code knows of this, since Python looks for `X.*.so` before `X.py`.
+
+FASTWS_EXTENSION says what to do about them:
+
+- ``auto`` (the default): build them; where that fails (no compiler, no Python headers, no Cython, a compiler that
+  refuses) say so in one line and install without them.
+- ``yes``: build them, and fail where that fails.
+- ``no``: build none. Needs no Cython.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
+import sysconfig
+import textwrap
 from pathlib import Path
 
-from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.command.editable_wheel import editable_wheel
+from setuptools.errors import CompileError
 
-MODULES = ["fastws/_codec.pyx", *(str(p.with_suffix(".py")) for p in sorted(Path("fastws").rglob("*.pxd")))]
+MODE = os.environ.get("FASTWS_EXTENSION") or "auto"
+if MODE not in ("auto", "yes", "no"):
+    sys.exit(f"error: FASTWS_EXTENSION is {MODE!r}: it must be auto, yes or no")
+
+SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX")  # of this interpreter: what another one built is not ours
+PACKAGE = Path("fastws")
+C_FLAGS = ["-O3", "-g0", f"-ffile-prefix-map={Path.cwd()}=."]
+
+
+def extensions() -> list[Extension]:
+    """One extension a compiled module, with its Cython source."""
+    sources = {path.with_suffix(""): path for path in PACKAGE.rglob("*.pyx")}
+    for path in PACKAGE.rglob("*.pxd"):
+        if path.with_suffix(".py").exists():
+            sources.setdefault(path.with_suffix(""), path.with_suffix(".py"))
+    headers = [path.as_posix() for path in sorted(PACKAGE.rglob("*.h"))]
+    return [
+        Extension(".".join(module.parts), [source.as_posix()], include_dirs=[PACKAGE.as_posix()], depends=headers)
+        for module, source in sorted(sources.items())
+    ]
+
+
+def remove_compiled(root: Path, keep: set[str]) -> None:
+    """Remove from the tree at `root` our compiled modules that are not named in `keep`: they would win over the .py."""
+    for path in (root / PACKAGE).rglob(f"*{SUFFIX}"):
+        if ".".join(path.relative_to(root).parts).removesuffix(SUFFIX) not in keep:
+            path.unlink()
+
+
+class BuildExtensions(build_ext):
+    """`build_ext` that ends with every extension or, unless they are required, with none."""
+
+    def run(self) -> None:
+        if MODE == "no":
+            self.extensions = []
+        targets = [Path(self.build_lib), *([Path()] if self.inplace else [])]
+        for target in targets:
+            remove_compiled(target, keep={extension.name for extension in self.extensions})
+        try:
+            self.build_all()
+        except Exception as error:
+            for target in targets:
+                remove_compiled(target, keep=set())
+            reason = textwrap.shorten(str(error) or type(error).__name__, 160, placeholder=" ...")
+            if MODE == "yes":
+                raise CompileError(f"FASTWS_EXTENSION=yes, but the extensions cannot be built: {reason}") from error
+            self.extensions = []
+            print(
+                f"fastws: WARNING: the extensions cannot be built ({reason}); installing without them. fastws "
+                "will work, slower, on the 'websockets' engine. FASTWS_EXTENSION=yes makes this an error.",
+                file=sys.stderr,
+            )
+
+    def build_all(self) -> None:
+        if self.extensions:
+            # Only here, not when setup.py is read: other commands need no Cython, and the sdist no generated C.
+            from Cython.Build import cythonize
+
+            ours = {extension.name: extension for extension in self.extensions}
+            for made in cythonize(self.extensions, build_dir="build/cython", language_level=3):
+                # A new object, without what `finalize_options` added to ours and with `optional` dropped. None of
+                # ours is optional: one that fails must fail the others.
+                vars(ours[made.name]).update(vars(made), optional=False)
+        self.parallel = self.parallel or os.cpu_count()
+        super().run()
+
+    def build_extensions(self) -> None:
+        if self.compiler.compiler_type == "unix":
+            for extension in self.extensions:
+                extension.extra_compile_args = [*extension.extra_compile_args, *C_FLAGS]
+        super().build_extensions()
+
+
+class EditableWheel(editable_wheel):
+    """`pip install -e .`, which without extensions does not run `build_ext`: remove what an earlier one left."""
+
+    def run(self) -> None:
+        if MODE == "no":
+            remove_compiled(Path(), keep=set())
+        super().run()
+
 
 setup(
-    ext_modules=cythonize(
-        [
-            Extension(Path(m).with_suffix("").as_posix().replace("/", "."), [m], extra_compile_args=["-O3"])
-            for m in MODULES
-            if Path(m).exists()
-        ],
-        language_level=3,
-    )
+    ext_modules=[] if MODE == "no" else extensions(),
+    cmdclass={"build_ext": BuildExtensions, "editable_wheel": EditableWheel},
 )

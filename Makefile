@@ -1,0 +1,129 @@
+# Two virtual environments: $(VENV) has fastws editable and compiled, $(PURE) has it installed without extensions.
+# Each step leaves a stamp in .venv*/ and is repeated only when what it depends on has changed.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+VENV   := .venv
+PURE   := .venv-pure
+BIN    := $(VENV)/bin
+HOST   ?= 127.0.0.1
+PORT   ?= 8000
+ARGS   ?=
+
+PIP_FLAGS := --quiet --disable-pip-version-check
+SOURCES   := $(shell find fastws -name '*.py')
+CYTHON    := $(shell find fastws -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+COMPILED  := $(wildcard $(patsubst %.pxd,%.py,$(filter %.pxd,$(CYTHON))))
+PACKAGING := setup.py pyproject.toml
+
+.PHONY: help run build test test-compiled test-pure lint format types cover options bench autobahn clean
+
+help: ## say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+# ---------------------------------------------------------------------------------------------- environments
+
+# An environment that another interpreter or an interrupted run made is made anew.
+define make_venv
+	@echo "== $@: a virtual environment with $$($(PYTHON) --version)"
+	PYTHON=$(PYTHON) bash tests/install_peers.sh python
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install $(PIP_FLAGS) --upgrade pip 'setuptools>=77' 'Cython>=3.1'
+	touch $@
+endef
+
+$(VENV)/.made:
+	$(make_venv)
+
+$(PURE)/.made:
+	$(make_venv)
+
+# Without extensions, since the next step builds them, in the tree and only what changed.
+$(VENV)/.installed: $(VENV)/.made $(PACKAGING)
+	@echo "== installing fastws into $(VENV)"
+	FASTWS_EXTENSION=no PYTHONWARNINGS=ignore $(BIN)/pip install $(PIP_FLAGS) --no-build-isolation --editable .
+	touch $@
+
+# Again when a compiled source changed: the extension would hide the new text of a .py.
+$(VENV)/.built: $(VENV)/.installed $(CYTHON) $(COMPILED)
+	@echo "== building the compiled modules"
+	$(BIN)/python setup.py --quiet build_ext --inplace
+	touch $@
+
+# fastws itself is there, so this adds only what the extra names.
+$(VENV)/.dev: $(VENV)/.installed
+	@echo "== installing the development tools into $(VENV)"
+	$(BIN)/pip install $(PIP_FLAGS) 'fastws[dev]'
+	touch $@
+
+$(VENV)/.peers: tests/install_peers.sh | $(VENV)/.made
+	bash tests/install_peers.sh
+	touch $@
+
+$(PURE)/.dev: $(PURE)/.made $(PACKAGING)
+	@echo "== installing the test tools into $(PURE)"
+	FASTWS_EXTENSION=no $(PURE)/bin/pip install $(PIP_FLAGS) --no-build-isolation '.[test]'
+	touch $@
+
+$(PURE)/.installed: $(PURE)/.dev $(SOURCES) $(PACKAGING)
+	@echo "== installing fastws without extensions into $(PURE)"
+	rm -rf build/lib
+	FASTWS_EXTENSION=no $(PURE)/bin/pip install $(PIP_FLAGS) --no-build-isolation --no-deps --force-reinstall .
+	touch $@
+
+# ---------------------------------------------------------------------------------------------------- targets
+
+run: $(VENV)/.built ## serve the demo on http://127.0.0.1:8000 (HOST, PORT, ARGS)
+	@echo "== the fastws demo: open http://$(HOST):$(PORT) in a browser; Ctrl+C stops it"
+	exec $(BIN)/fastws --host $(HOST) --port $(PORT) $(ARGS) fastws.demo:app
+
+build: $(VENV)/.built ## make .venv, install fastws into it and build its compiled modules
+
+test: test-compiled test-pure ## all tests on the compiled build, then on a pure install (ARGS for pytest)
+
+test-compiled: $(VENV)/.built $(VENV)/.dev $(VENV)/.peers
+	@echo "== tests, compiled"
+	$(BIN)/pytest $(ARGS)
+
+test-pure: $(PURE)/.installed $(VENV)/.peers
+	@echo "== tests, pure"
+	FASTWS_TEST_ENGINES=websockets,wsproto $(PURE)/bin/pytest -m "not build" $(ARGS)
+
+lint: $(VENV)/.dev ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.dev ## let ruff repair what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.built $(VENV)/.dev ## mypy --strict, and stubtest for the compiled module
+	$(BIN)/mypy
+	$(BIN)/stubtest fastws._codec
+
+cover: $(PURE)/.installed $(VENV)/.peers ## line and branch coverage of the pure install, where it can be measured
+	rm -f .coverage .coverage.*
+	FASTWS_TEST_ENGINES=websockets,wsproto $(PURE)/bin/coverage run -m pytest -m "not build" $(ARGS)
+	$(PURE)/bin/coverage combine --quiet
+	$(PURE)/bin/coverage html --quiet
+	$(PURE)/bin/coverage report
+
+options: $(VENV)/.built ## write docs/options.md anew from fastws/config.py
+	$(BIN)/python docs/write_options.py
+
+bench: $(VENV)/.built $(VENV)/.dev ## messages, CPU and memory beside uvicorn (ARGS)
+	$(BIN)/python bench/bench.py $(ARGS)
+
+autobahn: $(VENV)/.built $(VENV)/.dev ## the Autobahn test suite against each engine (ARGS)
+	$(BIN)/python bench/autobahn.py $(ARGS)
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) $(PURE) build dist *.egg-info htmlcov .coverage .coverage.* .*_cache .hypothesis
+	find fastws tests bench -name __pycache__ -prune -exec rm -rf {} +
+	find fastws -name '*.so' -delete

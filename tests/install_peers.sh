@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Installs what the tests need beside Python packages, where it is missing and where we may (root, or sudo without a
+# password): nothing is done twice. What cannot be installed is named; the tests that need it then fail and say so.
+#
+#   install_peers.sh python    venv and headers for $PYTHON, where it is Debian's python3
+#   install_peers.sh           Chromium with its driver, Node.js and its `ws` package, curl
+set -euo pipefail
+cd "$(dirname "$0")"
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+apt_install() {
+    echo "== installing Debian packages: $*"
+    export DEBIAN_FRONTEND=noninteractive
+    if ! { command -v apt-get >/dev/null && as_root apt-get -qq update &&
+        as_root apt-get -qq install -y --no-install-recommends "$@" >/dev/null; }; then
+        echo "warning: cannot install them; please install by hand: $*" >&2
+    fi
+}
+
+if [ "${1:-}" = python ]; then
+    python="${PYTHON:-python3}"
+    missing=()
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    "$python" -c 'import os, sysconfig, sys
+sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || missing+=(python3-dev)
+    if [ "${#missing[@]}" -gt 0 ]; then apt_install "${missing[@]}"; fi
+    exit
+fi
+
+missing=()
+command -v chromium >/dev/null || missing+=(chromium)
+command -v chromedriver >/dev/null || missing+=(chromium-driver)
+command -v node >/dev/null || missing+=(nodejs)
+command -v npm >/dev/null || missing+=(npm)
+command -v curl >/dev/null || missing+=(curl)
+if [ "${#missing[@]}" -gt 0 ]; then apt_install "${missing[@]}"; fi
+
+# Into tests/node_modules, where node finds it from any script in tests/.
+if [ ! -d node_modules/ws ]; then
+    echo "== installing npm's ws"
+    npm install --silent --no-audit --no-fund --no-save --no-package-lock --prefix . ws@8 >/dev/null ||
+        echo "warning: cannot install npm's ws; please run: npm install --no-save --prefix tests ws@8" >&2
+fi
