@@ -1,0 +1,196 @@
+"""What `pip install` makes, with and without a compiler: each build is from the source distribution, in a copy, and is
+installed into a clean virtual environment and served from there.
+
+The builds use this interpreter's setuptools and Cython (no build isolation), and the environments see its packages, so
+nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from serving import serve_process
+from websockets.sync.client import connect
+
+pytestmark = [pytest.mark.build, pytest.mark.timeout(180)]
+
+ROOT = Path(__file__).parents[1]
+NO_COMPILER = "/nonexistent/cc"
+
+
+@dataclass
+class Build:
+    """How a build ended: what it printed, and its wheel if it made one."""
+
+    status: int
+    output: str
+    wheel: Path | None
+
+    @property
+    def warnings(self) -> list[str]:
+        return [line for line in self.output.splitlines() if "fastws: WARNING" in line]
+
+    @property
+    def files(self) -> set[str]:
+        assert self.wheel is not None, self.output
+        return set(zipfile.ZipFile(self.wheel).namelist())
+
+    @property
+    def compiled(self) -> set[str]:
+        """The compiled modules in the wheel, by the path of their source without its suffix."""
+        suffix = sysconfig.get_config_var("EXT_SUFFIX")
+        return {name.removesuffix(suffix) for name in self.files if name.endswith(suffix)}
+
+
+@pytest.fixture(scope="session")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution, unpacked."""
+    folder = tmp_path_factory.mktemp("sdist")
+    subprocess.run(
+        [sys.executable, "setup.py", "--quiet", "egg_info", "--egg-base", folder, "sdist", "--dist-dir", folder],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as files:
+        files.extractall(folder)
+    return next(folder.glob("fastws-*/"))
+
+
+def build(source: Path, **environment: str) -> Build:
+    """Build the wheel of `source` with these variables."""
+    wheels = source.parent / "wheels"
+    command = [sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps", "--no-build-isolation", "--no-index"]
+    result = subprocess.run(
+        [*command, "--disable-pip-version-check", "--wheel-dir", wheels, source],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return Build(result.returncode, result.stdout, next(wheels.glob("*.whl"), None))
+
+
+@pytest.fixture
+def source(sdist: Path, tmp_path: Path) -> Path:
+    """A copy of the unpacked source distribution for one build."""
+    return Path(shutil.copytree(sdist, tmp_path / "source"))
+
+
+def check_serves(wheel: Path, tmp_path: Path, engine: str) -> None:
+    """Install the wheel into a clean environment and echo a message through its server, which says its engine."""
+    home = tmp_path / "venv"
+    venv.create(home, with_pip=False, symlinks=True)
+    site = next(home.glob("lib/python*/site-packages"))
+    zipfile.ZipFile(wheel).extractall(site)
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    with serve_process("echo_app:app", python=home / "bin" / "python") as server:
+        server.wait_for_line(rf"\b{engine}\b")
+        with connect(f"{server.ws_url}/") as client:
+            client.send("hello")
+            assert client.recv() == "hello"
+
+
+def test_source_distribution(sdist: Path) -> None:
+    files = {path.relative_to(sdist).as_posix() for path in sdist.rglob("*") if path.is_file()}
+    tracked = {
+        path.relative_to(ROOT).as_posix()
+        for suffix in ("pyx", "pxd", "pyi", "h", "py")
+        for path in (ROOT / "fastws").rglob(f"*.{suffix}")
+    }
+    assert tracked <= files
+    assert {"fastws/py.typed", "LICENSE", "README.md", "CHANGELOG.md", "Makefile", "tests/conftest.py"} <= files
+    assert not {name for name in files if name.endswith((".so", ".pyc")) or name == "fastws/_codec.c"}
+
+
+def test_compiled_build(source: Path, tmp_path: Path) -> None:
+    result = build(source, FASTWS_EXTENSION="yes")
+    assert result.status == 0, result.output
+    expected = {
+        path.relative_to(source).with_suffix("").as_posix()
+        for suffix in ("pyx", "pxd")
+        for path in (source / "fastws").rglob(f"*.{suffix}")
+    }
+    assert result.compiled == expected >= {"fastws/_codec"}
+    assert {"fastws/py.typed", "fastws/_codec.pyi", "fastws/demo/__init__.py"} <= result.files
+    pages = {path.relative_to(source).as_posix() for path in (source / "fastws/demo").rglob("*") if path.is_file()}
+    assert pages <= result.files
+    # The .py of a compiled module is there too; sources that only a build needs are not.
+    assert not {name for name in result.files if name.endswith((".pyx", ".pxd", ".c", ".h"))}
+    assert result.wheel is not None
+    with zipfile.ZipFile(result.wheel) as wheel:
+        for name in result.files:
+            assert str(tmp_path).encode() not in wheel.read(name), f"{name} has the path of the build"
+    check_serves(result.wheel, tmp_path, "cython")
+
+
+@pytest.mark.parametrize("compiler", [NO_COMPILER, "false"], ids=["no compiler", "a compiler that fails"])
+def test_auto_falls_back(source: Path, tmp_path: Path, compiler: str) -> None:
+    result = build(source, FASTWS_EXTENSION="auto", CC=compiler)
+    assert result.status == 0, result.output
+    assert result.compiled == set()
+    assert len(result.warnings) == 1
+    assert "FASTWS_EXTENSION=yes" in result.warnings[0]
+    assert result.wheel is not None
+    check_serves(result.wheel, tmp_path, "websockets")
+
+
+def test_auto_is_the_default(source: Path) -> None:
+    result = build(source, FASTWS_EXTENSION="", CC=NO_COMPILER)
+    assert (result.status, result.compiled, len(result.warnings)) == (0, set(), 1)
+
+
+def test_one_module_that_fails_leaves_none(source: Path) -> None:
+    (source / "fastws" / "_other.pyx").write_text(
+        'cdef extern from "no_such_header.h":\n    int number\nprint(number)\n'
+    )
+    result = build(source, FASTWS_EXTENSION="auto")
+    assert (result.status, result.compiled, len(result.warnings)) == (0, set(), 1)
+
+
+def test_yes_fails_and_says_why(source: Path) -> None:
+    result = build(source, FASTWS_EXTENSION="yes", CC=NO_COMPILER)
+    assert result.status != 0
+    assert "FASTWS_EXTENSION=yes, but the extensions cannot be built" in result.output
+    assert NO_COMPILER in result.output
+
+
+@pytest.fixture
+def no_cython(tmp_path: Path) -> str:
+    """A PYTHONPATH on which Cython cannot be imported."""
+    (tmp_path / "path" / "Cython").mkdir(parents=True)
+    (tmp_path / "path" / "Cython" / "__init__.py").write_text("raise ImportError('there is no Cython here')\n")
+    return str(tmp_path / "path")
+
+
+def test_no_builds_none_and_needs_neither_compiler_nor_cython(source: Path, tmp_path: Path, no_cython: str) -> None:
+    result = build(source, FASTWS_EXTENSION="no", CC=NO_COMPILER, PYTHONPATH=no_cython)
+    assert result.status == 0, result.output
+    assert (result.compiled, result.warnings) == (set(), [])
+    assert result.wheel is not None
+    assert result.wheel.name.endswith("-py3-none-any.whl")
+    check_serves(result.wheel, tmp_path, "websockets")
+
+
+def test_auto_without_cython_falls_back(source: Path, no_cython: str) -> None:
+    result = build(source, FASTWS_EXTENSION="auto", PYTHONPATH=no_cython)
+    assert (result.status, result.compiled, len(result.warnings)) == (0, set(), 1)
+    assert "there is no Cython here" in result.warnings[0]
+
+
+def test_other_values_are_errors(source: Path) -> None:
+    result = build(source, FASTWS_EXTENSION="maybe")
+    assert result.status != 0
+    assert "FASTWS_EXTENSION is 'maybe': it must be auto, yes or no" in result.output

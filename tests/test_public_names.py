@@ -1,0 +1,29 @@
+"""The names that users import, and the version: what changes here changes for them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+
+import fastws
+
+
+def test_public_names() -> None:
+    assert sorted(fastws.__all__) == ["Config", "Server", "__version__", "run"]
+    for name in fastws.__all__:
+        assert hasattr(fastws, name)
+
+
+def test_version_is_the_one_of_the_package() -> None:
+    assert fastws.__version__ == importlib.metadata.version("fastws")
+
+
+def test_command_line_says_the_version() -> None:
+    said = subprocess.run([sys.executable, "-m", "fastws", "--version"], capture_output=True, text=True, check=True)
+    assert fastws.__version__ in said.stdout
+
+
+def test_entry_point() -> None:
+    scripts = importlib.metadata.distribution("fastws").entry_points.select(group="console_scripts")
+    assert [(each.name, each.value) for each in scripts] == [("fastws", "fastws.cli:main")]
