@@ -1,0 +1,691 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The compiled engine: RFC 6455 frames in and out, on pointers (masks in _mask.h, UTF-8 in _utf8.h).
+
+Rules: one call a read, which returns finished messages as the `str` and `bytes` the application gets; a small message is
+unmasked straight into its final object; memory grows with the bytes received, never with those promised; every length is
+compared with the limit as an unsigned 64-bit number before it becomes a size; an idle engine holds no buffer.
+
+Nothing is sent on the engine's own account: pongs, the answer to a Close and what a failure leads to are the session's.
+"""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.list cimport PyList_Append
+from cpython.ref cimport Py_DECREF, Py_XDECREF, PyObject
+from cpython.unicode cimport PyUnicode_Check, PyUnicode_DecodeUTF8
+from libc.stdint cimport UINT64_MAX, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+cimport cython
+
+from fastws import failures as _failures
+from fastws.events import Close as _Close, Ping as _Ping, Pong as _Pong
+
+
+cdef extern from "Python.h":
+    PyObject *new_bytes "PyBytes_FromStringAndSize"(const char *, Py_ssize_t) except NULL
+    int resize_bytes "_PyBytes_Resize"(PyObject **, Py_ssize_t) except -1
+    char *raw_bytes "PyBytes_AS_STRING"(PyObject *)
+    Py_ssize_t raw_bytes_size "PyBytes_GET_SIZE"(PyObject *)
+    PyObject *new_str "PyUnicode_New"(Py_ssize_t, uint32_t) except NULL
+    int resize_str "PyUnicode_Resize"(PyObject **, Py_ssize_t) except -1
+    uint8_t *raw_str "PyUnicode_1BYTE_DATA"(PyObject *)
+    bint is_compact_ascii "PyUnicode_IS_COMPACT_ASCII"(object)
+    const char *PyUnicode_AsUTF8AndSize(object, Py_ssize_t *) except NULL
+
+cdef extern from "_mask.h":
+    ctypedef int (*fastws_kernel)(uint8_t *, const uint8_t *, size_t, uint32_t) noexcept
+    ctypedef struct fastws_named_kernel:
+        const char *name
+        fastws_kernel kernel
+    int fastws_kernels(fastws_named_kernel *)
+    uint32_t fastws_rotate_key(uint32_t, uint64_t)
+
+cdef extern from "_utf8.h":
+    const uint32_t UTF8_START "FASTWS_UTF8_START"
+    const uint32_t UTF8_INVALID "FASTWS_UTF8_INVALID"
+    uint32_t fastws_utf8_feed(uint32_t, const uint8_t *, size_t)
+
+
+# What a step of the reader returns below zero, and the Failure that stands for it.
+cdef enum Fault:
+    RESERVED_BITS = 1
+    RESERVED_OPCODE
+    FRAGMENTED_CONTROL
+    LONG_CONTROL
+    NO_MESSAGE_TO_CONTINUE
+    MESSAGE_INSIDE_MESSAGE
+    UNMASKED
+    LENGTH_NOT_MINIMAL
+    LENGTH_HIGH_BIT
+    CLOSE_TOO_SHORT
+    CLOSE_CODE
+    INVALID_UTF8
+    TOO_MANY_FRAGMENTS
+    TOO_BIG
+
+cdef tuple FAILURES = (
+    None,
+    _failures.RESERVED_BITS,
+    _failures.RESERVED_OPCODE,
+    _failures.FRAGMENTED_CONTROL,
+    _failures.LONG_CONTROL,
+    _failures.NO_MESSAGE_TO_CONTINUE,
+    _failures.MESSAGE_INSIDE_MESSAGE,
+    _failures.UNMASKED,
+    _failures.LENGTH_NOT_MINIMAL,
+    _failures.LENGTH_HIGH_BIT,
+    _failures.CLOSE_TOO_SHORT,
+    _failures.CLOSE_CODE,
+    _failures.INVALID_UTF8,
+    _failures.TOO_MANY_FRAGMENTS,
+    _failures.TOO_BIG,
+)
+
+cdef enum Phase:
+    IN_HEADER
+    IN_PAYLOAD
+    ENDED
+
+cdef enum:
+    TEXT = 1
+    BINARY = 2
+    CONTROL = 8  # the bit that control opcodes share
+    CLOSE = 8
+    PING = 9
+    PONG = 10
+    FIN = 0x80
+    RSV1 = 0x40
+    MASKED = 0x80
+    MAX_HEADER = 14
+    FIRST_ROOM = 1024  # bytes: the least room made for a message that does not come in one read
+    CORK = 65536  # bytes: small frames are gathered up to this size, larger payloads are not copied
+
+cdef uint32_t MAX_EMPTY = _failures.MAX_EMPTY_FRAGMENTS
+cdef uint64_t MAX_LIMIT = <uint64_t>1 << 61  # so that sums of sizes cannot overflow
+
+cdef fastws_named_kernel kernels[4]
+cdef int kernel_count = fastws_kernels(kernels)
+cdef fastws_kernel unmask = kernels[kernel_count - 1].kernel
+
+KERNELS = tuple([kernels[i].name.decode() for i in range(kernel_count)])
+cdef str BEST_KERNEL = kernels[kernel_count - 1].name.decode()
+
+
+@cython.final
+@cython.no_gc  # holds bytes, and the two codecs of the session's, which know no engine
+cdef class CythonEngine:
+    """One open WebSocket, server side, as `fastws.engines.Engine` describes it."""
+
+    name = "cython"
+
+    # -- write state
+    cdef object deflater
+    cdef uint64_t deflate_threshold
+    cdef list output  # whole frames or parts of frames, or None
+    cdef PyObject *tail  # bytes under construction, that follow `output`
+    cdef Py_ssize_t tail_used
+    cdef Py_ssize_t waiting  # bytes in output and tail
+
+    # -- read state: the frame
+    cdef uint64_t frame_left  # bytes of payload still to come
+    cdef uint32_t key  # rotated for the next byte
+    cdef uint8_t phase
+    cdef uint8_t opcode
+    cdef bint fin
+    cdef uint8_t header_used
+    cdef uint8_t header[MAX_HEADER]  # what came of a header that a read has split
+    cdef bytes control  # payload of a control frame that a read has split
+
+    # -- read state: the message
+    cdef object inflater
+    cdef uint64_t limit
+    cdef uint64_t compressed_limit
+    cdef uint64_t message_used  # bytes received, as they came over the wire
+    cdef PyObject *body  # str or bytes under construction; text that is not ASCII lies here as UTF-8 until it is whole
+    cdef Py_ssize_t body_used
+    cdef Py_ssize_t body_room
+    cdef uint32_t empty_frames
+    cdef uint32_t utf8
+    cdef uint8_t message  # TEXT, BINARY or 0 between messages
+    cdef uint8_t compressed
+    cdef uint8_t not_ascii
+
+    def __init__(self, max_message_size, inflater=None, deflater=None):
+        if max_message_size < 0:
+            raise ValueError("max_message_size must not be negative")
+        self.limit = min(max_message_size, MAX_LIMIT)
+        self.compressed_limit = _failures.compressed_limit(self.limit)
+        self.inflater = inflater
+        self.deflater = deflater
+        self.deflate_threshold = UINT64_MAX if deflater is None else deflater.threshold
+
+    def __dealloc__(self):
+        Py_XDECREF(self.tail)
+        Py_XDECREF(self.body)
+
+    def receive_data(self, data):
+        cdef list events = []
+        cdef Py_buffer view
+        if self.phase == ENDED:
+            return events
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            receive(self, <const uint8_t *>view.buf, view.len, events)
+        except:
+            end(self)  # out of memory, most likely: what was under construction may be lost
+            raise
+        finally:
+            PyBuffer_Release(&view)
+        return events
+
+    def receive_eof(self):
+        end(self)
+
+    def send_text(self, text):
+        cdef Py_ssize_t length
+        cdef const char *data
+        if not PyUnicode_Check(text):
+            raise TypeError(f"text must be str, not {type(text).__name__}")
+        data = PyUnicode_AsUTF8AndSize(text, &length)
+        if <uint64_t>length >= self.deflate_threshold:
+            return put_compressed(self, FIN | TEXT, PyBytes_FromStringAndSize(data, length))
+        if length >= CORK and not is_compact_ascii(text):
+            return put_large(self, FIN | TEXT, PyBytes_FromStringAndSize(data, length))
+        return put(self, FIN | TEXT, data, length)
+
+    def send_bytes(self, data):
+        cdef Py_buffer view
+        cdef Py_ssize_t length
+        if PyBytes_CheckExact(data):
+            length = PyBytes_GET_SIZE(data)
+            if <uint64_t>length >= self.deflate_threshold:
+                return put_compressed(self, FIN | BINARY, data)
+            if length >= CORK:
+                return put_large(self, FIN | BINARY, data)
+            return put(self, FIN | BINARY, PyBytes_AS_STRING(data), length)
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            if <uint64_t>view.len >= self.deflate_threshold:
+                return put_compressed(self, FIN | BINARY, PyBytes_FromStringAndSize(<char *>view.buf, view.len))
+            return put(self, FIN | BINARY, <const char *>view.buf, view.len)
+        finally:
+            PyBuffer_Release(&view)
+
+    def send_ping(self, bytes payload not None=b""):
+        return put_control(self, PING, payload)
+
+    def send_pong(self, bytes payload not None=b""):
+        return put_control(self, PONG, payload)
+
+    def send_close(self, code=1000, str reason not None=""):
+        cdef bytes payload = reason.encode()
+        if code == 1005 and not payload:
+            return put_control(self, CLOSE, b"")
+        if not _failures.is_close_code(code):
+            raise ValueError(f"close code {code} may not be sent")
+        if len(payload) > 123:
+            raise ValueError(f"close reason has {len(payload)} bytes, of 123 at most")
+        return put_control(self, CLOSE, bytes((code >> 8, code & 0xFF)) + payload)
+
+    def data_to_send(self):
+        cdef list output
+        if self.tail != NULL:
+            close_tail(self)
+        output = self.output
+        if output is None:
+            return []
+        self.output = None
+        self.waiting = 0
+        return output
+
+
+# ---------------------------------------------------------------------------------------------------------------- reading
+
+
+cdef int receive(CythonEngine self, const uint8_t *data, Py_ssize_t length, list events) except -1:
+    """Read all of `data`; append what it completes to `events`."""
+    cdef const uint8_t *stop = data + length
+    cdef Py_ssize_t size
+    cdef int fault
+    while self.phase != ENDED:
+        if self.phase == IN_HEADER:
+            if data == stop:
+                return 0
+            if self.header_used == 0:
+                size = read_header(self, data, stop - data)
+            else:
+                size = min(MAX_HEADER - self.header_used, stop - data)
+                memcpy(&self.header[self.header_used], data, size)
+                size = read_header(self, self.header, self.header_used + size)
+            if size < 0:
+                return fail(self, FAILURES[-size], events)
+            if size == 0:  # fewer bytes than a header has, so there is room for them
+                size = stop - data
+                if self.header_used == 0:
+                    memcpy(self.header, data, size)
+                self.header_used += <uint8_t>size
+                return 0
+            data += size - self.header_used
+            self.header_used = 0
+            self.phase = IN_PAYLOAD
+        size = stop - data
+        if <uint64_t>size > self.frame_left:
+            size = <Py_ssize_t>self.frame_left
+        elif size == 0 and self.frame_left:
+            return 0
+        if self.opcode & CONTROL:
+            fault = read_control(self, data, size, events)
+        else:
+            fault = read_payload(self, data, size, events)
+        if fault:
+            return fail(self, FAILURES[fault], events)
+        data += size
+    return 0
+
+
+cdef Py_ssize_t read_header(CythonEngine self, const uint8_t *data, Py_ssize_t length) noexcept:
+    """The size of the header at `data` (1 byte or more), 0 where bytes are missing, or a fault below zero.
+
+    RFC 6455 section 5.2. Each byte is judged as soon as it is there. Sets the state of the frame and, with the first
+    frame of a message, that of the message.
+    """
+    cdef uint8_t first = data[0]
+    cdef uint8_t opcode = first & 0x0F
+    cdef Py_ssize_t size = 6
+    cdef uint64_t left
+    cdef int i
+    if opcode == TEXT or opcode == BINARY:
+        if first & 0x70 and (first & 0x30 or self.inflater is None):
+            return -RESERVED_BITS
+        if self.message:
+            return -MESSAGE_INSIDE_MESSAGE
+    else:
+        if first & 0x70:
+            return -RESERVED_BITS
+        if opcode == 0:
+            if self.message == 0:
+                return -NO_MESSAGE_TO_CONTINUE
+        elif opcode < CLOSE or opcode > PONG:
+            return -RESERVED_OPCODE
+        elif not first & FIN:
+            return -FRAGMENTED_CONTROL
+    if length < 2:
+        return 0
+    if not data[1] & MASKED:
+        return -UNMASKED
+    left = data[1] & 0x7F
+    if left > 125:
+        if opcode & CONTROL:
+            return -LONG_CONTROL
+        if left == 126:
+            if length < 4:
+                return 0
+            left = (<uint64_t>data[2] << 8) | data[3]
+            if left < 126:
+                return -LENGTH_NOT_MINIMAL
+            size = 8
+        else:
+            if length > 2 and data[2] & 0x80:
+                return -LENGTH_HIGH_BIT
+            if length < 10:
+                return 0
+            left = 0
+            for i in range(2, 10):
+                left = (left << 8) | data[i]
+            if left < 65536:
+                return -LENGTH_NOT_MINIMAL
+            size = 14
+    if not opcode & CONTROL:
+        # message_used is within its limit, so the difference cannot wrap.
+        if (first & RSV1 if opcode else self.compressed):
+            if left > self.compressed_limit - self.message_used:
+                return -TOO_BIG
+        elif left > self.limit - self.message_used:
+            return -TOO_BIG
+        if left == 0 and self.empty_frames == MAX_EMPTY:
+            return -TOO_MANY_FRAGMENTS
+    if length < size:
+        return 0
+    memcpy(&self.key, data + size - 4, 4)
+    self.frame_left = left
+    self.opcode = opcode
+    if not opcode & CONTROL:
+        self.fin = first & FIN
+        self.empty_frames += left == 0
+        if opcode:
+            self.message = opcode
+            self.compressed = first & RSV1
+    return size
+
+
+cdef int read_control(CythonEngine self, const uint8_t *data, Py_ssize_t length, list events) except -1:
+    """Take `length` bytes of a control frame's payload; a fault or 0."""
+    cdef bytes payload
+    cdef uint8_t *place
+    cdef uint16_t code
+    cdef uint64_t size = self.frame_left
+    if self.control is None:
+        payload = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
+        place = <uint8_t *>PyBytes_AS_STRING(payload)
+    else:
+        payload = self.control
+        place = <uint8_t *>PyBytes_AS_STRING(payload) + PyBytes_GET_SIZE(payload) - size
+    if length:
+        unmask(place, data, length, self.key)
+    self.frame_left -= length
+    if self.frame_left:
+        self.key = fastws_rotate_key(self.key, length)
+        self.control = payload
+        return 0
+    self.control = None
+    self.phase = IN_HEADER
+    if self.opcode == PING:
+        events.append(_Ping(payload))
+    elif self.opcode == PONG:
+        events.append(_Pong(payload))
+    elif not payload:
+        events.append(_Close(1005, ""))
+        end(self)
+    else:
+        if PyBytes_GET_SIZE(payload) == 1:
+            return CLOSE_TOO_SHORT
+        place = <uint8_t *>PyBytes_AS_STRING(payload)
+        code = (<uint16_t>place[0] << 8) | place[1]
+        if not _failures.is_close_code(code):
+            return CLOSE_CODE
+        try:
+            events.append(_Close(code, payload[2:].decode()))
+        except UnicodeDecodeError:
+            return INVALID_UTF8
+        end(self)
+    return 0
+
+
+cdef int read_payload(CythonEngine self, const uint8_t *data, Py_ssize_t length, list events) except -1:
+    """Take `length` bytes of a data frame's payload; a fault or 0."""
+    cdef bint frame_done = <uint64_t>length == self.frame_left
+    cdef bint last = frame_done and self.fin
+    cdef int fault
+    if last and self.message_used == 0 and not self.compressed:
+        fault = read_whole(self, data, length, events)
+    elif self.compressed:
+        fault = inflate(self, data, length, last, events)
+    else:
+        fault = append(self, data, length, self.key)
+        if last and not fault:
+            fault = finish(self, events)
+    if fault or self.phase == ENDED:
+        return fault
+    if last:
+        self.message = 0
+        self.message_used = 0
+        self.empty_frames = 0
+    else:
+        self.message_used += length
+    if frame_done:
+        self.phase = IN_HEADER
+    else:
+        self.frame_left -= length
+        self.key = fastws_rotate_key(self.key, length)
+    return 0
+
+
+cdef int read_whole(CythonEngine self, const uint8_t *data, Py_ssize_t length, list events) except -1:
+    """A message that lies whole in this read: unmask it into its final object."""
+    cdef PyObject *message
+    if self.message == TEXT:
+        message = new_str(length, 127)
+        if length and unmask(raw_str(message), data, length, self.key):
+            return take_utf8(message, raw_str(message), length, events)
+    else:
+        message = new_bytes(NULL, length)
+        if length:
+            unmask(<uint8_t *>raw_bytes(message), data, length, self.key)
+    PyList_Append(events, <object>message)
+    Py_DECREF(<object>message)
+    return 0
+
+
+cdef int take_utf8(PyObject *owner, const uint8_t *data, Py_ssize_t length, list events) except -1:
+    """Append the text that the UTF-8 at `data` spells, and let go of `owner`, who holds it."""
+    try:
+        PyList_Append(events, PyUnicode_DecodeUTF8(<char *>data, length, NULL))
+    except UnicodeDecodeError:
+        return INVALID_UTF8
+    finally:
+        Py_DECREF(<object>owner)
+    return 0
+
+
+cdef int append(CythonEngine self, const uint8_t *data, Py_ssize_t length, uint32_t key) except -1:
+    """Add bytes to the message under construction, unmasked with `key`; a fault or 0."""
+    cdef Py_ssize_t needed = self.body_used + length
+    cdef uint8_t *place
+    if length == 0:
+        return 0
+    if needed > self.body_room:
+        make_room(self, needed)
+    place = (raw_str(self.body) if self.message == TEXT else <uint8_t *>raw_bytes(self.body)) + self.body_used
+    if unmask(place, data, length, key):
+        self.not_ascii = True
+        if self.message == TEXT:
+            self.utf8 = fastws_utf8_feed(self.utf8, place, length)
+            if self.utf8 == UTF8_INVALID:
+                return INVALID_UTF8
+    elif self.utf8 != UTF8_START:
+        return INVALID_UTF8
+    self.body_used = needed
+    return 0
+
+
+cdef int make_room(CythonEngine self, Py_ssize_t needed) except -1:
+    """Room for `needed` bytes and as many again, but not more than the message can still have."""
+    cdef uint64_t room = max(2 * <uint64_t>needed, <uint64_t>FIRST_ROOM)
+    if self.fin and not self.compressed:
+        room = min(room, self.message_used + self.frame_left)
+    room = max(min(room, self.limit), <uint64_t>needed)
+    if self.message == TEXT:
+        if self.body == NULL:
+            self.body = new_str(room, 127)
+        else:
+            resize_str(&self.body, room)
+    elif self.body == NULL:
+        self.body = new_bytes(NULL, room)
+    else:
+        resize_bytes(&self.body, room)
+    self.body_room = room
+    return 0
+
+
+cdef int finish(CythonEngine self, list events) except -1:
+    """Append the message under construction to `events`; a fault or 0."""
+    cdef PyObject *body
+    cdef Py_ssize_t used = self.body_used
+    cdef bint not_ascii = self.not_ascii
+    if self.utf8 != UTF8_START:
+        return INVALID_UTF8
+    if self.body == NULL:
+        events.append("" if self.message == TEXT else b"")
+        return 0
+    if used != self.body_room and not (self.message == TEXT and not_ascii):
+        if self.message == TEXT:
+            resize_str(&self.body, used)
+        else:
+            resize_bytes(&self.body, used)
+    body = self.body
+    self.body = NULL
+    clear_body(self)
+    if self.message == TEXT and not_ascii:
+        return take_utf8(body, raw_str(body), used, events)
+    PyList_Append(events, <object>body)
+    Py_DECREF(<object>body)
+    return 0
+
+
+cdef int inflate(CythonEngine self, const uint8_t *data, Py_ssize_t length, bint last, list events) except -1:
+    """Take `length` compressed bytes: what they inflate to joins the message at once; a fault or 0."""
+    cdef bytes piece
+    cdef object plain
+    cdef int fault
+    if length == 0 and not last:
+        return 0
+    piece = PyBytes_FromStringAndSize(NULL, length)
+    if length:
+        unmask(<uint8_t *>PyBytes_AS_STRING(piece), data, length, self.key)
+    plain = self.inflater.decompress(piece, last=last, max_length=self.limit - <uint64_t>self.body_used)
+    if not PyBytes_CheckExact(plain):
+        fail(self, plain, events)
+        return 0
+    if last and self.body == NULL and self.message == BINARY:
+        events.append(plain)
+        return 0
+    fault = append(self, <const uint8_t *>PyBytes_AS_STRING(plain), PyBytes_GET_SIZE(plain), 0)
+    if last and not fault:
+        fault = finish(self, events)
+    return fault
+
+
+cdef int fail(CythonEngine self, object failure, list events) except -1:
+    events.append(failure)
+    end(self)
+    return 0
+
+
+cdef void end(CythonEngine self) noexcept:
+    """Read nothing more, and let go of what was begun."""
+    self.phase = ENDED
+    self.control = None
+    Py_XDECREF(self.body)
+    self.body = NULL
+    clear_body(self)
+
+
+cdef inline void clear_body(CythonEngine self) noexcept:
+    self.body_used = 0
+    self.body_room = 0
+    self.not_ascii = False
+    self.utf8 = UTF8_START
+
+
+# ---------------------------------------------------------------------------------------------------------------- writing
+
+
+cdef object put(CythonEngine self, uint8_t first, const char *payload, Py_ssize_t length):
+    """Append one frame, copied behind what waits already."""
+    cdef uint8_t *place = reserve(self, header_size(length) + length)
+    place = write_header(place, first, length)
+    memcpy(place, payload, length)
+    return self.waiting
+
+
+cdef object put_large(CythonEngine self, uint8_t first, bytes payload):
+    """Append one frame whose payload is not copied."""
+    cdef Py_ssize_t length = PyBytes_GET_SIZE(payload)
+    write_header(reserve(self, header_size(length)), first, length)
+    close_tail(self)
+    self.output.append(payload)
+    self.waiting += length
+    return self.waiting
+
+
+cdef object put_compressed(CythonEngine self, uint8_t first, bytes payload):
+    """Append one message, compressed if that makes it shorter (RFC 7692 section 7.2.1)."""
+    cdef object shorter = self.deflater.compress(payload)
+    if shorter is not None:
+        first |= RSV1
+        payload = shorter
+    if PyBytes_GET_SIZE(payload) >= CORK:
+        return put_large(self, first, payload)
+    return put(self, first, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+
+
+cdef object put_control(CythonEngine self, uint8_t opcode, bytes payload):
+    if PyBytes_GET_SIZE(payload) > 125:
+        raise ValueError(f"payload of a control frame has {len(payload)} bytes, of 125 at most")
+    return put(self, FIN | opcode, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+
+
+cdef inline Py_ssize_t header_size(Py_ssize_t length) noexcept:
+    return 2 if length < 126 else 4 if length < 65536 else 10
+
+
+cdef inline uint8_t *write_header(uint8_t *place, uint8_t first, Py_ssize_t length) noexcept:
+    """Write an unmasked header (RFC 6455 section 5.2), and return where its payload goes."""
+    cdef int i
+    place[0] = first
+    if length < 126:
+        place[1] = <uint8_t>length
+        return place + 2
+    if length < 65536:
+        place[1] = 126
+        place[2] = <uint8_t>(length >> 8)
+        place[3] = <uint8_t>length
+        return place + 4
+    place[1] = 127
+    for i in range(8):
+        place[2 + i] = <uint8_t>(<uint64_t>length >> (56 - 8 * i))
+    return place + 10
+
+
+cdef uint8_t *reserve(CythonEngine self, Py_ssize_t size) except NULL:
+    """Room for `size` bytes behind what waits: a lone frame gets an object of its size, the next ones share one."""
+    cdef Py_ssize_t needed
+    if self.tail != NULL and self.tail_used + size > CORK:
+        close_tail(self)
+    if self.tail == NULL:
+        self.tail = new_bytes(NULL, size)
+        self.tail_used = 0
+    needed = self.tail_used + size
+    if needed > raw_bytes_size(self.tail):
+        resize_bytes(&self.tail, min(max(2 * needed, FIRST_ROOM), CORK))
+    self.waiting += size
+    self.tail_used = needed
+    return <uint8_t *>raw_bytes(self.tail) + needed - size
+
+
+cdef int close_tail(CythonEngine self) except -1:
+    cdef PyObject *tail
+    if self.tail_used != raw_bytes_size(self.tail):
+        resize_bytes(&self.tail, self.tail_used)
+    tail = self.tail
+    self.tail = NULL
+    if self.output is None:
+        self.output = []
+    PyList_Append(self.output, <object>tail)
+    Py_DECREF(<object>tail)
+    return 0
+
+
+# ----------------------------------------------------------------------------------------------- the parts, for the tests
+
+
+def mask(data, bytes key not None, uint64_t offset=0, str kernel not None=BEST_KERNEL):
+    """`data` XOR the 4-byte `key` begun at byte `offset` of the payload, as new bytes, by the kernel of that name."""
+    cdef const uint8_t[::1] source = data
+    cdef bytes result = PyBytes_FromStringAndSize(NULL, source.shape[0])
+    if source.shape[0]:
+        run_kernel(kernel, <uint8_t *>PyBytes_AS_STRING(result), &source[0], source.shape[0], key, offset)
+    return result
+
+
+def mask_in_place(data, bytes key not None, uint64_t offset=0, str kernel not None=BEST_KERNEL):
+    """Mask the writable buffer `data` in place; whether all bytes are ASCII then."""
+    cdef uint8_t[::1] place = data
+    if place.shape[0] == 0:
+        return True
+    return not run_kernel(kernel, &place[0], &place[0], place.shape[0], key, offset)
+
+
+cdef bint run_kernel(str name, uint8_t *place, const uint8_t *data, Py_ssize_t length, bytes key, uint64_t offset) except? 1:
+    cdef uint32_t word
+    if len(key) != 4:
+        raise ValueError("a masking key has 4 bytes")
+    memcpy(&word, PyBytes_AS_STRING(key), 4)
+    return kernels[KERNELS.index(name)].kernel(place, data, length, fastws_rotate_key(word, offset)) != 0
+
+
+def utf8_feed(uint32_t state, bytes data not None):
+    """The state after `data`: 0 between characters, None where no valid text goes on like this. Starts at 0."""
+    state = fastws_utf8_feed(state, <const uint8_t *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+    return None if state == UTF8_INVALID else state

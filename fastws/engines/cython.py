@@ -1,0 +1,7 @@
+"""The compiled engine, the default: all of it is in `fastws/_codec.pyx`. Importing this fails where that was not built."""
+
+from __future__ import annotations
+
+from fastws._codec import CythonEngine
+
+__all__ = ["CythonEngine"]
