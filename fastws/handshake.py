@@ -17,7 +17,7 @@ from hashlib import sha1
 from typing import Final
 
 from fastws.errors import ApplicationError, RequestError
-from fastws.http_head import Header, RequestHead, response_head, tokens
+from fastws.http_head import Header, RequestHead, ResponseHead, response_head, tokens
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _VERSION: Final = b"13"
@@ -135,18 +135,27 @@ def accept_response(
         head += b"sec-websocket-protocol: " + subprotocol.encode("ascii") + b"\r\n"
     if extensions is not None:
         head += b"sec-websocket-extensions: " + extensions + b"\r\n"
-    if headers:
-        head += _app_lines(headers)
     if not isinstance(default_headers, bytes):
         default_headers = response_head(101, default_headers).fields
+    if headers:
+        app = _app_head(headers)
+        head += app.fields
+        if app.has_date:
+            default_headers = _without(b"date:", default_headers)
+        if app.has_server:
+            default_headers = _without(b"server:", default_headers)
     return head + default_headers + b"\r\n"
 
 
-def _app_lines(headers: Iterable[Header]) -> bytes:
+def _app_head(headers: Iterable[Header]) -> ResponseHead:
     headers = list(headers)
-    lines = response_head(101, headers).fields  # it checks what they are, for what follows
+    head = response_head(101, headers)  # it checks what they are, for what follows
     for name, _ in headers:
         lowered = name.lower()
         if lowered.startswith(b"sec-websocket-") or lowered in _RESERVED:
             raise ApplicationError(f"The header {name!r} of a WebSocket accept is the server's to write.")
-    return lines
+    return head
+
+
+def _without(prefix: bytes, lines: bytes) -> bytes:
+    return b"".join(line for line in lines.splitlines(keepends=True) if not line.lower().startswith(prefix))

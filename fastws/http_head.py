@@ -196,6 +196,20 @@ def read_request(
     )
 
 
+def plain_head(request: RequestHead) -> bytes:
+    """A head that makes a fresh httptools parser read the body of `request`, and what follows it, as plain HTTP.
+
+    On any Upgrade, httptools takes the head for the whole message and stops. Where the upgrade is not made, the bytes
+    after the head are the body, to be read with the framing that the head promised: feed this first, then them.
+    """
+    line = (
+        b"transfer-encoding: chunked\r\n"
+        if request.chunked
+        else b"content-length: %d\r\n" % (request.content_length or 0)
+    )
+    return b"POST / HTTP/1.1\r\n" + line + (b"\r\n" if request.keep_alive else b"connection: close\r\n\r\n")
+
+
 def _combine(headers: list[Header]) -> dict[bytes, bytes]:
     """One value for each name; RFC 9110 section 5.3. Fields that frame or route a message may come once."""
     fields: dict[bytes, bytes] = {}
@@ -249,12 +263,12 @@ def _is_host(value: bytes) -> bool:
 
 
 def tokens(value: bytes) -> frozenset[bytes]:
-    """The elements of a list field without their parameters, lower case (RFC 9110 section 5.6.1)."""
+    """The elements of a list field, lower case (RFC 9110 section 5.6.1)."""
     return _short_tokens(value) if len(value) <= _MAX_CACHED_VALUE else _tokens(value)
 
 
 def _tokens(value: bytes) -> frozenset[bytes]:
-    return frozenset(element.partition(b";")[0].strip(b" \t") for element in value.lower().split(b",")) - {b""}
+    return frozenset(element.strip(b" \t") for element in value.lower().split(b",")) - {b""}
 
 
 _short_tokens: Final = lru_cache(maxsize=256)(_tokens)
