@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "fastws"
 
 # From the bottom. A name stands for a module or for all of a subpackage.
 LAYERS = {
-    "values": ["errors", "events", "options", "config"],
+    "values": ["errors", "events", "failures", "options", "config"],
     "compiled": ["_codec"],
     "sans-IO": ["handshake", "engines", "deflate", "http_head", "forwarded", "proxy_protocol"],
     "event loop": ["connection", "loop_state", "sweep", "flow"],
