@@ -1,0 +1,93 @@
+"""How log lines look: the formatters that `fastws.config.LOGGING_CONFIG` names, in uvicorn's manner.
+
+They colour the level where the stream is a terminal, unless NO_COLOR is set (https://no-color.org). A `log_config`
+written for uvicorn works with these formatters; what may be logged, and where to, is not decided here.
+"""
+
+from __future__ import annotations
+
+import http
+import logging
+import os
+import sys
+from typing import Final, Literal, TextIO
+
+TRACE: Final = 5
+"""The level below DEBUG that --log-level trace shows."""
+
+_RESET = "\x1b[0m"
+_BOLD = "\x1b[1m"
+_LEVEL_COLORS: Final = {
+    TRACE: "\x1b[34m",
+    logging.DEBUG: "\x1b[36m",
+    logging.INFO: "\x1b[32m",
+    logging.WARNING: "\x1b[33m",
+    logging.ERROR: "\x1b[31m",
+    logging.CRITICAL: "\x1b[91m",
+}
+_STATUS_COLORS: Final = {1: "\x1b[97m", 2: "\x1b[32m", 3: "\x1b[33m", 4: "\x1b[31m", 5: "\x1b[91m"}
+_STATUS_TEXTS: Final = {status.value: f"{status.value} {status.phrase}" for status in http.HTTPStatus}
+
+
+class DefaultFormatter(logging.Formatter):
+    """Adds `levelprefix`, the level with its colon, padded; shows `color_message` instead where colours are on."""
+
+    def __init__(
+        self,
+        fmt: str | None = None,
+        datefmt: str | None = None,
+        style: Literal["%", "{", "$"] = "%",
+        use_colors: bool | None = None,
+    ) -> None:
+        super().__init__(fmt, datefmt, style)
+        self.use_colors = self._is_terminal() if use_colors is None else use_colors
+        self._prefixes: dict[int, str] = {}
+
+    def _stream(self) -> TextIO:
+        return sys.stderr
+
+    def _is_terminal(self) -> bool:
+        return not os.environ.get("NO_COLOR") and self._stream().isatty()
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Format the record. It gets attributes of ours and keeps its own: other handlers see it too."""
+        record.levelprefix = self._prefixes.get(record.levelno) or self._prefix(record)
+        if not self.use_colors or not hasattr(record, "color_message"):
+            return super().formatMessage(record)
+        plain = record.message
+        record.message = record.color_message % record.args if record.args else record.color_message
+        try:
+            return super().formatMessage(record)
+        finally:
+            record.message = plain
+
+    def _prefix(self, record: logging.LogRecord) -> str:
+        name = record.levelname
+        color = _LEVEL_COLORS.get(record.levelno) if self.use_colors else None
+        prefix = (f"{color}{name}{_RESET}" if color else name) + ":" + " " * (8 - len(name))
+        self._prefixes[record.levelno] = prefix
+        return prefix
+
+
+class AccessFormatter(DefaultFormatter):
+    """Adds `client_addr`, `request_line` and `status_code` to the records of `fastws.access_log.AccessLog`."""
+
+    def _stream(self) -> TextIO:
+        return sys.stdout
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Format a record with the arguments of a request or of a WebSocket; any other as it is."""
+        args = record.args
+        client, line, outcome, status = "-", record.message, "", 0
+        if isinstance(args, tuple) and len(args) == 5:
+            client, line, status = str(args[0]), f"{args[1]} {args[2]} HTTP/{args[3]}", int(str(args[4]))
+            outcome = _STATUS_TEXTS.get(status) or str(status)
+        elif isinstance(args, tuple) and len(args) == 4:
+            client, line, outcome = str(args[0]), f"{args[1]} {args[2]}", str(args[3])
+            status = int(outcome) if outcome.isdecimal() else 200
+            outcome = _STATUS_TEXTS.get(status, outcome) if outcome.isdecimal() else outcome
+        if self.use_colors:
+            line = f"{_BOLD}{line}{_RESET}"
+            outcome = f"{_STATUS_COLORS.get(status // 100, '')}{outcome}{_RESET}"
+        record.client_addr, record.request_line, record.status_code = client, line, outcome
+        return super().formatMessage(record)
