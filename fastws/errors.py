@@ -37,3 +37,7 @@ class ApplicationError(RuntimeError):
 
 class ClientDisconnected(OSError):
     """The application sent to a peer that is gone. ASGI asks for a subclass of OSError; the server ignores it."""
+
+
+class StartupError(Exception):
+    """The operator's: the server cannot start, as when its port is taken. The message is one line."""
