@@ -1,3 +1,29 @@
-"""The ASGI server for WebSocket services."""
+"""The ASGI server for WebSocket services.
+
+`run(app, **options)` serves an application; `Config` holds the options and `Server` serves one; `LOGGING_CONFIG` is in
+`fastws.config`. The server is imported when it is first asked for: a client of the values alone does not pay for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastws.config import Config
+
+if TYPE_CHECKING:
+    from fastws.server import Server, run
 
 __version__ = "0.1.0"
+__all__ = ["Config", "Server", "__version__", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Server", "run"):
+        from fastws import server
+
+        return getattr(server, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -290,6 +290,8 @@ class Config:
     def __post_init__(self) -> None:
         if not isinstance(self.app, str) and not callable(self.app):
             raise ConfigError(f"APP: must be module:attribute or an ASGI application, not {self.app!r:.100}")
+        if isinstance(self.app, str) and not all(self.app.partition(":")):
+            raise ConfigError(f"APP: must be module:attribute, as in main:app, not {self.app!r:.100}")
         for each in OPTIONS:
             object.__setattr__(self, each.name, each.check(getattr(self, each.name)))
         if not self.forwarded_allow_ips:

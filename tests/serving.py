@@ -219,8 +219,6 @@ def serve_process(
     if not {"--port", "--uds", "--fd"} & {argument.partition("=")[0] for argument in arguments}:
         arguments = ("--port", "0", *arguments)
     with run_process(*arguments, env=env, cwd=cwd, pass_fds=pass_fds, python=python) as process:
-        line = process.wait_for_line(
-            r"running on (?:https?://(?P<host>\[[^]]+\]|[^:/\s]+):(?P<port>\d+)|unix:|socket )"
-        )
+        line = process.wait_for_line(r"running on (?:https?://(?P<host>\[[^]]+\]|[^:/\s]+):(?P<port>\d+)|unix socket )")
         process.host, process.port = line["host"] or "", int(line["port"] or 0)
         yield process

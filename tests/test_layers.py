@@ -30,8 +30,10 @@ LAYERS = {
         "supervisor",
         "workers",
         "lifespan",
-        "importer",
-        "logs",
+        "app_loading",
+        "event_loop",
+        "listeners",
+        "log_setup",
         "demo",
     ],
 }

@@ -1,0 +1,49 @@
+"""Which event loop a server runs in, and how a coroutine is run in it to the end.
+
+`asyncio.Runner` would do, but Python 3.10 has none, and it takes SIGINT for itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from fastws.errors import ConfigError
+
+
+def new_event_loop(name: str) -> asyncio.AbstractEventLoop:
+    """A new loop: uvloop's or asyncio's. Raises ConfigError where uvloop is asked for and not installed."""
+    if name != "asyncio":
+        try:
+            import uvloop
+        except ImportError:
+            if name == "uvloop":
+                raise ConfigError("--loop: uvloop is not installed: pip install uvloop, or --loop auto") from None
+        else:
+            return uvloop.new_event_loop()
+    return asyncio.SelectorEventLoop()
+
+
+def loop_name(loop: asyncio.AbstractEventLoop) -> str:
+    """What the startup line calls the loop: uvloop or asyncio."""
+    return type(loop).__module__.partition(".")[0]
+
+
+def run_in(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run the coroutine in the loop, then cancel what it left behind and close the loop."""
+    try:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(coroutine)
+    finally:
+        try:
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            if left:
+                loop.run_until_complete(asyncio.wait(left, timeout=1.0))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()

@@ -1,0 +1,187 @@
+"""Where the server listens: sockets bound from a `Config`, the TLS context, and how an address is shown.
+
+Sockets are bound before the application starts, so that a port in use is known at once, but nobody can connect until
+`fastws.server` listens on them. Every failure is a StartupError or ConfigError of one line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import ssl
+import stat
+from typing import Final
+
+from fastws.config import Config
+from fastws.errors import ConfigError, StartupError
+
+UDS_MODE: Final = 0o666
+"""Permissions of a Unix domain socket: everybody who reaches its directory may connect, as with uvicorn."""
+
+
+def bind(config: Config) -> list[socket.socket]:
+    """Bind to the address of `config`: a Unix domain socket, a file descriptor, or a host and port."""
+    if config.uds is not None:
+        return [_bind_unix(os.fspath(config.uds))]
+    if config.fd is not None:
+        return [_from_descriptor(config.fd)]
+    return _bind_tcp(config.host, config.port)
+
+
+def unlink_unix(path: str, inode: int | None) -> None:
+    """Remove the socket file that we made, unless another server has put its own in its place."""
+    with contextlib.suppress(OSError):
+        if os.stat(path).st_ino == inode:
+            os.unlink(path)
+
+
+def address(sock: socket.socket, scheme: str) -> str:
+    """How a client reaches the socket: ``http://[::1]:8000``, or ``unix socket /run/x.sock``."""
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        host, port = sock.getsockname()[:2]
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    name = sock.getsockname()
+    return f"unix socket {name.decode(errors='backslashreplace') if isinstance(name, bytes) else name}"
+
+
+def tls_context(config: Config) -> ssl.SSLContext | None:
+    """The TLS context of `config`, None without a certificate. Raises ConfigError: never serve in plain instead."""
+    if not config.ssl_certfile:
+        return None
+    try:
+        context = ssl.SSLContext(config.ssl_version)
+    except (ValueError, OverflowError):
+        raise ConfigError(f"--ssl-version: {config.ssl_version} is no protocol of Python's ssl module") from None
+    context.set_alpn_protocols(["http/1.1"])
+    certfile, keyfile = os.fspath(config.ssl_certfile), config.ssl_keyfile and os.fspath(config.ssl_keyfile)
+    for name, path in (
+        ("--ssl-certfile", certfile),
+        ("--ssl-keyfile", keyfile),
+        ("--ssl-ca-certs", config.ssl_ca_certs),
+    ):
+        if path:
+            try:
+                open(path, "rb").close()
+            except OSError as error:
+                raise ConfigError(f"{name}: cannot read {os.fspath(path)}: {error.strerror}") from None
+    password = config.ssl_keyfile_password
+    try:
+        # Without a function OpenSSL would ask for the password on the terminal, and a service would hang there.
+        context.load_cert_chain(certfile, keyfile, lambda: password or "")
+    except (ssl.SSLError, ValueError) as error:
+        what = f"{certfile} and {keyfile}" if keyfile else f"{certfile}, which must hold the private key too"
+        hint = "" if password else "; if the key is encrypted, give --ssl-keyfile-password"
+        raise ConfigError(f"--ssl-certfile: cannot use {what}: {_reason(error)}{hint}") from None
+    if config.ssl_ca_certs:
+        try:
+            context.load_verify_locations(config.ssl_ca_certs)
+        except ssl.SSLError as error:
+            raise ConfigError(f"--ssl-ca-certs: cannot use {config.ssl_ca_certs}: {_reason(error)}") from None
+    context.verify_mode = ssl.VerifyMode(config.ssl_cert_reqs)
+    if config.ssl_ciphers:
+        try:
+            context.set_ciphers(config.ssl_ciphers)
+        except ssl.SSLError as error:
+            raise ConfigError(f"--ssl-ciphers: {_reason(error)}: {config.ssl_ciphers!r:.100}") from None
+    return context
+
+
+def _reason(error: Exception) -> str:
+    reason = getattr(error, "reason", None)
+    return str(reason).replace("_", " ").lower() if reason else str(error)
+
+
+def _bind_tcp(host: str, port: int) -> list[socket.socket]:
+    where = f"{host or '*'}:{port}"
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a host name"
+        raise StartupError(f"--host: cannot find the address {host!r}: {reason}") from None
+    sockets: list[socket.socket] = []
+    problem: OSError | None = None
+    for family, kind, protocol, _, sockaddr in dict.fromkeys(found):
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError as error:  # no IPv6 in this kernel
+            problem = error
+            continue
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            # With port 0 every address gets the port that the first one got.
+            chosen = sockets[0].getsockname()[1] if sockets else port
+            sock.bind((sockaddr[0], chosen, *sockaddr[2:]))
+        except OSError as error:
+            sock.close()
+            problem = error
+            if error.errno != errno.EADDRNOTAVAIL:
+                break
+        else:
+            sockets.append(sock)
+    if problem is not None and (not sockets or problem.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)):
+        for sock in sockets:
+            sock.close()
+        raise StartupError(_bind_problem(where, problem)) from None
+    return sockets
+
+
+def _bind_problem(where: str, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"cannot listen on {where}: the port is in use; end the other server or choose another --port"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return (
+            f"cannot listen on {where}: no permission; choose a --port of 1024 or more, or grant CAP_NET_BIND_SERVICE"
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"cannot listen on {where}: this machine has no such address; --host 0.0.0.0 is all of them"
+    return f"cannot listen on {where}: {error.strerror}"
+
+
+def _bind_unix(path: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path)
+        sock.bind(path)
+        os.chmod(path, UDS_MODE)
+    except OSError as error:
+        sock.close()
+        raise StartupError(f"--uds: cannot listen on {path}: {error.strerror or error}") from None
+    except StartupError:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the socket that a server left behind; refuse to remove anything else, or one that still answers."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise StartupError(f"--uds: cannot listen on {path}: there is something else, which is not a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except OSError:
+            raise StartupError(f"--uds: cannot listen on {path}: it is in use") from None
+        else:
+            raise StartupError(f"--uds: cannot listen on {path}: another server is listening there")
+
+
+def _from_descriptor(descriptor: int) -> socket.socket:
+    try:
+        sock = socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise StartupError(f"--fd: {descriptor} is not an open socket: {error.strerror}") from None
+    if sock.type != socket.SOCK_STREAM:
+        sock.detach()
+        raise StartupError(f"--fd: {descriptor} is a socket, but not for streams")
+    return sock

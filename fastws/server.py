@@ -1,0 +1,327 @@
+"""The server of one process: starts the application, listens, and ends it all in order.
+
+Startup is import, bind, lifespan startup, listen, and only then the lines that say where. Shutdown is the same way
+back: listeners close, WebSockets get Close 1012 and HTTP its responses, what is left after --timeout-graceful-shutdown
+is cut, lifespan shutdown. What happens on a connection is not known here: see `fastws.loop_state`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import platform
+import random
+import signal
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Coroutine, Iterator, Sequence
+from types import FrameType
+from typing import Any, Final
+
+import fastws
+from fastws import listeners
+from fastws.access_log import access_log
+from fastws.app_loading import AppError, ASGIApplication, load_application, load_env_file
+from fastws.asgi import Application
+from fastws.config import Config
+from fastws.engines import Engine, load_engine
+from fastws.errors import ConfigError, StartupError
+from fastws.event_loop import loop_name, new_event_loop, run_in
+from fastws.lifespan import Lifespan
+from fastws.log_setup import configure_logging
+from fastws.loop_state import LoopState
+
+logger: Final = logging.getLogger("fastws.error")
+
+STARTUP_FAILURE: Final = 3
+"""Exit code of a server that could not start."""
+SHUTDOWN_FAILURE: Final = 1
+"""Exit code of a server whose application failed in lifespan shutdown."""
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class Server:
+    """Serves the application of `config` in one event loop, once.
+
+    `run()` makes the loop; `await serve()` uses the running one. On the main thread both end on SIGINT and SIGTERM,
+    elsewhere when `should_exit` is set, which any thread may do.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.started = False
+        """Whether the server accepts, or has accepted, connections."""
+        self.servers: list[asyncio.AbstractServer] = []
+        self.exit_code = 0
+        self._app: ASGIApplication | None = None
+        self._engine: type[Engine] | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._exit_flag = self._force_flag = self._catching = False
+        self._exit = asyncio.Event()
+        self._force = asyncio.Event()
+        self._finished = asyncio.Event()
+
+    @property
+    def should_exit(self) -> bool:
+        """Set it to begin a graceful shutdown, from any thread."""
+        return self._exit_flag
+
+    @should_exit.setter
+    def should_exit(self, value: bool) -> None:
+        self._exit_flag = value
+        self._wake()
+
+    @property
+    def force_exit(self) -> bool:
+        """Set it to cut a shutdown short: open connections are aborted, the application's shutdown is not awaited."""
+        return self._force_flag
+
+    @force_exit.setter
+    def force_exit(self, value: bool) -> None:
+        self._force_flag = value
+        self._wake()
+
+    def handle_exit(self, signum: int, frame: FrameType | None) -> None:
+        """Handle SIGINT or SIGTERM: the first is graceful, the second hurries."""
+        if self._exit_flag:
+            self.force_exit = True
+        self.should_exit = True
+
+    def run(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        """Serve in an event loop of its own, until the server is told to exit.
+
+        A failed startup is logged in one line and raises SystemExit with code 3; a failed shutdown of the application
+        raises it with code 1.
+        """
+        try:
+            self._prepare()
+            with self._signals():
+                run_in(new_event_loop(self.config.loop), self.serve(sockets))
+        except (ConfigError, StartupError) as error:
+            logger.error("%s", error, exc_info=error.__cause__ if isinstance(error, AppError) else None)
+            raise SystemExit(STARTUP_FAILURE) from None
+        if self.exit_code:
+            raise SystemExit(self.exit_code)
+
+    async def serve(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        """Serve in the running event loop, on `sockets` if given, until the server is told to exit.
+
+        Raises ConfigError or StartupError, one line, where it cannot start.
+        """
+        self._prepare()
+        self._loop = asyncio.get_running_loop()
+        self._set_events()
+        try:
+            with self._signals():
+                await self._serve(sockets)
+        finally:
+            self._finished.set()
+
+    async def shutdown(self) -> None:
+        """Begin a graceful shutdown and wait for its end. For tasks of the loop that `serve()` runs in."""
+        self.should_exit = True
+        if self._loop is not None:
+            await self._finished.wait()
+
+    def _prepare(self) -> None:
+        """Do what needs no event loop, so that the application is imported outside of one. Idempotent."""
+        if self._app is not None:
+            return
+        configure_logging(self.config)
+        if self.config.env_file is not None:
+            load_env_file(self.config.env_file)
+        self._tls = listeners.tls_context(self.config)
+        if self.config.ws != "none":
+            self._engine = load_engine(self.config.ws)
+        self._app = load_application(self.config)
+
+    async def _serve(self, given: Sequence[socket.socket] | None) -> None:
+        assert self._app is not None
+        lifespan = Lifespan(self._app, self.config.lifespan)
+        state: LoopState | None = None
+        self._log_process()
+        with self._bound(given) as sockets:
+            try:
+                if self._exit_flag or not await self._unless(self._exit, lifespan.startup()):
+                    logger.info("Told to exit during startup")
+                    return
+                state = self._new_loop_state(self._app, lifespan)
+                try:
+                    await self._listen(state, sockets)
+                    await self._until_exit(state)
+                finally:
+                    for server in self.servers:
+                        server.close()
+                await self._end_connections(state)
+                if not self._force_flag and not await self._unless(self._force, self._end_lifespan(lifespan)):
+                    logger.warning("Not waiting for the application to shut down")
+            except StartupError:
+                if state is not None:  # the application has started: let it clean up
+                    await self._unless(self._exit, self._end_lifespan(lifespan))
+                raise
+            finally:
+                if state is not None:
+                    state.abort()
+                    state.close()
+                await lifespan.cancel()
+        logger.info("Finished server process [%d]", os.getpid())
+
+    @contextlib.contextmanager
+    def _bound(self, given: Sequence[socket.socket] | None) -> Iterator[list[socket.socket]]:
+        """The sockets to listen on, closed at the end, with the file of a Unix domain socket removed."""
+        sockets = listeners.bind(self.config) if given is None else list(given)
+        path = os.fspath(self.config.uds) if given is None and self.config.uds is not None else None
+        inode = os.stat(path).st_ino if path else None
+        try:
+            yield sockets
+        finally:
+            if path:
+                listeners.unlink_unix(path, inode)
+            for sock in sockets:
+                sock.close()
+
+    def _new_loop_state(self, app: ASGIApplication, lifespan: Lifespan) -> LoopState:
+        application = Application(
+            app, self.config, state=lifespan.state, access_log=access_log(self.config), logger=logger
+        )
+        return LoopState(
+            asyncio.get_running_loop(), self.config, application, self._engine, secure=self._tls is not None
+        )
+
+    async def _listen(self, state: LoopState, sockets: Sequence[socket.socket]) -> None:
+        """Accept connections, then say where."""
+        loop = asyncio.get_running_loop()
+        tls: dict[str, Any] = {}
+        if self._tls is not None:
+            tls = {"ssl": self._tls, "ssl_handshake_timeout": self.config.timeout_request_head}
+        for sock in sockets:
+            sock.setblocking(False)
+            create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
+            try:
+                server = await create(state.new_connection, sock=sock, backlog=self.config.backlog, **tls)
+            except OSError as error:
+                raise StartupError(f"cannot listen on {sock.getsockname()}: {error.strerror}") from None
+            self.servers.append(server)
+        self.started = True
+        for sock in sockets:
+            where = listeners.address(sock, "https" if self._tls is not None else "http")
+            logger.info(
+                "fastws running on %s (Press CTRL+C to quit)",
+                where,
+                extra={"color_message": "fastws running on \x1b[1m%s\x1b[0m (Press CTRL+C to quit)"},
+            )
+
+    async def _until_exit(self, state: LoopState) -> None:
+        """Wait until somebody says so, or --limit-max-requests is reached."""
+        limit = self.config.limit_max_requests
+        if limit is None:
+            await self._exit.wait()
+            return
+        limit += random.randint(0, self.config.limit_max_requests_jitter)
+        while not self._exit_flag:
+            if state.requests_total >= limit:
+                logger.info("Shutting down after %d requests (--limit-max-requests)", state.requests_total)
+                self.should_exit = True
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._exit.wait(), 0.1)
+
+    async def _end_connections(self, state: LoopState) -> None:
+        """Let open connections end, and cut those that do not in time."""
+        logger.info("Shutting down")
+        state.shut_down()
+        if state.connections:
+            logger.info("Waiting for %d connections to close (CTRL+C to force quit)", len(state.connections))
+        timeout = self.config.timeout_graceful_shutdown
+        if await self._unless(self._force, state.wait_closed(), timeout):
+            return
+        why = "told to hurry" if self._force_flag else f"--timeout-graceful-shutdown of {timeout:g} s is over"
+        logger.warning("Cutting %d connections: %s", len(state.connections), why)
+        state.abort()
+        if not await self._unless(None, state.wait_closed(), 1.0):
+            logger.warning("An application task does not end although it was cancelled; leaving it behind")
+
+    async def _end_lifespan(self, lifespan: Lifespan) -> None:
+        if not await lifespan.shutdown():
+            self.exit_code = SHUTDOWN_FAILURE
+
+    async def _unless(
+        self, event: asyncio.Event | None, coroutine: Coroutine[Any, Any, None], timeout: float | None = None
+    ) -> bool:
+        """Run the coroutine; give it up where the event comes first, or `timeout` seconds pass. True if it ended."""
+        task = asyncio.ensure_future(coroutine)
+        waiting = [asyncio.ensure_future(event.wait())] if event is not None else []
+        try:
+            await asyncio.wait((task, *waiting), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                return False
+            task.result()
+            return True
+        finally:
+            for each in (task, *waiting):
+                each.cancel()
+            await asyncio.wait((task, *waiting))
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Handle the signals, on the main thread; afterwards they are handled as before."""
+        if self._catching or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        self._catching = True
+        try:
+            yield
+        finally:
+            self._catching = False
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _wake(self) -> None:
+        """Tell the loop that a flag has changed. The caller may be any thread, or a signal handler."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                self._loop.call_soon_threadsafe(self._set_events)
+
+    def _set_events(self) -> None:
+        if self._exit_flag:
+            self._exit.set()
+        if self._force_flag:
+            self._force.set()
+
+    def _log_process(self) -> None:
+        python = f"{platform.python_implementation()} {platform.python_version()}"
+        logger.info("Started server process [%d], fastws %s on %s", os.getpid(), fastws.__version__, python)
+        loop = loop_name(asyncio.get_running_loop())
+        engine = self._engine.name if self._engine is not None else "none"
+        logger.info("WebSocket engine %s, HTTP parser httptools, event loop %s", engine, loop)
+        if self.config.ws == "auto" and engine != "cython":
+            logger.warning("The compiled module fastws._codec is not installed: the engine %s is slower", engine)
+
+
+def run(app: Any, **options: Any) -> None:
+    """Serve an ASGI application, given as a callable or as ``"module:attribute"``, until a signal ends the server.
+
+    `options` are the fields of `fastws.Config`. Exits the process with 2 for a wrong option, with 3 where the server
+    cannot start, each with one line that says what is wrong.
+    """
+    try:
+        if options.get("env_file") is not None:
+            load_env_file(options["env_file"])  # it may set FORWARDED_ALLOW_IPS
+        config = Config(app, **options)
+    except ConfigError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    serve_config(config)
+
+
+def serve_config(config: Config) -> None:
+    """Serve as `config` says and exit as `run` does; without a traceback where CTRL+C ends the application's import."""
+    try:
+        Server(config).run()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
