@@ -1,0 +1,77 @@
+"""Writes docs/options.md from the fields of `fastws.config.Config`; `make options` runs it, a test compares.
+
+python docs/write_options.py [--check]
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from fastws.config import OPTIONS
+from fastws.options import GROUPS, Option
+
+PAGE = Path(__file__).with_name("options.md")
+
+HEAD = """\
+# Options
+
+Written by `make options` from `fastws/config.py`: change it there.
+
+An option has one meaning in three places: the command line (`--ws-max-size 65536`), the environment, which the
+command line reads where it does not have the option itself (`FASTWS_WS_MAX_SIZE=65536`), and Python
+(`fastws.run(app, ws_max_size=65536)`, `fastws.Config(app, ws_max_size=65536)`). Names and meanings are uvicorn's
+wherever uvicorn has the option. Sizes are bytes and times are seconds. A wrong value is reported when the server
+starts, with the option's name and what would be right.
+"""
+
+_DEFAULT = re.compile(r"\s*\[default: (.*)\]$")
+
+
+def default(option: Option) -> str:
+    """The default as somebody would write it."""
+    if found := _DEFAULT.search(option.help):
+        return found[1]
+    value = option.default
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value in ("", ()):
+        return "none" if option.kind in ("integer", "number") else ""
+    if isinstance(value, float):
+        return f"{value:g}"
+    for unit, size in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if isinstance(value, int) and value >= size and value % size == 0 and "bytes" in option.help.lower():
+            return f"{value} ({value // size} {unit})"
+    return str(value)
+
+
+def spelling(option: Option) -> str:
+    """How the command line has it."""
+    if option.metavar is None:
+        return f"`{option.cli}`, `--no-{option.cli.removeprefix('--')}`"
+    return f"`{option.cli} {option.metavar}`"
+
+
+def cell(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+def page() -> str:
+    """The whole of docs/options.md."""
+    parts = [HEAD]
+    for group in GROUPS:
+        rows = [option for option in OPTIONS if option.group == group]
+        if not rows:
+            continue
+        parts.append(f"\n## {group}\n\n| option | environment | default | |\n| --- | --- | --- | --- |\n")
+        for option in rows:
+            columns = (spelling(option), f"`{option.env}`", default(option), _DEFAULT.sub("", option.help))
+            parts.append("| " + " | ".join(map(cell, columns)) + " |\n")
+    return "".join(parts)
+
+
+if __name__ == "__main__":
+    if "--check" in sys.argv[1:]:
+        sys.exit("docs/options.md is out of date: run `make options`" if PAGE.read_text() != page() else 0)
+    PAGE.write_text(page())
