@@ -117,13 +117,18 @@ cover: $(PURE)/.installed $(VENV)/.peers ## line and branch coverage of the pure
 options: $(VENV)/.built ## write docs/options.md anew from fastws/config.py
 	$(BIN)/python docs/write_options.py
 
-bench: $(VENV)/.built $(VENV)/.dev ## messages, CPU and memory beside uvicorn (ARGS)
-	$(BIN)/python bench/bench.py $(ARGS)
+$(VENV)/.bench: bench/requirements.txt | $(VENV)/.installed
+	@echo "== installing what the benchmarks compare with into $(VENV)"
+	$(BIN)/pip install $(PIP_FLAGS) -r $<
+	touch $@
 
-autobahn: $(VENV)/.built $(VENV)/.dev ## the Autobahn test suite against each engine (ARGS)
+bench: $(VENV)/.built $(VENV)/.bench ## messages, CPU and memory beside uvicorn (QUICK=1, ARGS)
+	$(BIN)/python bench/bench.py $(if $(QUICK),--quick) $(ARGS)
+
+autobahn: $(VENV)/.built $(VENV)/.bench ## the Autobahn test suite against each engine (ARGS)
 	$(BIN)/python bench/autobahn.py $(ARGS)
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(PURE) build dist *.egg-info htmlcov .coverage .coverage.* .*_cache .hypothesis
+	rm -rf $(VENV) $(PURE) build bench/.build dist *.egg-info htmlcov .coverage .coverage.* .*_cache .hypothesis
 	find fastws tests bench -name __pycache__ -prune -exec rm -rf {} +
 	find fastws -name '*.so' -delete

@@ -1,0 +1,191 @@
+"""Run the Autobahn test suite against the servers and print the outcomes side by side: `make autobahn`.
+
+The cases are kosoku's (from PyPI, offline): it plays the client. Each fastws engine serves the echo app of apps.py with
+its default settings, which admit every case: the largest message is 16 MiB, exactly the default `--ws-max-size`. Only
+keepalive is put off: a ping in the middle of a long case is an event that the suite does not expect.
+uvicorn's implementations run too when `--peers` is given, for comparison; their failures do not count.
+
+OK is what the RFC asks; NON-STRICT is allowed but late or lenient; INFORMATIONAL is unspecified; all else fails. Exit
+code: 0 when no case fails on any fastws engine, 1 when one does, 2 when a server that was asked for cannot be run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import importlib.util
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from servers import CONTENDERS, Contender, ServerError, running
+
+if TYPE_CHECKING:
+    from kosoku._kosoku import CaseResult
+
+ENGINES = ("fastws-cython", "fastws-websockets", "fastws-wsproto")
+PEERS = ("uvicorn", "uvicorn-websockets", "uvicorn-wsproto")
+QUICK = tuple(f"{group}.*" for group in (1, 2, 3, 4, 5, 6, 7, 10))
+GROUPS = {
+    1: "framing",
+    2: "pings and pongs",
+    3: "reserved bits",
+    4: "opcodes",
+    5: "fragmentation",
+    6: "UTF-8",
+    7: "closing",
+    9: "limits, performance",
+    10: "misc",
+    12: "deflate: sizes",
+    13: "deflate: parameters",
+}
+PASSED = ("OK", "NON-STRICT", "INFORMATIONAL")
+WATCHDOG_SECONDS = 900.0
+SETTINGS = ("--ws-ping-interval", "3600")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one case ended on one server: the verdict, and the words for it when it is not OK."""
+
+    case: str
+    verdict: str
+    why: str
+
+    @property
+    def group(self) -> int:
+        """The group of the case: the first number of its id."""
+        return int(self.case.split(".")[0])
+
+
+def outcome(result: CaseResult) -> Outcome:
+    """The worse of the verdicts on the messages and on the close, as one; UNIMPLEMENTED is kept apart."""
+    behavior, close = result.behavior.value, result.behavior_close.value
+    if result.passed:
+        verdict = next((word for word in reversed(PASSED) if word in (behavior, close)), "OK")
+        verdict = behavior if behavior != "OK" else verdict
+    else:
+        verdict = "UNIMPLEMENTED" if behavior == "UNIMPLEMENTED" else "FAILED"
+    words = []
+    if behavior != "OK":
+        words.append(f"{behavior}: {result.result}")
+    if close != "OK":
+        words.append(f"close {close}: {result.result_close}")
+    if verdict == "FAILED":
+        words.append(f"received {str(result.received)[:300]}, close code {result.remote_close_code}")
+    return Outcome(result.case_id, verdict, "; ".join(words))
+
+
+async def drive(port: int, cases: Sequence[str], parallel: int) -> list[Outcome]:
+    """Run the cases that the patterns select against the server on this port."""
+    from kosoku import FailureError, run_fuzzingclient
+
+    try:
+        results = await asyncio.wait_for(
+            run_fuzzingclient(f"ws://127.0.0.1:{port}", list(cases) or None, concurrency=parallel), WATCHDOG_SECONDS
+        )
+    except FailureError as failure:
+        results = failure.results
+    return sorted((outcome(result) for result in results), key=lambda o: [int(part) for part in o.case.split(".")])
+
+
+def cell(outcomes: Sequence[Outcome]) -> str:
+    """Counts of one group on one server: `45`, or `41 ok 4 non-strict`, failures in capitals."""
+    counts = Counter(o.verdict for o in outcomes)
+    if set(counts) <= {"OK"}:
+        return str(counts["OK"]) if counts else "-"
+    names = {"OK": "ok", "NON-STRICT": "non-strict", "INFORMATIONAL": "info", "UNIMPLEMENTED": "declined"}
+    order = (*PASSED, "UNIMPLEMENTED", "FAILED")
+    return " ".join(f"{counts[verdict]} {names.get(verdict, verdict)}" for verdict in order if counts[verdict])
+
+
+def show(results: dict[str, list[Outcome]], seconds: dict[str, float]) -> None:
+    """Print the table of groups, then every case that is not OK with the servers it is so on."""
+    groups = sorted({o.group for outcomes in results.values() for o in outcomes})
+    lines = [["group", *results]]
+    for group in groups:
+        counted = [cell([o for o in outcomes if o.group == group]) for outcomes in results.values()]
+        lines.append([f"{group:>2} {GROUPS.get(group, '')}", *counted])
+    lines.append(["all", *(cell(outcomes) for outcomes in results.values())])
+    lines.append(["seconds", *(f"{seconds[name]:.1f}" for name in results)])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+    remarks: dict[tuple[str, str, str], list[str]] = {}
+    for name, outcomes in results.items():
+        for o in outcomes:
+            if o.verdict != "OK":
+                remarks.setdefault((o.case, o.verdict, o.why), []).append(name)
+    if remarks:
+        print("\nNot OK:")
+    for (case, verdict, why), names in sorted(
+        remarks.items(), key=lambda r: [int(part) for part in r[0][0].split(".")]
+    ):
+        print(f"  {case:<8} {verdict:<13} {', '.join(names)}: {why}")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--quick", action="store_true", help="groups 1 to 7 and 10: protocol, no load (the default)")
+    chosen.add_argument("--full", action="store_true", help="all 517 cases, with large messages and deflate")
+    chosen.add_argument("--cases", help="comma-separated ids or patterns, such as 1.*,9.1.*,12.1.1")
+    parser.add_argument(
+        "--servers", default=",".join(ENGINES), help=f"comma-separated (known: {', '.join(CONTENDERS)})"
+    )
+    parser.add_argument("--peers", action="store_true", help="uvicorn's implementations too")
+    parser.add_argument("-p", "--parallel", type=int, default=8, help="cases at once (default 8)")
+    parser.add_argument("--skip-missing", action="store_true", help="a server that cannot be run is said, not an error")
+    arguments = parser.parse_args()
+    arguments.patterns = () if arguments.full else tuple(arguments.cases.split(",")) if arguments.cases else QUICK
+    arguments.servers = [*arguments.servers.split(","), *(PEERS if arguments.peers else ())]
+    if unknown := [name for name in arguments.servers if name not in CONTENDERS]:
+        parser.error(f"unknown servers: {', '.join(unknown)}; known: {', '.join(CONTENDERS)}")
+    return arguments
+
+
+def run(contender: Contender, patterns: Sequence[str], parallel: int) -> list[Outcome]:
+    """Start the server, run the cases, end it. ServerError when it cannot be started or is gone afterwards."""
+    if contender.missing:
+        raise ServerError(contender.missing)
+    with running(contender, more=SETTINGS) as server:
+        outcomes = asyncio.run(drive(server.port, patterns, parallel))
+        if server.process.poll() is not None:
+            raise ServerError(f"{server.name} stopped during the run: {server.log_tail()}")
+        return outcomes
+
+
+def main() -> int:
+    """Run what was asked for; the exit code is described above."""
+    arguments = parse_arguments()
+    if importlib.util.find_spec("kosoku") is None:
+        print("kosoku is not installed: pip install -r bench/requirements.txt", file=sys.stderr)
+        return 2
+    results: dict[str, list[Outcome]] = {}
+    seconds: dict[str, float] = {}
+    missing = 0
+    for name in arguments.servers:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        began = time.monotonic()
+        try:
+            results[name] = run(CONTENDERS[name], arguments.patterns, arguments.parallel)
+        except ServerError as error:
+            print(f"{name} left out: {error}", file=sys.stderr)
+            missing += not arguments.skip_missing
+            continue
+        seconds[name] = time.monotonic() - began
+    if results:
+        show(results, seconds)
+    failed = any(o.verdict not in PASSED for name, found in results.items() if name in ENGINES for o in found)
+    return 2 if missing or not results else int(failed)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())
+    sys.exit(130)

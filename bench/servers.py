@@ -1,0 +1,170 @@
+"""The servers that are compared: how each is started, and what the kernel says about its processes.
+
+A contender is a name and a command line. All of them serve `apps:app` from this directory on a loopback port, with the
+access log off, one worker, and otherwise their defaults, pinned to one core. Linux only: it reads /proc.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+HERE = Path(__file__).parent
+COMMON = ["--host", "127.0.0.1", "--loop", "uvloop", "--log-level", "warning", "--no-access-log"]
+START_SECONDS = 15.0
+STOP_SECONDS = 10.0
+
+
+class ServerError(Exception):
+    """A contender did not start, or stopped; the message holds the end of its log."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One server as it is started: `module` is run by this interpreter, `distribution` tells its version."""
+
+    name: str
+    module: str
+    options: tuple[str, ...]
+    distribution: str
+
+    @property
+    def missing(self) -> str | None:
+        """Why it cannot be run here, or None when it can."""
+        if importlib.util.find_spec(self.module) is None or importlib.util.find_spec(f"{self.module}.__main__") is None:
+            return f"{self.module} is not installed for {sys.executable}"
+        return None
+
+    @property
+    def version(self) -> str:
+        """The version of its distribution, or "unknown"."""
+        try:
+            return importlib.metadata.version(self.distribution)
+        except importlib.metadata.PackageNotFoundError:
+            return "unknown"
+
+    def command(self, port: int, more: Sequence[str] = ()) -> list[str]:
+        """The command line that serves `apps:app` on `port` of the loopback address, with `more` options."""
+        return [sys.executable, "-m", self.module, "apps:app", *COMMON, *self.options, *more, "--port", str(port)]
+
+
+CONTENDERS = {
+    contender.name: contender
+    for contender in (
+        Contender("fastws", "fastws", ("--ws", "auto"), "fastws"),
+        Contender("fastws-cython", "fastws", ("--ws", "cython"), "fastws"),
+        Contender("fastws-websockets", "fastws", ("--ws", "websockets"), "fastws"),
+        Contender("fastws-wsproto", "fastws", ("--ws", "wsproto"), "fastws"),
+        Contender("uvicorn", "uvicorn", ("--ws", "websockets-sansio", "--http", "httptools"), "uvicorn"),
+        Contender("uvicorn-websockets", "uvicorn", ("--ws", "websockets", "--http", "httptools"), "uvicorn"),
+        Contender("uvicorn-wsproto", "uvicorn", ("--ws", "wsproto", "--http", "httptools"), "uvicorn"),
+    )
+}
+
+
+def free_port() -> int:
+    """A loopback TCP port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class Running:
+    """A started contender: its port, its processes, and its memory."""
+
+    contender: Contender
+    port: int
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+    pids: list[int] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The contender's name."""
+        return self.contender.name
+
+    def log_tail(self) -> str:
+        """The last 2,000 bytes that the server wrote to its standard output and error."""
+        self.log.seek(0, os.SEEK_END)
+        self.log.seek(max(0, self.log.tell() - 2000))
+        return self.log.read().decode(errors="replace").strip()
+
+    def memory_kib(self) -> int:
+        """Proportional set size of all its processes, in KiB: kernel buffers are left out, shared pages divided."""
+        total = 0
+        for pid in self.pids:
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1])
+        return total
+
+    def wait_ready(self) -> None:
+        """Return once it accepts connections; ServerError when it stops or takes longer than START_SECONDS."""
+        give_up = time.monotonic() + START_SECONDS
+        while time.monotonic() < give_up:
+            if self.process.poll() is not None:
+                raise ServerError(f"{self.name} exited {self.process.returncode}: {self.log_tail()}")
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                self.pids = descendants(self.process.pid)
+                return
+            time.sleep(0.02)
+        raise ServerError(f"{self.name} did not listen within {START_SECONDS:.0f} s: {self.log_tail()}")
+
+    def stop(self) -> None:
+        """End it: SIGTERM, then SIGKILL when it has not gone within STOP_SECONDS."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def descendants(pid: int) -> list[int]:
+    """The process and all that it started, by pid."""
+    found = [pid]
+    for parent in found:
+        for task in Path(f"/proc/{parent}/task").iterdir():
+            with contextlib.suppress(OSError):
+                found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def pin(command: list[str], core: int | None) -> list[str]:
+    """The command, bound to one core by taskset; unchanged when `core` is None."""
+    return command if core is None else ["taskset", "-c", str(core), *command]
+
+
+@contextlib.contextmanager
+def running(contender: Contender, core: int | None = None, more: Sequence[str] = ()) -> Iterator[Running]:
+    """Start a contender, wait until it listens, and end it at the end. ServerError when it does not start."""
+    port = free_port()
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            pin(contender.command(port, more), core),
+            cwd=HERE,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        server = Running(contender, port, process, log)
+        try:
+            server.wait_ready()
+            yield server
+        finally:
+            server.stop()
