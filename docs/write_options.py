@@ -48,6 +48,8 @@ def default(option: Option) -> str:
 
 def spelling(option: Option) -> str:
     """How the command line has it."""
+    if option.default is False and option.metavar is None:
+        return f"`{option.cli}`"
     if option.metavar is None:
         return f"`{option.cli}`, `--no-{option.cli.removeprefix('--')}`"
     return f"`{option.cli} {option.metavar}`"
