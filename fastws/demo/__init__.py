@@ -2,11 +2,11 @@
 
 It is an example to read, from the bottom up: `app` looks at the scope and picks one of four handlers.
 
-- `lifespan` answers the server's start and stop, and makes the room: one a process, so that with several workers
-  a tab sees the others of its own worker only.
+- `lifespan` answers the server's start and stop.
 - `page` serves the files in `static/`, which are read once, with a strict Content-Security-Policy.
 - `echo` sends every message back as it came.
-- `Room.join` passes what one member says to all, and never waits for a slow one.
+- `Room.join` passes what one member says to all, and never waits for a slow one. There is one room a process, so
+  with several workers a tab sees those of its own worker only.
 
 It knows ASGI only and runs on any server; pings, close handshakes and limits are the server's work.
 """
@@ -22,6 +22,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
+
+from fastws import __version__
 
 Event: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Event]]
@@ -93,7 +95,7 @@ class Room:
         await send({"type": "websocket.accept"})
         member, queue = next(self._ids), asyncio.Queue[str](QUEUE_LIMIT)
         hello = {"kind": "hello", "you": member, "history": list(self.history), "facts": facts()}
-        await send({"type": "websocket.send", "text": json.dumps(hello)})
+        queue.put_nowait(json.dumps(hello))
         self.members[member] = queue
         writer = asyncio.create_task(self._write(queue, send))
         try:
@@ -132,7 +134,7 @@ def read_said(text: str | None) -> dict[str, str] | None:
 def facts() -> dict[str, str]:
     """What the page shows about the process that serves it."""
     loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
-    return {"python": platform.python_version(), "loop": loop}
+    return {"version": __version__, "python": platform.python_version(), "loop": loop}
 
 
 async def echo(receive: Receive, send: Send) -> None:

@@ -73,10 +73,11 @@ async function showFacts(more = {}) {
   try {
     const { headers } = await fetch("icon.svg", { method: "HEAD", cache: "no-store" });
     facts.server = headers.get("server");
+    if (facts.server === "fastws") facts.server += ` ${facts.version ?? ""}`;
   } catch {
     // the server went away again; the next connection asks once more
   }
-  const order = ["server", "engine", "loop", "python", "compression"];
+  const order = ["server", "loop", "python", "compression"];
   const shown = order.filter((name) => facts[name]).map((name) => {
     return element("div", {}, element("dt", { text: name === "python" ? "Python" : name }), element("dd", { text: facts[name] }));
   });
