@@ -68,7 +68,7 @@ class BuildExtensions(build_ext):
         except Exception as error:
             for target in targets:
                 remove_compiled(target, keep=set())
-            reason = textwrap.shorten(str(error) or type(error).__name__, 160, placeholder=" ...")
+            reason = textwrap.shorten(f"{type(error).__name__}: {error}", 160, placeholder=" ...")
             if MODE == "yes":
                 raise CompileError(f"FASTWS_EXTENSION=yes, but the extensions cannot be built: {reason}") from error
             self.extensions = []
