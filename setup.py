@@ -84,7 +84,13 @@ class BuildExtensions(build_ext):
             from Cython.Build import cythonize
 
             ours = {extension.name: extension for extension in self.extensions}
-            for made in cythonize(self.extensions, build_dir="build/cython", language_level=3):
+            for made in cythonize(
+                self.extensions,
+                build_dir="build/cython",
+                language_level=3,
+                # C types stand in the .pxd alone: the annotations are Python's, where `int` has no bounds.
+                compiler_directives={"annotation_typing": False},
+            ):
                 # A new object, without what `finalize_options` added to ours and with `optional` dropped. None of
                 # ours is optional: one that fails must fail the others.
                 vars(ours[made.name]).update(vars(made), optional=False)

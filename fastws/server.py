@@ -187,7 +187,7 @@ class Server:
 
     def _new_loop_state(self, app: ASGIApplication, lifespan: Lifespan) -> LoopState:
         application = Application(
-            app, self.config, state=lifespan.state, access_log=access_log(self.config), logger=logger
+            app, self.config, state=lifespan.state, access_log=access_log(self.config)
         )
         return LoopState(
             asyncio.get_running_loop(), self.config, application, self._engine, secure=self._tls is not None

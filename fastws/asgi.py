@@ -1,0 +1,221 @@
+"""The ASGI application at work: scopes, tasks, and what becomes of its errors.
+
+This module is always interpreted, for two reasons. The `receive` and `send` that an application gets are native
+coroutine functions, since some libraries accept no others; and a traceback through them can be read. Both are thin:
+what they do is in asgi_http.py and asgi_websocket.py.
+
+From the ASGI specification, HTTP and WebSocket 2.5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from fastws.asgi_http import AccessLog, HttpCycle
+from fastws.asgi_websocket import Session
+from fastws.connection import Connection
+from fastws.errors import ClientDisconnected
+from fastws.forwarded import TrustedPeers, apply_forwarded
+
+if TYPE_CHECKING:
+    from fastws.config import Config
+    from fastws.handshake import UpgradeRequest
+    from fastws.http_connection import HttpConnection
+    from fastws.http_head import RequestHead
+    from fastws.loop_state import LoopState
+
+Event = dict[str, Any]
+Scope = dict[str, Any]
+ASGIApp = Callable[[Scope, Callable[[], Awaitable[Event]], Callable[[Event], Awaitable[None]]], Awaitable[None]]
+
+logger = logging.getLogger("fastws.error")
+
+
+class HttpCall(HttpCycle):
+    """An `HttpCycle` with the coroutines that the application calls."""
+
+    __slots__ = ()
+
+    async def receive(self) -> Event:
+        """ASGI: the next `http.request` or `http.disconnect`."""
+        event = self.next_event()
+        while event is None:
+            await self.wait_for_event()
+            event = self.next_event()
+        return event
+
+    async def send(self, event: Event) -> None:
+        """ASGI: send `event`; returns when the peer reads fast enough for more."""
+        waiter = self.send_event(event)
+        if waiter is not None:
+            await waiter
+
+
+class WebSocketCall(Session):
+    """A `Session` with the coroutines that the application calls."""
+
+    __slots__ = ()
+
+    async def receive(self) -> Event:
+        """ASGI: the next `websocket.connect`, `websocket.receive` or `websocket.disconnect`."""
+        event = self.next_event()
+        while event is None:
+            await self.wait_for_event()
+            event = self.next_event()
+        return event
+
+    async def send(self, event: Event) -> None:
+        """ASGI: send `event`; returns when the peer reads fast enough for more."""
+        waiter = self.send_event(event)
+        if waiter is not None:
+            await waiter
+
+    def task_done(self, task: asyncio.Task[None]) -> None:
+        """The application has ended: close what it left open."""
+        self.shared.end_task(task)
+        failed = True
+        if task.cancelled():
+            if not self.shared.shutting_down:
+                logger.error("The application's task was cancelled.")
+        else:
+            error = task.exception()
+            if error is None:
+                failed = False
+                if self.undecided():
+                    logger.error("The application returned without accepting or closing the WebSocket.")
+            elif not isinstance(error, ClientDisconnected):
+                log_application_error(error)
+        self.end_by_application(failed)
+
+
+class Application:
+    """Serves requests and WebSockets with an ASGI 3 application; the `Gateway` of a `LoopState`."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        config: Config,
+        *,
+        state: dict[str, Any] | None = None,
+        access_log: AccessLog | None = None,
+    ) -> None:
+        self._app = app
+        self._root_path = config.root_path
+        self._state = state
+        self._trusted = TrustedPeers(config.forwarded_allow_ips) if config.proxy_headers else None
+        self._access_log = access_log
+        self._asgi = {"version": "3.0", "spec_version": "2.5"}
+        self._shared: LoopState
+
+    def bind(self, state: LoopState) -> None:
+        """Learn the state that is shared."""
+        self._shared = state
+
+    def exchange(self, http: HttpConnection, head: RequestHead) -> HttpCycle:
+        """Call the application for the request `head`."""
+        shared = self._shared
+        scope = self._scope("http", head, http.connection)
+        scope["method"] = head.method
+        scope["extensions"] = {"http.response.trailers": {}, "http.response.early_hint": {}}
+        call = HttpCall(http, shared, head, scope, self._access_log)
+        task = shared.loop.create_task(self._run_http(call, scope))
+        shared.start_task(task)
+        return call
+
+    def websocket(
+        self, connection: Connection, head: RequestHead, upgrade: UpgradeRequest, early_data: bytes
+    ) -> Session:
+        """Call the application for the WebSocket that `head` asks for."""
+        shared = self._shared
+        scope = self._scope("websocket", head, connection)
+        scope["subprotocols"] = upgrade.subprotocols
+        scope["extensions"] = {"websocket.http.response": {}}
+        call = WebSocketCall(connection, shared, scope, self._access_log, head, upgrade, early_data)
+        task = shared.loop.create_task(self._call(scope, call))
+        task.add_done_callback(call.task_done)
+        call.task = task
+        shared.start_task(task)
+        return call
+
+    def _scope(self, kind: str, head: RequestHead, connection: Connection) -> Scope:
+        secure = self._shared.secure
+        scheme = ("wss" if secure else "ws") if kind == "websocket" else ("https" if secure else "http")
+        transport = connection.transport
+        assert transport is not None
+        client = _address(transport.get_extra_info("peername"))
+        if self._trusted is not None:
+            client, scheme = apply_forwarded(head.fields, client, scheme, self._trusted)
+        root_path = self._root_path
+        scope: Scope = {
+            "type": kind,
+            "asgi": self._asgi,
+            "http_version": head.http_version,
+            "server": _address(transport.get_extra_info("sockname"), server=True),
+            "client": client,
+            "scheme": scheme,
+            "root_path": root_path,
+            "path": root_path + head.path if root_path else head.path,
+            "raw_path": root_path.encode("ascii", "replace") + head.raw_path if root_path else head.raw_path,
+            "query_string": head.query_string,
+            "headers": head.headers,
+        }
+        if self._state is not None:
+            scope["state"] = self._state.copy()
+        return scope
+
+    def _call(self, scope: Scope, call: WebSocketCall) -> Coroutine[Any, Any, None]:
+        """The application's coroutine itself, without one of ours around it: it lives as long as the connection."""
+        try:
+            result = self._app(scope, call.receive, call.send)
+        except Exception as error:
+            return _raise(error)
+        return result if asyncio.iscoroutine(result) else _await(result)
+
+    async def _run_http(self, call: HttpCall, scope: Scope) -> None:
+        try:
+            await self._app(scope, call.receive, call.send)
+        except ClientDisconnected:
+            pass
+        except asyncio.CancelledError:
+            if not self._shared.shutting_down:
+                logger.error("The application's task was cancelled.")
+            call.fail()
+            raise
+        except BaseException as error:
+            log_application_error(error)
+            call.fail()
+            if not isinstance(error, Exception):
+                raise
+        else:
+            if not call.finished():
+                logger.error("The application returned without completing its response.")
+                call.fail()
+        finally:
+            task = asyncio.current_task()
+            assert task is not None
+            self._shared.end_task(task)
+
+
+async def _await(awaitable: Awaitable[None]) -> None:
+    await awaitable
+
+
+async def _raise(error: Exception) -> None:
+    raise error
+
+
+def log_application_error(error: BaseException) -> None:
+    """Log what an application raised, with its traceback, once."""
+    logger.error("Exception in ASGI application", exc_info=error)
+
+
+def _address(address: Any, server: bool = False) -> tuple[str, int | None] | None:
+    """An ASGI `client` or `server` from what a transport says of an address."""
+    if isinstance(address, tuple):
+        return (str(address[0]), int(address[1]))
+    if server and address:
+        return (address if isinstance(address, str) else address.decode("utf-8", "replace"), None)
+    return None

@@ -1,0 +1,33 @@
+from fastws.connection cimport Connection
+from fastws.http_connection cimport HttpConnection
+
+
+cdef class Responder:
+    cdef public Connection connection
+    cdef public object shared
+    cdef public object head
+    cdef public object stage
+    cdef public int status
+    cdef public long long body_bytes
+    cdef public bint gone
+    cdef public bint keep_alive
+    cdef object _response
+    cdef object _framing
+    cdef bint _trailers
+
+    cpdef _start(self, dict event)
+    cpdef _send_body(self, dict event)
+
+
+cdef class HttpCycle(Responder):
+    cdef public HttpConnection http
+    cdef public dict scope
+    cdef object _access_log
+    cdef double _began
+    cdef list _body
+    cdef long long _body_size
+    cdef bint _body_complete
+    cdef bint _body_taken
+    cdef bint _continue
+    cdef bint _half_closed
+    cdef object _waiter

@@ -1,0 +1,43 @@
+from fastws.connection cimport Connection
+
+
+cdef class Session:
+    cdef public Connection connection
+    cdef public object shared
+    cdef public object state
+    cdef public object engine
+    cdef public dict scope
+    cdef public object task
+    cdef object _head
+    cdef object _upgrade
+    cdef bytes _early
+    cdef object _responder
+    cdef bint _connect_received
+    cdef list _queue
+    cdef Py_ssize_t _queue_head
+    cdef long long _queue_bytes
+    cdef object _waiter
+    cdef bint _busy
+    cdef Py_ssize_t _max_queue
+    cdef long long _max_queue_bytes
+    cdef bint _direct
+    cdef bint _corked
+    cdef int _close_code
+    cdef str _close_reason
+    cdef bint _close_sent
+    cdef bint _closed_by_app
+    cdef bint _disconnect_received
+    cdef double _pinged
+    cdef object _access_log
+    cdef bint _counting
+    cdef double _opened
+    cdef long long _messages_in
+    cdef long long _bytes_in
+    cdef long long _messages_out
+    cdef long long _bytes_out
+
+    cpdef _send_message(self, dict event)
+    cdef _flush(self)
+    cdef _pop(self, Py_ssize_t size)
+    cdef _take_events(self, list events)
+    cdef _wake(self)

@@ -1,0 +1,622 @@
+"""The WebSocket session: what an ASGI application sees of one WebSocket, on any engine.
+
+Bytes go to the engine and come back as events; messages wait in a queue until the application takes them. Everything
+that is not framing is decided here, once: the states of a WebSocket, keepalive, the close handshake, flow control and
+corking.
+
+Two rules shape it. What a peer sent is handled in order: a Close frame, or an error, takes effect when the
+application has come back for more after the messages before it, so that it can still answer them. And an output is
+written as late as helps and as early as matters: at once when the application sends a first message, together with
+others when more messages wait to be answered, and at the latest when the application waits or the loop's turn ends.
+
+`Session` has no coroutines: those are in asgi.py, which is always interpreted, since some libraries accept only native
+coroutines. This module is compiled by Cython where the extension was built (asgi_websocket.pxd), else interpreted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from fastws.asgi_http import DONE, AccessLog, Responder, chain_waiter, not_allowed
+from fastws.connection import NEVER, Connection
+from fastws.deflate import negotiate
+from fastws.errors import ApplicationError, ClientDisconnected, RequestError
+from fastws.events import Close, Failure, Ping, Pong
+from fastws.handshake import UpgradeRequest, accept_response
+from fastws.http_framing import error_response
+from fastws.http_head import RequestHead
+
+if TYPE_CHECKING:
+    from fastws.engines import Engine
+    from fastws.loop_state import LoopState
+
+CORK_BYTES = 65536
+"""Bytes of corked output that are written without waiting for more."""
+
+EARLY_BYTES = 65536
+"""Bytes that a peer may send before the application has accepted; then reading stops."""
+
+logger = logging.getLogger("fastws.error")
+
+
+class State(Enum):
+    """Where a WebSocket is in its life (RFC 6455 sections 4 and 7)."""
+
+    CONNECTING = "connecting"
+    """The handshake has arrived and the application has not decided."""
+    DENYING = "denying"
+    """The application sends an HTTP response instead of accepting."""
+    OPEN = "open"
+    CLOSING = "closing"
+    """We have sent a Close and wait for the peer's."""
+    CLOSED = "closed"
+    """Nothing can be sent any more."""
+
+
+CONNECTING = State.CONNECTING
+DENYING = State.DENYING
+OPEN = State.OPEN
+CLOSING = State.CLOSING
+CLOSED = State.CLOSED
+
+SENDABLE: dict[State, dict[str, str]] = {
+    CONNECTING: {
+        "websocket.accept": "_accept",
+        "websocket.close": "_deny",
+        "websocket.http.response.start": "_start_denial",
+    },
+    DENYING: {"websocket.http.response.body": "_continue_denial"},
+    OPEN: {"websocket.send": "_send_message", "websocket.close": "_close"},
+    CLOSING: {},
+    CLOSED: {},
+}
+"""What an application may send in which state, and the method of `Session` that does it."""
+
+
+class Session:
+    """One WebSocket between its connection and its application."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        state: LoopState,
+        scope: dict[str, Any],
+        access_log: AccessLog | None,
+        head: RequestHead,
+        upgrade: UpgradeRequest,
+        early_data: bytes,
+    ) -> None:
+        config = state.config
+        self.connection = connection
+        self.shared = state
+        self.state: State = CONNECTING
+        self.engine: Engine | None = None
+        self.scope = scope
+        self.task: asyncio.Task[None] | None = None
+        # Handshake state, dropped when the application has decided.
+        self._head: RequestHead | None = head
+        self._upgrade: UpgradeRequest | None = upgrade
+        self._early: bytes = early_data
+        self._responder: Responder | None = None
+        self._connect_received: bool = False
+        # Read state. The queue is the list that the engine returned, taken from its head.
+        self._queue: list[Any] | None = None
+        self._queue_head: int = 0
+        self._queue_bytes: int = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._busy: bool = False
+        self._max_queue: int = config.ws_max_queue
+        self._max_queue_bytes: int = config.ws_max_queue_bytes
+        # Write state.
+        self._direct: bool = True
+        self._corked: bool = False
+        # Closing state: what `websocket.disconnect` will say, and who began it.
+        self._close_code: int = 1006
+        self._close_reason: str = ""
+        self._close_sent: bool = False
+        self._closed_by_app: bool = False
+        self._disconnect_received: bool = False
+        # Keepalive state: when a ping was sent that nothing has answered, or 0.
+        self._pinged: float = 0.0
+        # For the access log; nothing is counted where there is none.
+        self._access_log: AccessLog | None = access_log
+        self._counting: bool = access_log is not None
+        self._opened: float = 0.0
+        self._messages_in: int = 0
+        self._bytes_in: int = 0
+        self._messages_out: int = 0
+        self._bytes_out: int = 0
+        connection.deadline = state.now + config.ws_handshake_timeout
+
+    # What the connection calls.
+
+    def data_received(self, data: memoryview) -> None:
+        engine = self.engine
+        if engine is None:
+            self._keep_early(data)
+            return
+        events = engine.receive_data(data)
+        if events:
+            self._take_events(events)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self) -> None:
+        if self._queue is not None and isinstance(self._queue[-1], Close):
+            self._finish(self._queue[-1])
+        self.state = CLOSED
+        if self.engine is not None:
+            self.engine.receive_eof()
+        if self._responder is not None:
+            self._responder.disconnected()
+        self._wake()
+        self._log_closed()
+
+    def on_deadline(self, now: float) -> None:
+        state = self.state
+        if state is OPEN:
+            if self._queue is not None and isinstance(self._queue[-1], Close):
+                # The application did not come back for the messages before the peer's Close.
+                self._finish(self._queue[-1])
+            else:
+                self._keep_alive(now)
+        elif state is CONNECTING:
+            self._refuse(RequestError(504, "The application did not answer the handshake in time."))
+            logger.warning("The application did not accept or close a WebSocket within --ws-handshake-timeout.")
+        else:
+            self.connection.abort()
+
+    def shut_down(self) -> None:
+        """Send Close 1012 (RFC 6455 section 7.4.2 and its registry): the service restarts."""
+        if self.state is OPEN:
+            self._send_close(1012, "Service Restart")
+
+    def end_of_turn(self) -> None:
+        self._corked = False
+        self._direct = True
+        self._flush()
+
+    # What the application's receive() calls.
+
+    def next_event(self) -> dict[str, Any] | None:
+        """The next event for the application, or None where it must wait for one."""
+        if not self._connect_received:
+            self._connect_received = True
+            return {"type": "websocket.connect"}
+        queue = self._queue
+        if queue is not None:
+            item = queue[self._queue_head]
+            if type(item) is str:
+                self._pop(len(item))
+                self._busy = True
+                return {"type": "websocket.receive", "text": item}
+            if type(item) is bytes:
+                self._pop(len(item))
+                self._busy = True
+                return {"type": "websocket.receive", "bytes": item}
+            self._finish(item)
+        if self.state is CLOSED or (self.state is CLOSING and self._closed_by_app):
+            return self._disconnect_event()
+        self._busy = False
+        self._direct = True
+        self._flush()
+        return None
+
+    def wait_for_event(self) -> asyncio.Future[None]:
+        """A future that is done when `next_event` is worth another call."""
+        waiter: asyncio.Future[None] = self.shared.loop.create_future()
+        self._waiter = waiter if self._waiter is None else chain_waiter(self._waiter, waiter)
+        return waiter
+
+    # What the application's send() calls.
+
+    def send_event(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
+        """Do what `event` asks; returns a future where the application must wait for the peer to read.
+
+        Raises ApplicationError for an event that is malformed or not allowed now, ClientDisconnected after the end.
+        """
+        if self.state is OPEN and event.get("type") == "websocket.send":
+            return self._send_message(event)
+        return self._send_other(event)
+
+    def _send_message(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
+        engine = self.engine
+        assert engine is not None
+        text = event.get("text")
+        data = event.get("bytes")
+        if data is None and isinstance(text, str):
+            pending = engine.send_text(text)
+        elif text is None and isinstance(data, (bytes, bytearray, memoryview)):
+            pending = engine.send_bytes(data)
+        else:
+            raise ApplicationError(_describe_bad_message(text, data))
+        if self._counting:
+            self._messages_out += 1
+            self._bytes_out += _size(text if data is None else data)
+        if self._queue is None and self._direct:
+            self._direct = False
+            self._flush()
+        elif pending >= CORK_BYTES:
+            self._flush()
+        elif not self._corked:
+            self._corked = True
+            self.shared.cork(self)
+        if self.connection.writing_paused:
+            return self.connection.drained()
+        return None
+
+    def _send_other(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
+        state = self.state
+        kind: Any = event.get("type")
+        method = SENDABLE[state].get(kind)
+        if method is None:
+            if (state is CLOSING or state is CLOSED) and not self._closed_by_app:
+                raise ClientDisconnected("the WebSocket is closed, nothing can be sent")
+            if state is DENYING and self._responder is not None and self._responder.stage is DONE:
+                return None
+            raise ApplicationError(not_allowed(kind, _DESCRIPTIONS[state], SENDABLE[state]))
+        waiter: asyncio.Future[None] | None = getattr(self, method)(event)
+        return waiter
+
+    def undecided(self) -> bool:
+        """Whether the application has neither accepted nor closed."""
+        return self.state is CONNECTING
+
+    def end_by_application(self, failed: bool) -> None:
+        """The application has returned, or raised where `failed`: close what it left open."""
+        if self.state is CONNECTING:
+            self._refuse(RequestError(500, "Internal Server Error"))
+        elif self.state is DENYING:
+            if self._responder is not None:
+                self._responder.fail()
+        elif self.state is OPEN:
+            if failed:
+                self._send_close(1011, "Internal Error")
+            else:
+                self._send_close(1000, "")
+        self._closed_by_app = True
+        self._queue = None
+        self.task = None
+        self.connection.resume_reading()
+
+    # The handshake.
+
+    def _keep_early(self, data: memoryview) -> None:
+        """Keep what came before the application has decided; it is delivered in order after the accept."""
+        if self.state is CONNECTING:
+            self._early += bytes(data)
+            if len(self._early) > EARLY_BYTES:
+                self.connection.pause_reading()
+
+    def _accept(self, event: dict[str, Any]) -> None:
+        """Answer 101 and open the WebSocket (RFC 6455 section 4.2.2)."""
+        shared, connection, upgrade = self.shared, self.connection, self._upgrade
+        engine_class = shared.engine
+        assert upgrade is not None
+        assert engine_class is not None
+        parameters = None
+        if upgrade.extensions and shared.config.ws_per_message_deflate:
+            parameters = negotiate(upgrade.extensions)
+        response = accept_response(
+            upgrade,
+            subprotocol=event.get("subprotocol"),
+            headers=event.get("headers") or (),
+            extensions=parameters.response() if parameters is not None else None,
+            default_headers=shared.head_lines,
+        )
+        max_size = shared.config.ws_max_size
+        if parameters is None:
+            self.engine = engine_class(max_size)
+        else:
+            self.engine = engine_class(max_size, parameters.inflater(), shared.deflaters.get(parameters))
+        self.state = OPEN
+        self._head = self._upgrade = None
+        early, self._early = self._early, b""
+        connection.write(response)
+        connection.last_seen = shared.now
+        connection.deadline = self._next_ping()
+        self._log_opened(101)
+        if shared.shutting_down:
+            self.shut_down()
+        if early:
+            self.data_received(memoryview(early))
+        connection.resume_reading()
+
+    def _deny(self, event: dict[str, Any]) -> None:
+        """ASGI: `websocket.close` before accept is a 403."""
+        self._closed_by_app = True
+        self._refuse(RequestError(403, "Forbidden"))
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answer the handshake with an error, and close: a proxy may already treat the connection as a tunnel."""
+        connection = self.connection
+        self.state = CLOSED
+        self._early = b""
+        connection.write(error_response(error, self.shared.head_lines))
+        self._log_opened(error.status)
+        self._end_refused()
+        self._wake()
+
+    def _end_refused(self) -> None:
+        if self.connection.write_eof():
+            self.connection.deadline = self.shared.now + self.shared.config.ws_close_timeout
+
+    def _start_denial(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
+        """The ASGI extension `websocket.http.response`: the application's own response instead of a 101."""
+        head = self._head
+        assert head is not None
+        responder = Responder(self.connection, self.shared, head, False)
+        responder.send_event({**event, "type": "http.response.start"})
+        self._responder = responder
+        self.state = DENYING
+        self._early = b""
+        return None
+
+    def _continue_denial(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
+        responder = self._responder
+        assert responder is not None
+        waiter = responder.send_event({**event, "type": "http.response.body"})
+        if responder.stage is DONE:
+            self.state = CLOSED
+            self._closed_by_app = True
+            self._log_opened(responder.status)
+            self._end_refused()
+            self._wake()
+        return waiter
+
+    # Reading.
+
+    def _take_events(self, events: list[Any]) -> None:
+        """Queue messages, answer what needs no application, and end what the peer ended."""
+        size = 0
+        last = events[-1]
+        if len(events) == 1 and (type(last) is str or type(last) is bytes):
+            size = len(last)
+        else:
+            events = self._answer_controls(events)
+            if not events:
+                return
+            last = events[-1]
+            for item in events:
+                if type(item) is str or type(item) is bytes:
+                    size += len(item)
+        ends = isinstance(last, Close)
+        if self._counting:
+            self._messages_in += len(events) - ends
+            self._bytes_in += sum([_size(item) for item in events if not isinstance(item, Close)])
+        if self._closed_by_app:
+            # Only the peer's Close is of interest.
+            if ends:
+                self._finish(last)
+            return
+        self._queue_bytes += size
+        if self._queue is None:
+            self._queue = events
+            waiting = len(events)
+        else:
+            self._queue.extend(events)
+            waiting = len(self._queue) - self._queue_head
+        if ends:
+            self._end_queued(last)
+        elif waiting > self._max_queue or self._queue_bytes > self._max_queue_bytes:
+            self.connection.pause_reading()
+        self._wake()
+
+    def _answer_controls(self, events: list[Any]) -> list[Any]:
+        """Answer the newest Ping (RFC 6455 section 5.5.3), drop Pongs; returns what is for the application."""
+        for item in events:
+            if isinstance(item, Ping):
+                break
+        else:
+            return events
+        newest: Ping | None = None
+        kept = []
+        for item in events:
+            if not isinstance(item, Ping):
+                kept.append(item)
+            elif not isinstance(item, Pong):
+                newest = item
+        # A peer that does not read its pongs gets no more of them until it does.
+        if newest is not None and self.state is OPEN and not self.connection.writing_paused:
+            engine = self.engine
+            assert engine is not None
+            engine.send_pong(newest.payload)
+            self._flush()
+        return kept
+
+    def _end_queued(self, item: Close) -> None:
+        """The last event of this peer is queued: act on it now, or when the application has come back for more."""
+        queue = self._queue
+        assert queue is not None
+        if self._close_sent or (len(queue) - self._queue_head == 1 and not self._busy):
+            self._finish(item)
+        else:
+            # Half of the time that a peer has to answer our Close: about what it will grant us.
+            self.connection.deadline = self.shared.now + self.shared.config.ws_close_timeout / 2
+
+    def _pop(self, size: int) -> None:
+        """Take the first message, of `size` bytes, from the queue; read on when little is left."""
+        queue = self._queue
+        assert queue is not None
+        queue[self._queue_head] = None
+        self._queue_head += 1
+        self._queue_bytes -= size
+        left = len(queue) - self._queue_head
+        if left == 0:
+            self._queue = None
+            self._queue_head = 0
+        connection = self.connection
+        if connection.reading_paused and left * 4 <= self._max_queue and self._queue_bytes * 4 <= self._max_queue_bytes:
+            connection.last_seen = self.shared.now
+            connection.resume_reading()
+
+    # Writing.
+
+    def _flush(self) -> None:
+        engine = self.engine
+        if engine is not None:
+            chunks = engine.data_to_send()
+            if chunks:
+                self.connection.write_all(chunks)
+
+    # Keepalive.
+
+    def _next_ping(self) -> float:
+        interval = self.shared.config.ws_ping_interval
+        return NEVER if interval is None else self.connection.last_seen + interval
+
+    def _keep_alive(self, now: float) -> None:
+        """Ping a silent peer, and give one up that does not answer (RFC 6455 section 5.5.2)."""
+        connection, config, engine = self.connection, self.shared.config, self.engine
+        assert engine is not None
+        if connection.reading_paused:
+            # It is we who do not listen.
+            connection.last_seen = now
+            self._pinged = 0.0
+        elif self._pinged:
+            if connection.last_seen <= self._pinged:
+                self._time_out()
+                return
+            self._pinged = 0.0
+        connection.deadline = self._next_ping()
+        if connection.deadline <= now:
+            engine.send_ping(b"")
+            self._flush()
+            if config.ws_ping_timeout is None:
+                connection.deadline = now + (config.ws_ping_interval or 0.0)
+            else:
+                self._pinged = now
+                connection.deadline = now + config.ws_ping_timeout
+
+    def _time_out(self) -> None:
+        """Close 1011 and abort: nobody is there, or nobody reads."""
+        self._close_reason = "keepalive ping timeout"
+        engine = self.engine
+        if engine is not None and not self.connection.writing_paused:
+            engine.send_close(1011, "keepalive ping timeout")
+            self._flush()
+        self.connection.abort()
+
+    # Closing.
+
+    def _close(self, event: dict[str, Any]) -> None:
+        """The application closes (RFC 6455 section 7.1.2)."""
+        code = event.get("code")
+        reason = event.get("reason")
+        self._send_close(1000 if code is None else code, reason or "")
+        self._closed_by_app = True
+        self._queue = None
+        self.connection.resume_reading()
+
+    def _send_close(self, code: int, reason: str) -> None:
+        """Send our Close and wait for the peer's; what it sent before is still read."""
+        engine = self.engine
+        assert engine is not None
+        try:
+            engine.send_close(code, reason)
+        except (ValueError, TypeError) as error:
+            raise ApplicationError(f"The event 'websocket.close' has a bad code or reason: {error}") from None
+        queue = self._queue
+        self._flush()
+        self._close_sent = True
+        self._close_code = code
+        self._close_reason = reason
+        self.state = CLOSING
+        self.connection.deadline = self.shared.now + self.shared.config.ws_close_timeout
+        if queue is not None and isinstance(queue[-1], Close):
+            self._finish(queue[-1])
+
+    def _finish(self, item: Close) -> None:
+        """Act on the peer's Close or on its breaking of the rules: our last frame, then the end of the connection."""
+        queue = self._queue
+        if queue is not None and queue[-1] is item:
+            queue.pop()
+            if len(queue) == self._queue_head:
+                self._queue = None
+                self._queue_head = 0
+        connection, engine = self.connection, self.engine
+        assert engine is not None
+        if not self._close_sent:
+            self._close_sent = True
+            self._close_code = item.code
+            self._close_reason = item.reason
+            engine.send_close(item.code, "" if type(item) is Close and item.code == 1005 else item.reason)
+        self._flush()
+        self._log_closed()
+        self.state = CLOSED
+        if type(item) is Failure:
+            # The peer may still be sending: let it read our Close before the connection ends (section 7.1.7).
+            if connection.write_eof():
+                connection.deadline = self.shared.now + self.shared.config.ws_close_timeout
+        else:
+            connection.close()
+        self._wake()
+
+    def _disconnect_event(self) -> dict[str, Any]:
+        if self._disconnect_received:
+            raise ApplicationError("receive() was called again after it had returned 'websocket.disconnect'.")
+        self._disconnect_received = True
+        return {"type": "websocket.disconnect", "code": self._close_code, "reason": self._close_reason}
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # The access log.
+
+    def _log_opened(self, status: int) -> None:
+        log = self._access_log
+        if log is not None:
+            log.websocket_opened(self.scope, status)
+            if status == 101:
+                self._opened = self.shared.loop.time()
+            else:
+                self._access_log = None
+
+    def _log_closed(self) -> None:
+        log = self._access_log
+        if log is not None and self._opened:
+            self._access_log = None
+            log.websocket_closed(
+                self.scope,
+                self._close_code,
+                self._close_reason,
+                self.shared.loop.time() - self._opened,
+                self._messages_in,
+                self._bytes_in,
+                self._messages_out,
+                self._bytes_out,
+            )
+
+
+def _size(message: Any) -> int:
+    """Bytes of a message on the wire, before compression."""
+    if isinstance(message, str):
+        return len(message) if message.isascii() else len(message.encode("utf-8", "surrogatepass"))
+    return memoryview(message).nbytes
+
+
+_DESCRIPTIONS = {
+    CONNECTING: "before the WebSocket is accepted",
+    DENYING: "in the response that denies the WebSocket",
+    OPEN: "on an open WebSocket",
+    CLOSING: "after 'websocket.close'",
+    CLOSED: "after the WebSocket was closed",
+}
+
+
+def _describe_bad_message(text: object, data: object) -> str:
+    if text is not None and data is not None:
+        return "The event 'websocket.send' has both 'text' and 'bytes': exactly one must be given."
+    if text is None and data is None:
+        return "The event 'websocket.send' has neither 'text' nor 'bytes': exactly one must be given."
+    if text is not None:
+        return f"'text' of 'websocket.send' must be str, not {type(text).__name__}."
+    return f"'bytes' of 'websocket.send' must be bytes, not {type(data).__name__}."

@@ -1,0 +1,12 @@
+cdef class Connection:
+    cdef public object state
+    cdef public object transport
+    cdef public object handler
+    cdef public double deadline
+    cdef public double last_seen
+    cdef public bint reading_paused
+    cdef public bint writing_paused
+    cdef list _drain_waiters
+
+    cpdef write(self, bytes data)
+    cpdef write_all(self, list chunks)

@@ -1,0 +1,167 @@
+"""One socket: what asyncio calls, flow control in both directions, and nothing of HTTP or WebSocket.
+
+A `Connection` is the asyncio protocol of a socket for its whole life. What the bytes mean is the business of its
+`handler`: HTTP at first, and after an upgrade the WebSocket session, so that no transport ever changes its protocol.
+Bytes arrive in the receive buffer that all connections of a loop share: a handler takes what it needs during the call.
+
+The module is compiled by Cython where the extension was built (connection.pxd) and interpreted elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fastws.errors import ClientDisconnected
+
+if TYPE_CHECKING:
+    from fastws.loop_state import LoopState
+
+NEVER = float("inf")
+
+WRITE_HIGH_WATER = 65536
+"""Bytes in the transport's buffer above which `send` waits, and the low-water mark where it goes on."""
+WRITE_LOW_WATER = 16384
+
+
+class Handler(Protocol):
+    """What a connection needs of the protocol that its bytes belong to."""
+
+    def data_received(self, data: memoryview) -> None:
+        """Take `data`, which is only valid during the call."""
+
+    def eof_received(self) -> bool:
+        """The peer will send no more; true keeps our direction open."""
+
+    def connection_lost(self) -> None:
+        """The socket is gone."""
+
+    def on_deadline(self, now: float) -> None:
+        """`Connection.deadline` has passed: act, and set the next one."""
+
+    def shut_down(self) -> None:
+        """The server stops: end as soon as what is under way allows."""
+
+
+class Connection:
+    """The asyncio protocol of one accepted socket; asyncio needs the subclass in loop_state.py."""
+
+    def __init__(self, state: LoopState) -> None:
+        self.state = state
+        self.transport: asyncio.Transport | None = None
+        self.handler: Handler | None = None
+        # Times are those of the loop's coarse clock, `LoopState.now`, in seconds.
+        self.deadline: float = NEVER
+        self.last_seen: float = state.now
+        self.reading_paused: bool = False
+        self.writing_paused: bool = False
+        self._drain_waiters: list[asyncio.Future[None]] | None = None
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        transport.set_write_buffer_limits(high=WRITE_HIGH_WATER, low=WRITE_LOW_WATER)
+        self.state.connection_opened(self)
+
+    def get_buffer(self, sizehint: int) -> Any:
+        return self.state.receive_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.last_seen = self.state.now
+        if self.handler is not None:
+            self.handler.data_received(self.state.receive_buffer[:nbytes])
+
+    def eof_received(self) -> bool:
+        return self.handler is not None and self.handler.eof_received()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.transport = None
+        self.deadline = NEVER
+        self.state.connection_closed(self)
+        handler = self.handler
+        self.handler = None
+        if handler is not None:
+            handler.connection_lost()
+        self._release_writers(ClientDisconnected("the peer is gone"))
+
+    def pause_writing(self) -> None:
+        self.writing_paused = True
+
+    def resume_writing(self) -> None:
+        self.writing_paused = False
+        self._release_writers(None)
+
+    # What handlers call.
+
+    def write(self, data: bytes) -> None:
+        """Write at once; without effect when the socket is gone."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def write_all(self, chunks: list[bytes]) -> None:
+        """Write `chunks` in order, in one system call where the kernel takes them."""
+        if self.transport is not None:
+            if len(chunks) == 1:
+                self.transport.write(chunks[0])
+            else:
+                self.transport.writelines(chunks)
+
+    def drained(self) -> asyncio.Future[None]:
+        """A future of the moment when writing may go on; its error is `ClientDisconnected`.
+
+        One future for each waiter: a task that is cancelled while it waits must not take the others with it.
+        """
+        waiter: asyncio.Future[None] = self.state.loop.create_future()
+        if self._drain_waiters is None:
+            self._drain_waiters = []
+        self._drain_waiters.append(waiter)
+        return waiter
+
+    def pause_reading(self) -> None:
+        if not self.reading_paused and self.transport is not None and not self.transport.is_closing():
+            self.reading_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self.reading_paused and self.transport is not None and not self.transport.is_closing():
+            self.reading_paused = False
+            self.transport.resume_reading()
+
+    def close(self) -> None:
+        """Close when everything written has been sent."""
+        if self.transport is not None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Close at once; what was not sent is lost."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def write_eof(self) -> bool:
+        """Half-close so that a peer which still sends gets our last bytes and no reset (RFC 9112 section 9.6).
+
+        Returns false where the transport cannot (TLS): the connection is then closed.
+        """
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return False
+        if not transport.can_write_eof():
+            transport.close()
+            return False
+        self.resume_reading()
+        transport.write_eof()
+        return True
+
+    def _release_writers(self, error: ClientDisconnected | None) -> None:
+        waiters = self._drain_waiters
+        if waiters is None:
+            return
+        self._drain_waiters = None
+        for waiter in waiters:
+            if waiter.done():
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)

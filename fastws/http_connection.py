@@ -1,0 +1,367 @@
+"""HTTP/1.1 on one connection: bytes to requests, and requests to answers, in order.
+
+httptools parses; this module decides what happens around it: where a head ends, keep-alive, pipelining, the hand-over
+to a WebSocket session, and what a peer gets that breaks the rules. It knows nothing of ASGI: an `Exchange` answers a
+request, and the connection tells it of the body and of the peer's leaving.
+
+The parser is given exactly one message at a time: a head as soon as it is whole and its raw bytes have passed
+`scan_head`, then its body. What lies behind a message stays unparsed until the response is complete, and reading stops,
+so that a flood of pipelined requests costs its sender and not us, and an upgrade waits its turn by itself.
+
+The module is compiled by Cython where the extension was built (http_connection.pxd) and interpreted elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from fastws.connection import NEVER, Connection
+from fastws.errors import RequestError
+from fastws.handshake import UpgradeRequest, read_upgrade
+from fastws.head_scan import parse_failure, scan_head
+from fastws.http_framing import error_response
+from fastws.http_head import RequestHead, read_request
+
+if TYPE_CHECKING:
+    from fastws.loop_state import LoopState
+
+BODY_HIGH_WATER = 65536
+"""Bytes of request body that may wait for the application before reading stops."""
+
+DISCARD_BYTES = 262144
+"""How much of a request body nobody wanted is read and thrown away before the connection is closed instead."""
+
+CHUNK_OVERHEAD_BYTES = 12
+"""Framing bytes that each chunk of a body may have before they count towards the limit on the head."""
+
+LINGER_SECONDS = 2.0
+"""How long a peer that still sends may take to read our last response."""
+
+logger = logging.getLogger("fastws.error")
+
+
+class Exchange(Protocol):
+    """One request and its response, as the connection sees it."""
+
+    def response_started(self) -> bool:
+        """Whether anything of the response has been written."""
+
+    def body_received(self, data: bytes) -> None:
+        """A piece of the request body."""
+
+    def body_completed(self) -> None:
+        """The request body is whole."""
+
+    def body_waiting(self) -> int:
+        """Bytes of the request body that nobody has taken yet."""
+
+    def half_closed(self) -> None:
+        """The peer sends no more, but may still read."""
+
+    def disconnected(self) -> None:
+        """The peer is gone, or no longer worth an answer."""
+
+
+class HttpConnection:
+    """The HTTP handler of a connection, until an upgrade replaces it."""
+
+    def __init__(self, connection: Connection, state: LoopState) -> None:
+        self.connection = connection
+        self.state = state
+        # Read state: the request that is arriving.
+        self._parser: HttpRequestParser | None = HttpRequestParser(self)
+        self._target: bytes = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._head: RequestHead | None = None
+        self._stash: bytes = b""
+        self._in_body: bool = False
+        self._body_left: int = 0
+        self._framing_bytes: int = 0
+        self._discarded: int = 0
+        self._tail_open: bool = False
+        self._muted: bool = False
+        # Write state: the request that is being answered.
+        self._current: Exchange | None = None
+        self._upgrade: UpgradeRequest | None = None
+        self._eof: bool = False
+        self._closing: bool = False
+        connection.deadline = state.now + state.config.timeout_request_head
+
+    # What the connection calls.
+
+    def data_received(self, data: memoryview) -> None:
+        if self._closing:
+            return
+        if self._stash:
+            self._parse(self._stash + bytes(data))
+        elif self._in_body and self._body_left >= len(data):
+            self._feed_body(data)
+            self.update_reading()
+        else:
+            if self._current is None:
+                deadline = self.state.now + self.state.config.timeout_request_head
+                self.connection.deadline = min(self.connection.deadline, deadline)
+            self._parse(bytes(data))
+
+    def eof_received(self) -> bool:
+        self._eof = True
+        current = self._current
+        if self._closing or current is None or self.state.secure:
+            return False
+        if self._in_body:
+            # The rest of the body will never come.
+            self._current = None
+            current.disconnected()
+            return False
+        current.half_closed()
+        return True
+
+    def connection_lost(self) -> None:
+        self._closing = True
+        self._stash = b""
+        self._parser = None
+        current, self._current = self._current, None
+        if current is not None:
+            current.disconnected()
+
+    def on_deadline(self, now: float) -> None:
+        if self._closing:
+            self.connection.abort()
+        elif self._stash and self._current is None:
+            self._fail(RequestError(408, "The request head did not arrive in time."))
+        else:
+            self._close()
+
+    def shut_down(self) -> None:
+        if self._current is None and not self._closing:
+            self._close()
+
+    # What an exchange calls.
+
+    def response_completed(self, exchange: Exchange, keep_alive: bool) -> None:
+        """The response of `exchange` is written; go on with the next request, or close."""
+        if self._current is not exchange:
+            return
+        self._current = None
+        if not keep_alive or self._eof:
+            if self._in_body or self._stash:
+                self._linger()
+            else:
+                self._close()
+            return
+        # What is left of the body, if anything, is read and dropped, up to a bound.
+        self.connection.deadline = self.state.now + self.state.config.timeout_keep_alive
+        stash, self._stash = self._stash, b""
+        if stash:
+            self._parse(stash)
+        if self.state.shutting_down:
+            self.shut_down()
+        self.update_reading()
+
+    def update_reading(self) -> None:
+        """Read, or stop reading, by what waits."""
+        current = self._current
+        if current is not None and (self._stash or current.body_waiting() > BODY_HIGH_WATER):
+            self.connection.pause_reading()
+        else:
+            self.connection.resume_reading()
+
+    # Bytes to requests.
+
+    def _parse(self, data: bytes) -> None:
+        """Parse `data` up to the end of a request whose response is not complete, and stash the rest."""
+        position = 0
+        length = len(data)
+        self._stash = b""
+        while position < length and not self._closing:
+            if self._in_body:
+                end = self._body_end(data, position)
+                self._feed_body(data if end - position == length else data[position:end])
+                position = end
+                continue
+            if self._current is not None:
+                self._stash = data[position:] if position else data
+                break
+            try:
+                end = scan_head(data, position, self.state.limits)
+                if end < 0:
+                    self._stash = data[position:] if position else data
+                    break
+                self._feed_head(data if end - position == length else data[position:end])
+            except RequestError as error:
+                self._fail(error)
+                return
+            position = end
+            if self._upgrade is not None:
+                self._begin_websocket(data[position:])
+                return
+        self.update_reading()
+
+    def _feed_head(self, data: bytes) -> None:
+        """Parse `data`, a whole head, and begin to answer it. Raises RequestError."""
+        parser = self._parser
+        assert parser is not None
+        self._target = b""
+        self._headers = []
+        try:
+            parser.feed_data(data)
+        except HttpParserUpgrade:
+            if self._upgrade is None:
+                self._resume_behind_refused_upgrade()
+        except HttpParserCallbackError as error:
+            if isinstance(error.__context__, RequestError):
+                raise error.__context__ from None
+            raise
+        except HttpParserError as error:
+            raise parse_failure(str(error), parser.get_http_version()) from None
+
+    def _feed_body(self, data: bytes | memoryview) -> None:
+        """Parse `data`, a part of the body that does not reach beyond its end."""
+        head = self._head
+        parser = self._parser
+        assert head is not None
+        assert parser is not None
+        try:
+            parser.feed_data(data)
+        except HttpParserCallbackError:
+            raise
+        except HttpParserError:
+            self._fail(RequestError(400, "The request body is malformed."))
+            return
+        if self._in_body and head.chunked:
+            self._framing_bytes += len(data)
+            if self._framing_bytes > self.state.config.limit_request_head:
+                self._fail(RequestError(431, "The framing of the request body is too long."))
+        if self._discarded > DISCARD_BYTES and not self._closing:
+            self._linger()
+
+    def _body_end(self, data: bytes, position: int) -> int:
+        """Where to stop so that the parser is never given a byte behind the body.
+
+        A chunked body can only end with an empty line, so each of those is a stop; one that began in the bytes before
+        is met by going on byte by byte.
+        """
+        head = self._head
+        assert head is not None
+        if not head.chunked:
+            return min(len(data), position + self._body_left)
+        if self._tail_open:
+            end = position + 1
+        else:
+            found = data.find(b"\r\n\r\n", position)
+            end = found + 4 if found >= 0 else len(data)
+        self._tail_open = data[end - 1] in b"\r\n"
+        return end
+
+    def _resume_behind_refused_upgrade(self) -> None:
+        """Go on with HTTP behind the head of a request whose upgrade we do not make (RFC 9110 section 7.8).
+
+        httptools would take what follows for another protocol. A new parser is brought to the same place by a head that
+        has the same framing, and whose callbacks are ignored: nothing inside the body can be read as a request.
+        """
+        head = self._head
+        assert head is not None
+        self._parser = HttpRequestParser(self)
+        if not head.has_body:
+            self._muted = False
+            return
+        framing = b"transfer-encoding: chunked" if head.chunked else b"content-length: %d" % (head.content_length or 0)
+        self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: replay\r\n" + framing + b"\r\n\r\n")
+        self._muted = False
+
+    # What httptools calls.
+
+    def on_url(self, url: bytes) -> None:
+        self._target = self._target + url if self._target else url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_body:  # else it is a trailer field, which ASGI has no place for
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if self._muted:
+            return
+        parser, state, headers = self._parser, self.state, self._headers
+        assert parser is not None
+        self._headers = []
+        head = read_request(parser.get_method(), self._target, parser.get_http_version(), headers, state.limits)
+        self._head = head
+        limit = state.config.limit_concurrency
+        if limit is not None and len(state.connections) > limit:
+            raise RequestError(503, "The server is at its limit of connections.", ((b"retry-after", b"5"),))
+        state.requests_total += 1
+        if state.engine is not None:
+            self._upgrade = read_upgrade(head)
+            if self._upgrade is not None:
+                return
+        self._in_body = head.has_body
+        self._body_left = head.content_length or 0
+        self._framing_bytes = 0
+        self._tail_open = False
+        self._discarded = 0
+        self.connection.deadline = NEVER
+        self._current = state.application.exchange(self, head)
+        if not self._in_body:
+            self._current.body_completed()
+        # On an upgrade httptools reports the end of the message next, body or not.
+        self._muted = parser.should_upgrade()
+
+    def on_body(self, data: bytes) -> None:
+        size = len(data)
+        self._body_left -= size
+        self._framing_bytes -= size
+        if self._current is not None:
+            self._current.body_received(data)
+        else:
+            self._discarded += size
+
+    def on_chunk_header(self) -> None:
+        self._framing_bytes -= CHUNK_OVERHEAD_BYTES
+
+    def on_message_complete(self) -> None:
+        if self._in_body and not self._muted:
+            self._in_body = False
+            if self._current is not None:
+                self._current.body_completed()
+
+    # Ends.
+
+    def _begin_websocket(self, early_data: bytes) -> None:
+        """Hand the connection over to a WebSocket session; this object is done."""
+        head, upgrade = self._head, self._upgrade
+        assert head is not None
+        assert upgrade is not None
+        self._closing = True
+        self._parser = self._head = self._upgrade = None
+        connection = self.connection
+        connection.deadline = NEVER
+        connection.handler = self.state.application.websocket(connection, head, upgrade, early_data)
+        connection.resume_reading()
+
+    def _fail(self, error: RequestError) -> None:
+        """Refuse the request that is arriving, and close."""
+        logger.warning("Invalid HTTP request received: %s", error.detail)
+        if error.log_hint:
+            logger.warning("%s", error.log_hint)
+        current, self._current = self._current, None
+        started = False
+        if current is not None:
+            started = current.response_started()
+            current.disconnected()
+        if not started:
+            self.connection.write(error_response(error, self.state.head_lines))
+        self._linger()
+
+    def _close(self) -> None:
+        self._closing = True
+        self.connection.close()
+
+    def _linger(self) -> None:
+        """Close, but let a peer that still sends read our last response first (RFC 9112 section 9.6)."""
+        self._closing = True
+        self._stash = b""
+        if self.connection.write_eof():
+            self.connection.deadline = self.state.now + LINGER_SECONDS

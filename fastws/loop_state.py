@@ -1,0 +1,197 @@
+"""What the connections of one event loop share: the receive buffer, the clock, the cork, the compressors, the limits.
+
+One `LoopState` serves one loop in one thread and is never a module's global, so that several servers can live in one
+process. It is also where a server's shutdown reaches its connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Protocol
+
+from fastws.connection import Connection, Handler
+from fastws.deflate import Deflaters
+from fastws.head_scan import Limits
+from fastws.http_connection import Exchange, HttpConnection
+from fastws.sweep import Sweep, sweep_interval
+
+if TYPE_CHECKING:
+    from fastws.config import Config
+    from fastws.engines import Engine
+    from fastws.handshake import UpgradeRequest
+    from fastws.http_head import RequestHead
+
+RECEIVE_BUFFER_BYTES = 65536
+
+logger = logging.getLogger("fastws.error")
+
+
+class Corked(Protocol):
+    """Somebody whose output waits for the end of the loop's turn."""
+
+    def end_of_turn(self) -> None:
+        """Write what waits."""
+
+
+class Gateway(Protocol):
+    """What serves requests: the ASGI layer, which this layer does not know."""
+
+    def exchange(self, http: HttpConnection, head: RequestHead) -> Exchange:
+        """Make the exchange that answers `head`."""
+
+    def websocket(
+        self, connection: Connection, head: RequestHead, upgrade: UpgradeRequest, early_data: bytes
+    ) -> Handler:
+        """Begin the WebSocket that `head` asks for; `early_data` came behind the request."""
+
+    def bind(self, state: LoopState) -> None:
+        """Learn the state that is shared."""
+
+
+class ServerProtocol(Connection, asyncio.BufferedProtocol):
+    """A `Connection` as asyncio's own loop knows it: by its base class. uvloop goes by the methods."""
+
+    __slots__ = ()
+
+
+class LoopState:
+    """The state that all connections of `loop` share; `secure` says whether they are TLS."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        config: Config,
+        application: Gateway,
+        engine: type[Engine] | None,
+        *,
+        secure: bool,
+    ) -> None:
+        self.loop = loop
+        self.config = config
+        self.application = application
+        self.engine = engine
+        self.secure = secure
+        self.connections: set[Connection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.requests_total = 0
+        self.shutting_down = False
+        self.limits = Limits(
+            target=config.limit_request_line,
+            fields=config.limit_request_fields,
+            field_size=config.limit_request_field_size,
+            head=config.limit_request_head,
+        )
+        self.receive_buffer = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
+        self.now = loop.time()
+        self.head_lines = b""
+        """The header lines that every response gets: Date, Server and the configured ones, as options say."""
+        self._server_line = b"server: fastws\r\n" if config.server_header else b""
+        self._date_line = b""
+        self._extra_lines = b"".join(b"%b: %b\r\n" % each for each in config.default_headers)
+        self.deflaters = Deflaters()
+        self._corked: list[Corked] = []
+        self._idle_waiters: list[asyncio.Future[None]] = []
+        self._date_second = -1
+        self._sweep = Sweep(
+            loop,
+            self.connections,
+            sweep_interval(
+                (
+                    config.timeout_request_head,
+                    config.timeout_keep_alive,
+                    config.ws_ping_interval,
+                    config.ws_ping_timeout,
+                    config.ws_handshake_timeout,
+                    config.ws_close_timeout,
+                )
+            ),
+            self._on_tick,
+        )
+        self._on_tick(self.now)
+        application.bind(self)
+
+    def new_connection(self) -> ServerProtocol:
+        """A protocol for an accepted socket: the factory for `loop.create_server`."""
+        return ServerProtocol(self)
+
+    # What connections call.
+
+    def connection_opened(self, connection: Connection) -> None:
+        self.connections.add(connection)
+        connection.handler = HttpConnection(connection, self)
+
+    def connection_closed(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        self._wake_when_idle()
+
+    def start_task(self, task: asyncio.Task[None]) -> None:
+        """Keep `task` alive, and the server from ending, until it is done."""
+        self.tasks.add(task)
+
+    def end_task(self, task: asyncio.Task[None]) -> None:
+        """The opposite of `start_task`."""
+        self.tasks.discard(task)
+        self._wake_when_idle()
+
+    def default_lines(self, date: bool, server: bool) -> bytes:
+        """Our header lines, with Date and Server only where the application has not set them."""
+        return (self._date_line if date else b"") + (self._server_line if server else b"") + self._extra_lines
+
+    def cork(self, corked: Corked) -> None:
+        """Call `corked.end_of_turn()` once, when everything that is ready to run now has run."""
+        if not self._corked:
+            self.loop.call_soon(self._end_turn)
+        self._corked.append(corked)
+
+    # What the server calls.
+
+    def shut_down(self) -> None:
+        """Begin to end every connection as soon as what is under way on it allows; more calls change nothing."""
+        if self.shutting_down:
+            return
+        self.shutting_down = True
+        for connection in list(self.connections):
+            if connection.handler is not None:
+                connection.handler.shut_down()
+
+    async def wait_closed(self) -> None:
+        """Wait until no connection and no task of the application is left."""
+        while self.connections or self.tasks:
+            waiter = self.loop.create_future()
+            self._idle_waiters.append(waiter)
+            await waiter
+
+    def abort(self) -> None:
+        """Cut every connection that is left and cancel the application's tasks."""
+        for connection in list(self.connections):
+            connection.abort()
+        for task in list(self.tasks):
+            task.cancel()
+
+    def close(self) -> None:
+        """Stop the timer; nothing may be open any more."""
+        self._sweep.close()
+
+    def _wake_when_idle(self) -> None:
+        if self._idle_waiters and not self.connections and not self.tasks:
+            waiters, self._idle_waiters = self._idle_waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def _end_turn(self) -> None:
+        corked, self._corked = self._corked, []
+        for each in corked:
+            each.end_of_turn()
+
+    def _on_tick(self, now: float) -> None:
+        self.now = now
+        second = int(time.time())
+        if second != self._date_second:
+            self._date_second = second
+            if self.config.date_header:
+                self._date_line = b"date: " + formatdate(second, usegmt=True).encode("ascii") + b"\r\n"
+            self.head_lines = self.default_lines(True, True)

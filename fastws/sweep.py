@@ -1,0 +1,63 @@
+"""The one timer of a loop: every deadline and every keepalive ping of every connection hangs on it.
+
+A timer for each connection would cost more than a connection's messages. Instead each connection carries its next
+deadline as a number, and the sweep looks over all of them a few times a second at most. It also keeps the coarse
+clock that connections read, so that no received byte costs a call for the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from fastws.connection import Connection
+
+LONGEST_INTERVAL = 1.0
+SHORTEST_INTERVAL = 0.01
+
+
+def sweep_interval(timeouts: Iterable[float | None]) -> float:
+    """Seconds between two sweeps so that the shortest of `timeouts` is kept to about a quarter of itself."""
+    shortest = min((timeout for timeout in timeouts if timeout), default=LONGEST_INTERVAL)
+    return min(LONGEST_INTERVAL, max(SHORTEST_INTERVAL, shortest / 4))
+
+
+class Sweep:
+    """Calls `Handler.on_deadline` of the connections whose deadline has passed, every `interval` seconds.
+
+    `on_tick` gets the time of each sweep before any deadline is looked at.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        connections: set[Connection],
+        interval: float,
+        on_tick: Callable[[float], None],
+    ) -> None:
+        self._loop = loop
+        self._connections = connections
+        self._on_tick = on_tick
+        self._last = loop.time()
+        self.interval = interval
+        self._timer: asyncio.TimerHandle | None = loop.call_later(interval, self._tick)
+
+    def close(self) -> None:
+        """Stop sweeping."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(self.interval, self._tick)
+        now = self._loop.time()
+        late = now - self._last > 2 * self.interval
+        self._last = now
+        self._on_tick(now)
+        if late:
+            # The loop was stuck, and what peers sent meanwhile is still unread: nobody is late but us.
+            return
+        for connection in [each for each in self._connections if each.deadline <= now]:
+            handler = connection.handler
+            if handler is not None:
+                handler.on_deadline(now)
