@@ -1,8 +1,8 @@
 """X-Forwarded-For and X-Forwarded-Proto: who the client is behind proxies that the operator trusts.
 
 Sans-IO. Every proxy appends the address that it saw, so the list is read from its end: as long as the sender of an
-element is trusted, the element is believed. One that is no address ends the walk, for what stands before it may come from
-anybody; the last address that was believed is then the client.
+element is trusted, the element is believed. One that is no address ends the walk, for what stands before it may come
+from anybody; the last address that was believed is then the client.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _walk(value: str, client: Client, trusted: TrustedPeers) -> Client:
 
 
 def _read_address(element: str) -> tuple[str, int] | None:
-    """Read ``192.0.2.1``, ``192.0.2.1:80``, ``2001:db8::1``, ``[2001:db8::1]`` or ``[2001:db8::1]:80``; port 0: none."""
+    """Read ``192.0.2.1`` or ``2001:db8::1``, the latter in brackets too, where ``:80`` may follow; else port 0."""
     match = _ADDRESS_AND_PORT(element)
     if match is not None:
         host = match[1] or match[2]

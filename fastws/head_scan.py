@@ -31,7 +31,8 @@ class Limits:
 DEFAULT_LIMITS: Final = Limits()
 
 # RFC 9112 section 2.2: empty lines before the request line are ignored. Section 3: single spaces, and nothing else.
-_REQUEST_LINE: Final = re.compile(rb"(?:\r\n)*[!-~]+ [!-~]+ HTTP/[0-9]\.[0-9]\r\n").match
+_REQUEST_LINE: Final = re.compile(rb"(?:\r\n)*[!-~]+ [!-~]+ HTTP/1\.[01]\r\n").match
+_OTHER_VERSION: Final = re.compile(rb"[!-~]+ [!-~]+ HTTP/[1-9]\.[0-9]\r\n").match
 _AROUND_TARGET: Final = 32  # bytes: the longest method that httptools knows, two spaces and the version
 
 
@@ -39,8 +40,8 @@ def scan_head(buffer: bytes | bytearray, start: int = 0, limits: Limits = DEFAUL
     """Look for the end of the head that begins at `start` in `buffer`, and check what only the raw bytes show.
 
     Returns the index after the head's empty line, or -1 where the head is not complete. Call it again with the same
-    `start` when more bytes came. Raises RequestError: 400, 414, 431. A head that passes still goes to httptools and to
-    `read_request`, which measures the target exactly and counts the fields.
+    `start` when more bytes came. Raises RequestError: 400, 414, 431, 505. A head that passes still goes to httptools
+    and to `read_request`, which measures the target exactly and counts the fields.
     """
     end = buffer.find(b"\r\n\r\n", start)
     # In a head that is shorter than one line may be, no line is too long.
@@ -61,6 +62,8 @@ def _scan_slowly(buffer: bytes | bytearray, start: int, limits: Limits) -> int:
         raise RequestError(414, "The request target is too long.")
     if line_end >= 0:
         if _REQUEST_LINE(buffer, begin, line_end + 2) is None:
+            if _OTHER_VERSION(buffer, begin, line_end + 2) is not None:
+                raise RequestError(505, "This server speaks HTTP/1.1.")
             raise RequestError(400, "The request line is malformed.")
     elif begin < stop and not 0x21 <= buffer[begin] <= 0x7E and (buffer[begin] != 0x0D or stop - begin > 1):
         raise RequestError(400, "The request line is malformed.")  # such as TLS on a plain port: no need to wait
@@ -69,7 +72,7 @@ def _scan_slowly(buffer: bytes | bytearray, start: int, limits: Limits) -> int:
     if end < 0:
         # Its finished lines are measured when the head is complete; only the last one can grow until then.
         last = max(buffer.rfind(b"\r\n", begin) + 2, begin)
-        if stop - last > limits.field_size and line_end >= 0:
+        if stop - last > limits.field_size + 1 and line_end >= 0:  # the CR of its end may be there
             raise RequestError(431, "A header field is too large.")
         if buffer.find(b"\n", last) >= 0:
             raise RequestError(400, "A line ends in LF without CR.")  # the empty line may never come

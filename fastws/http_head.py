@@ -334,10 +334,10 @@ def response_head(status: int, headers: Iterable[Header]) -> ResponseHead:
     Raises ApplicationError for a status outside 100 to 999, a name that is not a token, a value with CR, LF or NUL
     (RFC 9110 sections 5.1, 5.5), anything that is not bytes, a malformed Content-Length or two that differ.
     """
-    line = _STATUS_LINES.get(status)
-    if line is None:
-        line = _unknown_status_line(status)
-    lines = [line]
+    try:
+        lines = [_STATUS_LINES[status]]
+    except (KeyError, TypeError):
+        lines = [_unknown_status_line(status)]
     content_length = None
     close = has_date = has_server = False
     known = _KNOWN_NAMES
@@ -407,9 +407,9 @@ def _checked_kind(name: bytes) -> int:
 def _wrong_headers(headers: object) -> ApplicationError:
     """Say what is wrong with `headers`, which did not take the way of well-formed ones."""
     expected = "Response headers must be an iterable of (name, value) pairs of bytes"
-    if not isinstance(headers, (list, tuple)):
+    if not isinstance(headers, Iterable):
         return ApplicationError(f"{expected}, not {type(headers).__name__}.")
-    for pair in headers:
+    for pair in headers if isinstance(headers, (list, tuple)) else ():  # an iterator is spent
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
             return ApplicationError(f"{expected}; one is {pair!r}.")
         if not isinstance(pair[1], bytes):
