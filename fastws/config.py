@@ -175,7 +175,7 @@ class Config:
     )
     forwarded_allow_ips: str | Sequence[str] = option(
         (),
-        "Whose X-Forwarded-* to believe: addresses, networks and socket paths, separated by commas, or * for everybody."
+        "Whose X-Forwarded-* to believe: addresses, networks, `unix`, paths, or * for all, with commas between."
         "  [default: $FORWARDED_ALLOW_IPS, else 127.0.0.1,::1]",
         group="HTTP",
         kind="list",

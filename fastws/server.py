@@ -143,6 +143,7 @@ class Server:
     async def _serve(self, given: Sequence[socket.socket] | None) -> None:
         assert self._app is not None
         lifespan = Lifespan(self._app, self.config.lifespan)
+        application = Application(self._app, self.config, state=lifespan.state, access_log=access_log(self.config))
         state: LoopState | None = None
         self._log_process()
         with self._bound(given) as sockets:
@@ -150,7 +151,13 @@ class Server:
                 if self._exit_flag or not await self._unless(self._exit, lifespan.startup()):
                     logger.info("Told to exit during startup")
                     return
-                state = self._new_loop_state(self._app, lifespan)
+                state = LoopState(
+                    asyncio.get_running_loop(),
+                    self.config,
+                    application,
+                    self._engine,
+                    secure=self._tls is not None,
+                )
                 try:
                     await self._listen(state, sockets)
                     await self._until_exit(state)
@@ -184,14 +191,6 @@ class Server:
                 listeners.unlink_unix(path, inode)
             for sock in sockets:
                 sock.close()
-
-    def _new_loop_state(self, app: ASGIApplication, lifespan: Lifespan) -> LoopState:
-        application = Application(
-            app, self.config, state=lifespan.state, access_log=access_log(self.config)
-        )
-        return LoopState(
-            asyncio.get_running_loop(), self.config, application, self._engine, secure=self._tls is not None
-        )
 
     async def _listen(self, state: LoopState, sockets: Sequence[socket.socket]) -> None:
         """Accept connections, then say where."""
@@ -298,7 +297,8 @@ class Server:
         logger.info("Started server process [%d], fastws %s on %s", os.getpid(), fastws.__version__, python)
         loop = loop_name(asyncio.get_running_loop())
         engine = self._engine.name if self._engine is not None else "none"
-        logger.info("WebSocket engine %s, HTTP parser httptools, event loop %s", engine, loop)
+        http = "httptools" if self.config.http == "auto" else self.config.http
+        logger.info("WebSocket engine %s, HTTP parser %s, event loop %s", engine, http, loop)
         if self.config.ws == "auto" and engine != "cython":
             logger.warning("The compiled module fastws._codec is not installed: the engine %s is slower", engine)
 
