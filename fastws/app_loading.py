@@ -60,11 +60,15 @@ def _import(text: str, app_dir: str) -> Any:
     if app_dir not in sys.path:
         sys.path.insert(0, app_dir)
     module_name, _, attributes = text.partition(":")
+    if module_name.endswith(".py") or not all(part.isidentifier() for part in module_name.split(".")):
+        dotted = module_name.removesuffix(".py").strip("./").replace("/", ".")
+        raise ConfigError(f"APP: {module_name!r} is no module: write its name as Python imports it, {dotted!r}")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise ConfigError(f"APP: there is no module {module_name!r}{_module_hint(module_name, app_dir)}") from None
+            where = f"in {app_dir} or on Python's path; --app-dir names another directory"
+            raise ConfigError(f"APP: there is no module {module_name!r} {where}") from None
         raise _users_error(f"APP: importing {module_name!r} failed", error) from _trimmed(error)
     except Exception as error:  # whatever the user's module raises is theirs, and shown with its traceback
         raise _users_error(f"APP: importing {module_name!r} failed", error) from _trimmed(error)
@@ -77,13 +81,6 @@ def _import(text: str, app_dir: str) -> Any:
             hint = f": did you mean {close[0]!r}?" if close else ""
             raise ConfigError(f"APP: module {module_name!r} has no attribute {attributes!r}{hint}") from None
     return found
-
-
-def _module_hint(module_name: str, app_dir: str) -> str:
-    if module_name.endswith(".py") or "/" in module_name:
-        dotted = module_name.removesuffix(".py").strip("./").replace("/", ".")
-        return f": write its name as Python imports it, {dotted!r}"
-    return f" in {app_dir} or on Python's path; --app-dir names another directory"
 
 
 def _is_factory(app: Any) -> bool:

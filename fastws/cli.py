@@ -6,6 +6,7 @@ what happens when the server cannot start is decided in `fastws.server`.
 
 from __future__ import annotations
 
+import difflib
 import os
 import platform
 from collections.abc import Mapping
@@ -69,8 +70,8 @@ def _hint(name: str) -> str:
 
 
 def _possibilities(error: click.NoSuchOption) -> str:
-    close = ", ".join(sorted(error.possibilities or ()))
-    return f": did you mean {close}?" if close else ": see fastws --help"
+    close = difflib.get_close_matches(error.option_name, error.possibilities or (), 1)
+    return f": did you mean {close[0]}?" if close else ": see fastws --help"
 
 
 def _click_option(option: Option) -> click.Option:

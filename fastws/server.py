@@ -87,7 +87,13 @@ class Server:
         self._wake()
 
     def handle_exit(self, signum: int, frame: FrameType | None) -> None:
-        """Handle SIGINT or SIGTERM: the first is graceful, the second hurries."""
+        """Handle SIGINT or SIGTERM: the first is graceful, the second hurries, the third ends the process at once.
+
+        The third is for a loop that the application blocks, where the others cannot be acted on.
+        """
+        if self._force_flag:
+            signal.signal(signum, signal.SIG_DFL)
+            signal.raise_signal(signum)
         if self._exit_flag:
             self.force_exit = True
         self.should_exit = True
@@ -167,7 +173,7 @@ class Server:
                 await self._end_connections(state)
                 if not self._force_flag and not await self._unless(self._force, self._end_lifespan(lifespan)):
                     logger.warning("Not waiting for the application to shut down")
-            except StartupError:
+            except (ConfigError, StartupError):
                 if state is not None:  # the application has started: let it clean up
                     await self._unless(self._exit, self._end_lifespan(lifespan))
                 raise

@@ -1,0 +1,225 @@
+"""The command line: what it accepts, and the one line and the exit code of every mistake."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from fastws import __version__
+from fastws.cli import main, read_config
+from fastws.config import OPTIONS, Config
+from fastws.errors import ConfigError
+from fastws.options import GROUPS
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("FASTWS_")] + ["FORWARDED_ALLOW_IPS"]:
+        monkeypatch.delenv(name, raising=False)
+
+
+def parse(*arguments: str) -> Config:
+    """The configuration that a command line makes."""
+    values: dict[str, Any] = main.make_context("fastws", list(arguments)).params
+    return read_config(values.pop("app"), values)
+
+
+def test_defaults_are_those_of_config() -> None:
+    assert parse("main:app") == Config("main:app")
+
+
+UVICORN_LINE = (
+    "main:app --host 0.0.0.0 --port 9000 --uds /run/x.sock --loop uvloop --http httptools --ws websockets-sansio "
+    "--ws-max-size 1000 --ws-max-queue 8 --ws-ping-interval 5 --ws-ping-timeout 6.5 --ws-per-message-deflate false "
+    "--lifespan on --log-level debug --no-access-log --use-colors --no-proxy-headers --no-server-header "
+    "--no-date-header --forwarded-allow-ips 10.0.0.0/8,::1 --root-path /api --limit-concurrency 100 --backlog 64 "
+    "--limit-max-requests 1000 --limit-max-requests-jitter 50 --timeout-keep-alive 5 --timeout-graceful-shutdown 3 "
+    "--ssl-keyfile key.pem --ssl-certfile cert.pem --ssl-keyfile-password secret --ssl-version 17 --ssl-cert-reqs 1 "
+    "--ssl-ca-certs ca.pem --ssl-ciphers TLSv1.2 --app-dir src --factory --header x-a:b --header y:c:d"
+)
+
+
+def test_a_command_line_of_uvicorn() -> None:
+    config = parse(*UVICORN_LINE.split())
+    assert (config.app, config.host, config.port, config.uds) == ("main:app", "0.0.0.0", 9000, "/run/x.sock")
+    assert (config.loop, config.http, config.ws) == ("uvloop", "httptools", "websockets-sansio")
+    assert (config.ws_max_size, config.ws_max_queue) == (1000, 8)
+    assert (config.ws_ping_interval, config.ws_ping_timeout, config.ws_per_message_deflate) == (5, 6.5, False)
+    assert (config.lifespan, config.log_level, config.access_log, config.use_colors) == ("on", 10, False, True)
+    assert (config.proxy_headers, config.server_header, config.date_header) == (False, False, False)
+    assert (config.forwarded_allow_ips, config.root_path) == (("10.0.0.0/8", "::1"), "/api")
+    assert (config.limit_concurrency, config.limit_max_requests, config.limit_max_requests_jitter) == (100, 1000, 50)
+    assert (config.backlog, config.timeout_keep_alive, config.timeout_graceful_shutdown) == (64, 5, 3)
+    assert (config.ssl_keyfile, config.ssl_certfile, config.ssl_keyfile_password) == ("key.pem", "cert.pem", "secret")
+    assert (config.ssl_version, config.ssl_cert_reqs, config.ssl_ca_certs) == (17, 1, "ca.pem")
+    assert (config.ssl_ciphers, config.app_dir, config.factory) == ("TLSv1.2", "src", True)
+    assert config.headers == (("x-a", "b"), ("y", "c:d"))
+
+
+def test_flags_have_both_spellings() -> None:
+    assert parse("a:b", "--access-log").access_log is True
+    assert parse("a:b", "--no-use-colors").use_colors is False
+    assert parse("a:b").use_colors is None
+    assert parse("a:b", "--ws-per-message-deflate=True").ws_per_message_deflate is True
+
+
+def test_precedence_is_command_line_environment_file_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("FASTWS_PORT=1\nFASTWS_HOST='::1'\nFASTWS_BACKLOG=1\nFASTWS_APP=file:app\n# a comment\n")
+    # So that what the file sets is unset again after the test:
+    for name in ("PORT", "HOST", "BACKLOG", "APP"):
+        monkeypatch.setenv(f"FASTWS_{name}", "x")
+        monkeypatch.delenv(f"FASTWS_{name}")
+    monkeypatch.setenv("FASTWS_PORT", "2")
+    monkeypatch.setenv("FASTWS_HOST", "::")
+    config = parse("--env-file", str(file), "--port", "3")
+    assert (config.port, config.host, config.backlog, config.app) == (3, "::", 1, "file:app")
+    assert config.limit_request_fields == 100
+
+
+def test_the_environment_sets_options_and_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTWS_APP", "main:app")
+    monkeypatch.setenv("FASTWS_ACCESS_LOG", "false")
+    monkeypatch.setenv("FASTWS_HEADERS", "x-a: b\nx-b: c")
+    config = parse()
+    assert (config.app, config.access_log, config.headers) == ("main:app", False, (("x-a", "b"), ("x-b", "c")))
+    assert parse("other:app", "--access-log", "--header", "z:1").headers == (("z", "1"),)
+
+
+def test_a_missing_env_file_is_one_line() -> None:
+    with pytest.raises(ConfigError, match=r"^--env-file: cannot read /nowhere/\.env: No such file or directory$"):
+        parse("a:b", "--env-file", "/nowhere/.env")
+
+
+def test_help_shows_every_option_in_the_group_of_its_concern() -> None:
+    result = CliRunner().invoke(main, ["--help"], terminal_width=120)
+    assert result.exit_code == 0
+    positions = [result.output.index(f"\n{group}:\n") for group in GROUPS]
+    assert positions == sorted(positions)
+    for option in OPTIONS:
+        where = result.output.index(f"  {option.cli} ")
+        assert max(group for group in positions if group < where) == positions[GROUPS.index(option.group)]
+    assert "FASTWS_WS_MAX_SIZE" in result.output
+
+
+def test_version() -> None:
+    result = CliRunner().invoke(main, ["--version"])
+    assert (result.exit_code, result.output.split()[:2]) == (0, ["fastws", __version__])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a:b", "--port", "99999"], "--port: must be a whole number from 0 to 65535, not '99999'"),
+        (["a:b", "--port", "http"], "--port: must be a whole number from 0 to 65535, not 'http'"),
+        (["a:b", "--port"], "Option '--port' requires an argument."),
+        (["a:b", "--ws", "zttp"], "--ws: must be one of auto, cython, websockets, "),
+        (["a:b", "--ws-ping-interval", "soon"], "--ws-ping-interval: must be a number, 0 or more, or none, not 'soon'"),
+        (["a:b", "--ws-per-message-deflate", "maybe"], "--ws-per-message-deflate: must be true or false, not 'maybe'"),
+        (["a:b", "--header", "novalue"], "--header: must be name:value, "),
+        (["a:b", "--ssl-keyfile", "k"], "--ssl-keyfile: needs --ssl-certfile, the certificate to serve TLS with"),
+        (["a:b", "--ws-max-sise", "1"], "No such option: --ws-max-sise: did you mean --ws-max-size?"),
+        (["a:b", "--zzz"], "No such option: --zzz: see fastws --help"),
+        (["a:b", "--reload"], "No such option: --reload: restarting on changes is not built in; "),
+        (["a:b", "--reload-dir", "x"], "No such option: --reload-dir: restarting on changes is not built in; "),
+        (["a:b", "--workers", "4"], "No such option: --workers: fastws serves with one process; "),
+        (["a:b", "--interface", "wsgi"], "No such option: --interface: ASGI 3 and ASGI 2 are recognised; "),
+        (["a:b", "c:d"], "Got unexpected extra argument (c:d)"),
+        ([], "Missing argument APP: the application, as in `fastws main:app`"),
+        (["main"], "APP: must be module:attribute, as in main:app, not 'main'"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_exit_2(arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(main, arguments)
+    assert result.output.startswith(f"Error: {message}")
+    assert result.output.count("\n") == 1
+    assert result.exit_code == 2
+
+
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fastws", *arguments], capture_output=True, text=True, cwd=cwd, timeout=30, check=False
+    )
+
+
+APPS = """
+app = lambda scope, receive, send: None
+number = 3
+
+class Holder:
+    pass
+
+def wsgi(environ, start_response): ...
+def nothing(a, b, c, d): ...
+def failing(): raise LookupError("no settings")
+async def coroutine(): ...
+def takes(argument): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere:app"], "APP: there is no module 'nowhere' in {cwd} or on Python's path; --app-dir "),
+        (["apps.sub:app"], "APP: there is no module 'apps.sub' in {cwd} or on Python's path; "),
+        (["apps.py:app"], "APP: 'apps.py' is no module: write its name as Python imports it, 'apps'"),
+        (["./src/apps.py:app"], "APP: './src/apps.py' is no module: write its name as Python imports it, 'src.apps'"),
+        (["apps:ap"], "APP: module 'apps' has no attribute 'ap': did you mean 'app'?"),
+        (["apps:Holder.xyz"], "APP: module 'apps' has no attribute 'Holder.xyz'"),
+        (["apps:number"], "APP: 'apps:number' is not an ASGI application: a int cannot be called"),
+        (["apps:wsgi"], "APP: 'apps:wsgi' looks like WSGI, not ASGI: wrap it, "),
+        (["apps:nothing"], "APP: 'apps:nothing' is not an ASGI application: it must accept (scope, receive, send)"),
+        (["apps:number", "--factory"], "APP: --factory is given, but 'apps:number' cannot be called: it is a int"),
+        (["apps:takes", "--factory"], "APP: --factory is given, but 'apps:takes' cannot be called without arguments"),
+        (["apps:coroutine", "--factory"], "APP: the factory 'apps:coroutine' is a coroutine function: "),
+        (["apps:app", "--log-config", "none.json"], "--log-config: cannot read none.json: No such file or directory"),
+        (["apps:app", "--host", "256.1.1.1"], "--host: cannot find the address '256.1.1.1': "),
+        (["apps:app", "--host", "192.0.2.1"], "cannot listen on 192.0.2.1:8000: this machine has no such address; "),
+        (["apps:app", "--fd", "99"], "--fd: 99 is not an open socket: Bad file descriptor"),
+        (["apps:app", "--uds", "/nowhere/x"], "--uds: cannot listen on /nowhere/x: No such file or directory"),
+        (["apps:app", "--uds", "apps.py"], "--uds: cannot listen on apps.py: there is something else, "),
+        (["apps:app", "--forwarded-allow-ips", "1.2.3.4/99"], "--forwarded-allow-ips: "),
+    ],
+)
+def test_a_failed_startup_is_one_line_and_exit_3(arguments: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "apps.py").write_text(APPS)
+    ended = run(*arguments, cwd=tmp_path)
+    errors = [line for line in ended.stderr.splitlines() if not line.startswith("INFO:")]
+    assert len(errors) == 1
+    assert errors[0].removeprefix("ERROR:    ").startswith(message.format(cwd=tmp_path))
+    assert ended.returncode == 3
+
+
+def test_an_error_in_the_users_module_is_shown_with_their_traceback_only(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import helper\n")
+    (tmp_path / "helper.py").write_text("import not_installed\n")
+    ended = run("broken:app", cwd=tmp_path)
+    assert ended.returncode == 3
+    message = "ERROR:    APP: importing 'broken' failed: ModuleNotFoundError: No module named 'not_installed'\n"
+    assert ended.stderr.startswith(message + "Traceback")
+    assert 'helper.py", line 1' in ended.stderr
+    assert "app_loading.py" not in ended.stderr
+    assert "importlib" not in ended.stderr
+
+
+def test_an_error_in_a_factory_is_shown_with_its_traceback(tmp_path: Path) -> None:
+    (tmp_path / "apps.py").write_text(APPS)
+    ended = run("apps:failing", cwd=tmp_path)
+    assert ended.returncode == 3
+    assert ended.stderr.startswith("ERROR:    APP: the factory 'apps:failing' failed: LookupError: no settings\nTrace")
+    assert "in failing" in ended.stderr
+    assert "app_loading.py" not in ended.stderr
+
+
+def test_an_error_of_syntax_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "typo.py").write_text("def app(:\n")
+    ended = run("typo:app", cwd=tmp_path)
+    assert ended.returncode == 3
+    assert ended.stderr.startswith("ERROR:    APP: importing 'typo' failed: SyntaxError: ")
+    assert "def app(:" in ended.stderr
