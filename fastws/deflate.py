@@ -32,7 +32,7 @@ _MAX_BITS: Final = 15
 _MAX_KEPT: Final = 65_536
 
 
-# ------------------------------------------------------------------------------------------------------------ negotiation
+# ---------------------------------------------------------------------------------------------------------- negotiation
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,9 @@ _CLIENT_BITS: Final = "client_max_window_bits"
 
 # RFC 6455 section 9.1; a quoted value must be a token once unquoted, so it needs no escapes, but may have them.
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED: Final = rb'"((?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\.)*)"'
 _PARAMETER: Final = re.compile(
-    rb"[ \t]*;[ \t]*(" + _TOKEN + rb')(?:[ \t]*=[ \t]*(?:(' + _TOKEN + rb')|"((?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\.)*)"))?'
+    rb"[ \t]*;[ \t]*(%(token)b)(?:[ \t]*=[ \t]*(?:(%(token)b)|%(quoted)b))?" % {b"token": _TOKEN, b"quoted": _QUOTED}
 )
 _NAME: Final = re.compile(rb"[ \t]*(" + _TOKEN + rb")")
 _SEPARATOR: Final = re.compile(rb"[ \t]*(?:,|$)")
@@ -172,7 +173,7 @@ def _read_offer(parameters: _Parameters) -> dict[str, int] | None:
     return offer
 
 
-# --------------------------------------------------------------------------------------------------------------- messages
+# ------------------------------------------------------------------------------------------------------------- messages
 
 
 class Deflater:

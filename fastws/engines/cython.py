@@ -1,4 +1,4 @@
-"""The compiled engine, the default: all of it is in `fastws/_codec.pyx`. Importing this fails where that was not built."""
+"""The compiled engine, the default: all of it is in `fastws/_codec.pyx`. Without that, this import fails."""
 
 from __future__ import annotations
 
