@@ -146,6 +146,9 @@ class Assembly:
                     self._decoder.decode(piece)
                 except UnicodeDecodeError:
                     return failures.INVALID_UTF8
+                unfinished = self._decoder.getstate()[0]
+                if unfinished[:1] == b"\xed" and unfinished[1:2] > b"\x9f":
+                    return failures.INVALID_UTF8  # a surrogate, for which the decoder would wait to see all of
             if self._body is None:
                 self._body = bytearray()
             self._body += piece
