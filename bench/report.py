@@ -99,11 +99,11 @@ def _cells(row: dict[str, Any], case: Case, baseline: str) -> list[str]:
     if case.memory:
         return [row["server"], f"{row['cost']:.1f} KiB", spread, verdict, "", "", ""]
     latency = " ".join(_number(row[key] / 1000) for key in ("p50_us", "p99_us", "p999_us"))
-    used = f"{100 * row['server_utilisation']:.0f} {100 * row['client_utilisation']:.0f}"
+    used = f"{100 * row['server_utilisation']:.0f}/{100 * row['client_utilisation']:.0f}"
     return [row["server"], f"{_number(row['cost'])} us", spread, verdict, _number(row["per_second"]), latency, used]
 
 
-COLUMNS = ("server", "cost", "times better", "target", "per second", "p50 p99 p99.9 ms", "% server client")
+COLUMNS = ("server", "cost", "times better", "target", "per second", "p50 p99 p99.9 ms", "% CPU srv/cli")
 
 
 def show(rows: Sequence[dict[str, Any]], baseline: str) -> None:
