@@ -57,13 +57,13 @@ class TrustedPeers:
             try:
                 self._networks.append(ip_network(item))
             except ValueError as error:
-                raise ConfigError(f"forwarded_allow_ips: {error}; a network is such as 10.0.0.0/8.") from None
+                raise ConfigError(f"--forwarded-allow-ips: {error}; a network is such as 10.0.0.0/8") from None
         elif _LOOKS_LIKE_ADDRESS(item):
             try:
                 self._addresses.add(ip_address(item))
             except ValueError:
                 raise ConfigError(
-                    f"forwarded_allow_ips: {item!r} is not an address; one is such as 127.0.0.1 or ::1."
+                    f"--forwarded-allow-ips: {item!r} is not an address; one is such as 127.0.0.1 or ::1"
                 ) from None
         else:
             self._literals.add(item)

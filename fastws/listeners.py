@@ -90,7 +90,7 @@ def tls_context(config: Config) -> ssl.SSLContext | None:
 
 def _reason(error: Exception) -> str:
     reason = getattr(error, "reason", None)
-    return str(reason).replace("_", " ").lower() if reason else str(error)
+    return str(reason).replace("_", " ").lower() if reason else str(error.args[0]).rstrip(".")
 
 
 def _bind_tcp(host: str, port: int) -> list[socket.socket]:

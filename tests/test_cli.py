@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import logging
 import os
-import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from fastws import __version__
 from fastws.cli import main, read_config
@@ -142,10 +144,26 @@ def test_a_wrong_command_line_is_one_line_and_exit_2(arguments: list[str], messa
     assert result.exit_code == 2
 
 
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fastws", *arguments], capture_output=True, text=True, cwd=cwd, timeout=30, check=False
-    )
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Result]]:
+    """Runs a command line that fails, in this process, and leaves no trace of it there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    loggers = [logging.getLogger(name) for name in ("fastws", "fastws.error", "fastws.access")]
+    before = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
+    importlib.invalidate_caches()
+
+    def run(*arguments: str) -> Result:
+        for logger in loggers:
+            logger.handlers = []
+        return CliRunner().invoke(main, arguments)
+
+    yield run
+    for name in ("apps", "broken", "helper", "typo"):
+        sys.modules.pop(name, None)
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers, logger.level, logger.propagate = handlers, level, propagate
+        logger.setLevel(level)
 
 
 APPS = """
@@ -187,39 +205,43 @@ def takes(argument): ...
         (["apps:app", "--forwarded-allow-ips", "1.2.3.4/99"], "--forwarded-allow-ips: "),
     ],
 )
-def test_a_failed_startup_is_one_line_and_exit_3(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_a_failed_startup_is_one_line_and_exit_3(
+    run: Callable[..., Result], arguments: list[str], message: str, tmp_path: Path
+) -> None:
     (tmp_path / "apps.py").write_text(APPS)
-    ended = run(*arguments, cwd=tmp_path)
-    errors = [line for line in ended.stderr.splitlines() if not line.startswith("INFO:")]
+    ended = run(*arguments)
+    errors = [line for line in ended.output.splitlines() if not line.startswith("INFO:")]
     assert len(errors) == 1
     assert errors[0].removeprefix("ERROR:    ").startswith(message.format(cwd=tmp_path))
-    assert ended.returncode == 3
+    assert ended.exit_code == 3
 
 
-def test_an_error_in_the_users_module_is_shown_with_their_traceback_only(tmp_path: Path) -> None:
+def test_an_error_in_the_users_module_is_shown_with_their_traceback_only(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
     (tmp_path / "broken.py").write_text("import helper\n")
     (tmp_path / "helper.py").write_text("import not_installed\n")
-    ended = run("broken:app", cwd=tmp_path)
-    assert ended.returncode == 3
+    ended = run("broken:app")
+    assert ended.exit_code == 3
     message = "ERROR:    APP: importing 'broken' failed: ModuleNotFoundError: No module named 'not_installed'\n"
-    assert ended.stderr.startswith(message + "Traceback")
-    assert 'helper.py", line 1' in ended.stderr
-    assert "app_loading.py" not in ended.stderr
-    assert "importlib" not in ended.stderr
+    assert ended.output.startswith(message + "Traceback")
+    assert 'helper.py", line 1' in ended.output
+    assert "app_loading.py" not in ended.output
+    assert "importlib" not in ended.output
 
 
-def test_an_error_in_a_factory_is_shown_with_its_traceback(tmp_path: Path) -> None:
+def test_an_error_in_a_factory_is_shown_with_its_traceback(run: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "apps.py").write_text(APPS)
-    ended = run("apps:failing", cwd=tmp_path)
-    assert ended.returncode == 3
-    assert ended.stderr.startswith("ERROR:    APP: the factory 'apps:failing' failed: LookupError: no settings\nTrace")
-    assert "in failing" in ended.stderr
-    assert "app_loading.py" not in ended.stderr
+    ended = run("apps:failing")
+    assert ended.exit_code == 3
+    assert ended.output.startswith("ERROR:    APP: the factory 'apps:failing' failed: LookupError: no settings\nTrace")
+    assert "in failing" in ended.output
+    assert "app_loading.py" not in ended.output
 
 
-def test_an_error_of_syntax_is_shown(tmp_path: Path) -> None:
+def test_an_error_of_syntax_is_shown(run: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "typo.py").write_text("def app(:\n")
-    ended = run("typo:app", cwd=tmp_path)
-    assert ended.returncode == 3
-    assert ended.stderr.startswith("ERROR:    APP: importing 'typo' failed: SyntaxError: ")
-    assert "def app(:" in ended.stderr
+    ended = run("typo:app")
+    assert ended.exit_code == 3
+    assert ended.output.startswith("ERROR:    APP: importing 'typo' failed: SyntaxError: ")
+    assert "def app(:" in ended.output

@@ -51,7 +51,7 @@ def test_trust(spec: str | list[str], host: str | None, trusted: bool) -> None:
 
 @pytest.mark.parametrize("spec", ["10.0.0.1/8", "10.0.0.0/33", "127.0.0.256", "127.0.0", "fe80:::1", "a/b", "1"])
 def test_a_mistake_in_an_address_is_reported(spec: str) -> None:
-    with pytest.raises(ConfigError, match="forwarded_allow_ips"):
+    with pytest.raises(ConfigError, match="--forwarded-allow-ips"):
         TrustedPeers(spec)
 
 

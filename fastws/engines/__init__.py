@@ -105,11 +105,11 @@ def load_engine(name: str) -> type[Engine]:
     elif name == "websockets-sansio":
         name = "websockets"
     elif name not in ENGINE_NAMES:
-        raise ConfigError(f"ws: {name!r} is no engine; it must be auto, {', '.join(ENGINE_NAMES)} or none")
+        raise ConfigError(f"--ws: {name!r} is no engine; it must be auto, {', '.join(ENGINE_NAMES)} or none")
     try:
         return _load(name)
     except ImportError as error:
-        raise ConfigError(f"ws: the {name} engine cannot be imported ({error}); {_REMEDIES[name]}") from error
+        raise ConfigError(f"--ws: the {name} engine cannot be imported ({error}); {_REMEDIES[name]}") from error
 
 
 def _load(name: str) -> type[Engine]:
