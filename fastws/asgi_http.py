@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fastws.connection import Connection
+from fastws.connection import BURST_BYTES, Connection
 from fastws.errors import ApplicationError, ClientDisconnected
 from fastws.http_framing import LAST_CHUNK, Framing, encode_chunk, frame_response, last_chunk
 from fastws.http_head import RequestHead, ResponseHead, response_head
@@ -124,8 +124,11 @@ class Responder:
             if method is None:
                 raise ApplicationError(not_allowed(kind, stage.value, SENDABLE[stage]))
             getattr(self, method)(event)
-        if self.connection.writing_paused:
-            return self.connection.drained()
+        connection = self.connection
+        if connection.writing_paused:
+            return connection.drained()
+        if connection.burst >= BURST_BYTES:
+            return connection.next_turn()
         return None
 
     def fail(self) -> None:
@@ -192,6 +195,7 @@ class Responder:
         self._framing = framing
         self.keep_alive = keep_alive
         if framing is Framing.NONE:
+            self.connection.burst += size  # a response without a body must not keep the loop for itself either
             body = b""
         else:
             self.body_bytes += size

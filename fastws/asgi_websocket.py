@@ -21,7 +21,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from fastws.asgi_http import DONE, AccessLog, Responder, chain_waiter, not_allowed
-from fastws.connection import NEVER, Connection
+from fastws.connection import BURST_BYTES, NEVER, Connection
 from fastws.deflate import negotiate
 from fastws.errors import ApplicationError, ClientDisconnected, RequestError
 from fastws.events import Close, Failure, Ping, Pong
@@ -245,8 +245,11 @@ class Session:
         elif not self._corked:
             self._corked = True
             self.shared.cork(self)
-        if self.connection.writing_paused:
-            return self.connection.drained()
+        connection = self.connection
+        if connection.writing_paused:
+            return connection.drained()
+        if connection.burst >= BURST_BYTES:
+            return connection.next_turn()
         return None
 
     def _send_other(self, event: dict[str, Any]) -> asyncio.Future[None] | None:

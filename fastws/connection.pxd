@@ -6,6 +6,7 @@ cdef class Connection:
     cdef public double last_seen
     cdef public bint reading_paused
     cdef public bint writing_paused
+    cdef public long long burst
     cdef list _drain_waiters
 
     cpdef write(self, bytes data)

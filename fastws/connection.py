@@ -23,6 +23,9 @@ WRITE_HIGH_WATER = 65536
 """Bytes in the transport's buffer above which `send` waits, and the low-water mark where it goes on."""
 WRITE_LOW_WATER = 16384
 
+BURST_BYTES = 65536
+"""Bytes that an application may write before one of its sends lasts a turn of the loop."""
+
 
 class Handler(Protocol):
     """What a connection needs of the protocol that its bytes belong to."""
@@ -55,6 +58,7 @@ class Connection:
         self.last_seen: float = state.now
         self.reading_paused: bool = False
         self.writing_paused: bool = False
+        self.burst: int = 0  # bytes that were written since an application last waited for the loop
         self._drain_waiters: list[asyncio.Future[None]] | None = None
 
     # What asyncio calls.
@@ -97,11 +101,14 @@ class Connection:
     def write(self, data: bytes) -> None:
         """Write at once; without effect when the socket is gone."""
         if self.transport is not None:
+            self.burst += len(data)
             self.transport.write(data)
 
     def write_all(self, chunks: list[bytes]) -> None:
         """Write `chunks` in order, in one system call where the kernel takes them."""
         if self.transport is not None:
+            for chunk in chunks:
+                self.burst += len(chunk)
             if len(chunks) == 1:
                 self.transport.write(chunks[0])
             else:
@@ -116,6 +123,18 @@ class Connection:
         if self._drain_waiters is None:
             self._drain_waiters = []
         self._drain_waiters.append(waiter)
+        return waiter
+
+    def next_turn(self) -> asyncio.Future[None]:
+        """A future of the loop's next turn, for an application that sends and sends without waiting for anything.
+
+        Else a peer that reads as fast would starve every other connection, and a lost one would never be noticed: a
+        transport takes what it is given after its end, and tells of that end in the next turn.
+        """
+        self.burst = 0
+        loop = self.state.loop
+        waiter: asyncio.Future[None] = loop.create_future()
+        loop.call_soon(_release, waiter)
         return waiter
 
     def pause_reading(self) -> None:
@@ -165,3 +184,8 @@ class Connection:
                 waiter.set_result(None)
             else:
                 waiter.set_exception(error)
+
+
+def _release(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
