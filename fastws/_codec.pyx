@@ -1,5 +1,6 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""The compiled engine: RFC 6455 frames in and out, on pointers (masks in _mask.h, UTF-8 in _utf8.h).
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: auto_pickle=False, autotestdict=False
+"""The compiled engine: RFC 6455 frames in and out, on pointers (headers in _frame.h, masks in _mask.h, UTF-8 in _utf8.h).
 
 Rules: one call a read, which returns finished messages as the `str` and `bytes` the application gets; a small message is
 unmasked straight into its final object; memory grows with the bytes received, never with those promised; every length is
@@ -33,6 +34,37 @@ cdef extern from "Python.h":
     bint is_compact_ascii "PyUnicode_IS_COMPACT_ASCII"(object)
     const char *PyUnicode_AsUTF8AndSize(object, Py_ssize_t *) except NULL
 
+cdef extern from "_frame.h":
+    enum:
+        TEXT "FASTWS_TEXT"
+        BINARY "FASTWS_BINARY"
+        CONTROL "FASTWS_CONTROL"
+        CLOSE "FASTWS_CLOSE"
+        PING "FASTWS_PING"
+        PONG "FASTWS_PONG"
+        FIN "FASTWS_FIN"
+        RSV1 "FASTWS_RSV1"
+        MAX_HEADER "FASTWS_MAX_HEADER"
+        CLOSE_TOO_SHORT "FASTWS_CLOSE_TOO_SHORT"
+        CLOSE_CODE "FASTWS_CLOSE_CODE"
+        INVALID_UTF8 "FASTWS_INVALID_UTF8"
+    ctypedef struct fastws_reader:
+        uint64_t limit
+        uint64_t compressed_limit
+        uint32_t max_empty_frames
+        uint32_t key
+        uint64_t frame_left
+        uint8_t opcode
+        uint8_t fin
+        uint8_t message
+        uint8_t compressed
+        uint8_t may_compress
+        uint32_t empty_frames
+        uint64_t received
+    Py_ssize_t fastws_read_header(fastws_reader *, const uint8_t *, Py_ssize_t)
+    Py_ssize_t fastws_header_size(Py_ssize_t)
+    uint8_t *fastws_write_header(uint8_t *, uint8_t, Py_ssize_t)
+
 cdef extern from "_mask.h":
     ctypedef int (*fastws_kernel)(uint8_t *, const uint8_t *, size_t, uint32_t) noexcept
     ctypedef struct fastws_named_kernel:
@@ -47,23 +79,7 @@ cdef extern from "_utf8.h":
     uint32_t fastws_utf8_feed(uint32_t, const uint8_t *, size_t)
 
 
-# What a step of the reader returns below zero, and the Failure that stands for it.
-cdef enum Fault:
-    RESERVED_BITS = 1
-    RESERVED_OPCODE
-    FRAGMENTED_CONTROL
-    LONG_CONTROL
-    NO_MESSAGE_TO_CONTINUE
-    MESSAGE_INSIDE_MESSAGE
-    UNMASKED
-    LENGTH_NOT_MINIMAL
-    LENGTH_HIGH_BIT
-    CLOSE_TOO_SHORT
-    CLOSE_CODE
-    INVALID_UTF8
-    TOO_MANY_FRAGMENTS
-    TOO_BIG
-
+# By the faults of _frame.h.
 cdef tuple FAILURES = (
     None,
     _failures.RESERVED_BITS,
@@ -88,20 +104,9 @@ cdef enum Phase:
     ENDED
 
 cdef enum:
-    TEXT = 1
-    BINARY = 2
-    CONTROL = 8  # the bit that control opcodes share
-    CLOSE = 8
-    PING = 9
-    PONG = 10
-    FIN = 0x80
-    RSV1 = 0x40
-    MASKED = 0x80
-    MAX_HEADER = 14
     FIRST_ROOM = 1024  # bytes: the least room made for a message that does not come in one read
     CORK = 65536  # bytes: small frames are gathered up to this size, larger payloads are not copied
 
-cdef uint32_t MAX_EMPTY = _failures.MAX_EMPTY_FRAGMENTS
 cdef uint64_t MAX_LIMIT = <uint64_t>1 << 61  # so that sums of sizes cannot overflow
 
 cdef fastws_named_kernel kernels[4]
@@ -127,35 +132,26 @@ cdef class CythonEngine:
     cdef Py_ssize_t tail_used
     cdef Py_ssize_t waiting  # bytes in output and tail
 
-    # -- read state: the frame
-    cdef uint64_t frame_left  # bytes of payload still to come
-    cdef uint32_t key  # rotated for the next byte
-    cdef uint8_t phase
-    cdef uint8_t opcode
-    cdef bint fin
-    cdef uint8_t header_used
-    cdef uint8_t header[MAX_HEADER]  # what came of a header that a read has split
-    cdef bytes control  # payload of a control frame that a read has split
-
-    # -- read state: the message
+    # -- read state
     cdef object inflater
-    cdef uint64_t limit
-    cdef uint64_t compressed_limit
-    cdef uint64_t message_used  # bytes received, as they came over the wire
+    cdef fastws_reader reader
+    cdef bytes control  # payload of a control frame that a read has split
     cdef PyObject *body  # str or bytes under construction; text that is not ASCII lies here as UTF-8 until it is whole
     cdef Py_ssize_t body_used
     cdef Py_ssize_t body_room
-    cdef uint32_t empty_frames
     cdef uint32_t utf8
-    cdef uint8_t message  # TEXT, BINARY or 0 between messages
-    cdef uint8_t compressed
     cdef uint8_t not_ascii
+    cdef uint8_t phase
+    cdef uint8_t header_used
+    cdef uint8_t header[MAX_HEADER]  # what came of a header that a read has split
 
     def __init__(self, max_message_size, inflater=None, deflater=None):
         if max_message_size < 0:
             raise ValueError("max_message_size must not be negative")
-        self.limit = min(max_message_size, MAX_LIMIT)
-        self.compressed_limit = _failures.compressed_limit(self.limit)
+        self.reader.limit = min(max_message_size, MAX_LIMIT)
+        self.reader.compressed_limit = _failures.compressed_limit(self.reader.limit)
+        self.reader.max_empty_frames = _failures.MAX_EMPTY_FRAGMENTS
+        self.reader.may_compress = inflater is not None
         self.inflater = inflater
         self.deflater = deflater
         self.deflate_threshold = UINT64_MAX if deflater is None else deflater.threshold
@@ -164,7 +160,7 @@ cdef class CythonEngine:
         Py_XDECREF(self.tail)
         Py_XDECREF(self.body)
 
-    def receive_data(self, data):
+    def receive_data(self, data, /):
         cdef list events = []
         cdef Py_buffer view
         if self.phase == ENDED:
@@ -182,7 +178,7 @@ cdef class CythonEngine:
     def receive_eof(self):
         end(self)
 
-    def send_text(self, text):
+    def send_text(self, text, /):
         cdef Py_ssize_t length
         cdef const char *data
         if not PyUnicode_Check(text):
@@ -194,7 +190,7 @@ cdef class CythonEngine:
             return put_large(self, FIN | TEXT, PyBytes_FromStringAndSize(data, length))
         return put(self, FIN | TEXT, data, length)
 
-    def send_bytes(self, data):
+    def send_bytes(self, data, /):
         cdef Py_buffer view
         cdef Py_ssize_t length
         if PyBytes_CheckExact(data):
@@ -253,11 +249,11 @@ cdef int receive(CythonEngine self, const uint8_t *data, Py_ssize_t length, list
             if data == stop:
                 return 0
             if self.header_used == 0:
-                size = read_header(self, data, stop - data)
+                size = fastws_read_header(&self.reader, data, stop - data)
             else:
                 size = min(MAX_HEADER - self.header_used, stop - data)
                 memcpy(&self.header[self.header_used], data, size)
-                size = read_header(self, self.header, self.header_used + size)
+                size = fastws_read_header(&self.reader, self.header, self.header_used + size)
             if size < 0:
                 return fail(self, FAILURES[-size], events)
             if size == 0:  # fewer bytes than a header has, so there is room for them
@@ -270,11 +266,11 @@ cdef int receive(CythonEngine self, const uint8_t *data, Py_ssize_t length, list
             self.header_used = 0
             self.phase = IN_PAYLOAD
         size = stop - data
-        if <uint64_t>size > self.frame_left:
-            size = <Py_ssize_t>self.frame_left
-        elif size == 0 and self.frame_left:
+        if <uint64_t>size > self.reader.frame_left:
+            size = <Py_ssize_t>self.reader.frame_left
+        elif size == 0 and self.reader.frame_left:
             return 0
-        if self.opcode & CONTROL:
+        if self.reader.opcode & CONTROL:
             fault = read_control(self, data, size, events)
         else:
             fault = read_payload(self, data, size, events)
@@ -284,87 +280,12 @@ cdef int receive(CythonEngine self, const uint8_t *data, Py_ssize_t length, list
     return 0
 
 
-cdef Py_ssize_t read_header(CythonEngine self, const uint8_t *data, Py_ssize_t length) noexcept:
-    """The size of the header at `data` (1 byte or more), 0 where bytes are missing, or a fault below zero.
-
-    RFC 6455 section 5.2. Each byte is judged as soon as it is there. Sets the state of the frame and, with the first
-    frame of a message, that of the message.
-    """
-    cdef uint8_t first = data[0]
-    cdef uint8_t opcode = first & 0x0F
-    cdef Py_ssize_t size = 6
-    cdef uint64_t left
-    cdef int i
-    if opcode == TEXT or opcode == BINARY:
-        if first & 0x70 and (first & 0x30 or self.inflater is None):
-            return -RESERVED_BITS
-        if self.message:
-            return -MESSAGE_INSIDE_MESSAGE
-    else:
-        if first & 0x70:
-            return -RESERVED_BITS
-        if opcode == 0:
-            if self.message == 0:
-                return -NO_MESSAGE_TO_CONTINUE
-        elif opcode < CLOSE or opcode > PONG:
-            return -RESERVED_OPCODE
-        elif not first & FIN:
-            return -FRAGMENTED_CONTROL
-    if length < 2:
-        return 0
-    if not data[1] & MASKED:
-        return -UNMASKED
-    left = data[1] & 0x7F
-    if left > 125:
-        if opcode & CONTROL:
-            return -LONG_CONTROL
-        if left == 126:
-            if length < 4:
-                return 0
-            left = (<uint64_t>data[2] << 8) | data[3]
-            if left < 126:
-                return -LENGTH_NOT_MINIMAL
-            size = 8
-        else:
-            if length > 2 and data[2] & 0x80:
-                return -LENGTH_HIGH_BIT
-            if length < 10:
-                return 0
-            left = 0
-            for i in range(2, 10):
-                left = (left << 8) | data[i]
-            if left < 65536:
-                return -LENGTH_NOT_MINIMAL
-            size = 14
-    if not opcode & CONTROL:
-        # message_used is within its limit, so the difference cannot wrap.
-        if (first & RSV1 if opcode else self.compressed):
-            if left > self.compressed_limit - self.message_used:
-                return -TOO_BIG
-        elif left > self.limit - self.message_used:
-            return -TOO_BIG
-        if left == 0 and self.empty_frames == MAX_EMPTY:
-            return -TOO_MANY_FRAGMENTS
-    if length < size:
-        return 0
-    memcpy(&self.key, data + size - 4, 4)
-    self.frame_left = left
-    self.opcode = opcode
-    if not opcode & CONTROL:
-        self.fin = first & FIN
-        self.empty_frames += left == 0
-        if opcode:
-            self.message = opcode
-            self.compressed = first & RSV1
-    return size
-
-
 cdef int read_control(CythonEngine self, const uint8_t *data, Py_ssize_t length, list events) except -1:
     """Take `length` bytes of a control frame's payload; a fault or 0."""
     cdef bytes payload
     cdef uint8_t *place
     cdef uint16_t code
-    cdef uint64_t size = self.frame_left
+    cdef uint64_t size = self.reader.frame_left
     if self.control is None:
         payload = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
         place = <uint8_t *>PyBytes_AS_STRING(payload)
@@ -372,17 +293,17 @@ cdef int read_control(CythonEngine self, const uint8_t *data, Py_ssize_t length,
         payload = self.control
         place = <uint8_t *>PyBytes_AS_STRING(payload) + PyBytes_GET_SIZE(payload) - size
     if length:
-        unmask(place, data, length, self.key)
-    self.frame_left -= length
-    if self.frame_left:
-        self.key = fastws_rotate_key(self.key, length)
+        unmask(place, data, length, self.reader.key)
+    self.reader.frame_left -= length
+    if self.reader.frame_left:
+        self.reader.key = fastws_rotate_key(self.reader.key, length)
         self.control = payload
         return 0
     self.control = None
     self.phase = IN_HEADER
-    if self.opcode == PING:
+    if self.reader.opcode == PING:
         events.append(_Ping(payload))
-    elif self.opcode == PONG:
+    elif self.reader.opcode == PONG:
         events.append(_Pong(payload))
     elif not payload:
         events.append(_Close(1005, ""))
@@ -404,44 +325,44 @@ cdef int read_control(CythonEngine self, const uint8_t *data, Py_ssize_t length,
 
 cdef int read_payload(CythonEngine self, const uint8_t *data, Py_ssize_t length, list events) except -1:
     """Take `length` bytes of a data frame's payload; a fault or 0."""
-    cdef bint frame_done = <uint64_t>length == self.frame_left
-    cdef bint last = frame_done and self.fin
+    cdef bint frame_done = <uint64_t>length == self.reader.frame_left
+    cdef bint last = frame_done and self.reader.fin
     cdef int fault
-    if last and self.message_used == 0 and not self.compressed:
+    if last and self.reader.received == 0 and not self.reader.compressed:
         fault = read_whole(self, data, length, events)
-    elif self.compressed:
+    elif self.reader.compressed:
         fault = inflate(self, data, length, last, events)
     else:
-        fault = append(self, data, length, self.key)
+        fault = append(self, data, length, self.reader.key)
         if last and not fault:
             fault = finish(self, events)
     if fault or self.phase == ENDED:
         return fault
     if last:
-        self.message = 0
-        self.message_used = 0
-        self.empty_frames = 0
+        self.reader.message = 0
+        self.reader.received = 0
+        self.reader.empty_frames = 0
     else:
-        self.message_used += length
+        self.reader.received += length
     if frame_done:
         self.phase = IN_HEADER
     else:
-        self.frame_left -= length
-        self.key = fastws_rotate_key(self.key, length)
+        self.reader.frame_left -= length
+        self.reader.key = fastws_rotate_key(self.reader.key, length)
     return 0
 
 
 cdef int read_whole(CythonEngine self, const uint8_t *data, Py_ssize_t length, list events) except -1:
     """A message that lies whole in this read: unmask it into its final object."""
     cdef PyObject *message
-    if self.message == TEXT:
+    if self.reader.message == TEXT:
         message = new_str(length, 127)
-        if length and unmask(raw_str(message), data, length, self.key):
+        if length and unmask(raw_str(message), data, length, self.reader.key):
             return take_utf8(message, raw_str(message), length, events)
     else:
         message = new_bytes(NULL, length)
         if length:
-            unmask(<uint8_t *>raw_bytes(message), data, length, self.key)
+            unmask(<uint8_t *>raw_bytes(message), data, length, self.reader.key)
     PyList_Append(events, <object>message)
     Py_DECREF(<object>message)
     return 0
@@ -466,10 +387,10 @@ cdef int append(CythonEngine self, const uint8_t *data, Py_ssize_t length, uint3
         return 0
     if needed > self.body_room:
         make_room(self, needed)
-    place = (raw_str(self.body) if self.message == TEXT else <uint8_t *>raw_bytes(self.body)) + self.body_used
+    place = (raw_str(self.body) if self.reader.message == TEXT else <uint8_t *>raw_bytes(self.body)) + self.body_used
     if unmask(place, data, length, key):
         self.not_ascii = True
-        if self.message == TEXT:
+        if self.reader.message == TEXT:
             self.utf8 = fastws_utf8_feed(self.utf8, place, length)
             if self.utf8 == UTF8_INVALID:
                 return INVALID_UTF8
@@ -482,10 +403,10 @@ cdef int append(CythonEngine self, const uint8_t *data, Py_ssize_t length, uint3
 cdef int make_room(CythonEngine self, Py_ssize_t needed) except -1:
     """Room for `needed` bytes and as many again, but not more than the message can still have."""
     cdef uint64_t room = max(2 * <uint64_t>needed, <uint64_t>FIRST_ROOM)
-    if self.fin and not self.compressed:
-        room = min(room, self.message_used + self.frame_left)
-    room = max(min(room, self.limit), <uint64_t>needed)
-    if self.message == TEXT:
+    if self.reader.fin and not self.reader.compressed:
+        room = min(room, self.reader.received + self.reader.frame_left)
+    room = max(min(room, self.reader.limit), <uint64_t>needed)
+    if self.reader.message == TEXT:
         if self.body == NULL:
             self.body = new_str(room, 127)
         else:
@@ -506,17 +427,17 @@ cdef int finish(CythonEngine self, list events) except -1:
     if self.utf8 != UTF8_START:
         return INVALID_UTF8
     if self.body == NULL:
-        events.append("" if self.message == TEXT else b"")
+        events.append("" if self.reader.message == TEXT else b"")
         return 0
-    if used != self.body_room and not (self.message == TEXT and not_ascii):
-        if self.message == TEXT:
+    if used != self.body_room and not (self.reader.message == TEXT and not_ascii):
+        if self.reader.message == TEXT:
             resize_str(&self.body, used)
         else:
             resize_bytes(&self.body, used)
     body = self.body
     self.body = NULL
     clear_body(self)
-    if self.message == TEXT and not_ascii:
+    if self.reader.message == TEXT and not_ascii:
         return take_utf8(body, raw_str(body), used, events)
     PyList_Append(events, <object>body)
     Py_DECREF(<object>body)
@@ -532,12 +453,12 @@ cdef int inflate(CythonEngine self, const uint8_t *data, Py_ssize_t length, bint
         return 0
     piece = PyBytes_FromStringAndSize(NULL, length)
     if length:
-        unmask(<uint8_t *>PyBytes_AS_STRING(piece), data, length, self.key)
-    plain = self.inflater.decompress(piece, last=last, max_length=self.limit - <uint64_t>self.body_used)
+        unmask(<uint8_t *>PyBytes_AS_STRING(piece), data, length, self.reader.key)
+    plain = self.inflater.decompress(piece, last=last, max_length=self.reader.limit - <uint64_t>self.body_used)
     if not PyBytes_CheckExact(plain):
         fail(self, plain, events)
         return 0
-    if last and self.body == NULL and self.message == BINARY:
+    if last and self.body == NULL and self.reader.message == BINARY:
         events.append(plain)
         return 0
     fault = append(self, <const uint8_t *>PyBytes_AS_STRING(plain), PyBytes_GET_SIZE(plain), 0)
@@ -573,8 +494,8 @@ cdef inline void clear_body(CythonEngine self) noexcept:
 
 cdef object put(CythonEngine self, uint8_t first, const char *payload, Py_ssize_t length):
     """Append one frame, copied behind what waits already."""
-    cdef uint8_t *place = reserve(self, header_size(length) + length)
-    place = write_header(place, first, length)
+    cdef uint8_t *place = reserve(self, fastws_header_size(length) + length)
+    place = fastws_write_header(place, first, length)
     memcpy(place, payload, length)
     return self.waiting
 
@@ -582,7 +503,7 @@ cdef object put(CythonEngine self, uint8_t first, const char *payload, Py_ssize_
 cdef object put_large(CythonEngine self, uint8_t first, bytes payload):
     """Append one frame whose payload is not copied."""
     cdef Py_ssize_t length = PyBytes_GET_SIZE(payload)
-    write_header(reserve(self, header_size(length)), first, length)
+    fastws_write_header(reserve(self, fastws_header_size(length)), first, length)
     close_tail(self)
     self.output.append(payload)
     self.waiting += length
@@ -604,28 +525,6 @@ cdef object put_control(CythonEngine self, uint8_t opcode, bytes payload):
     if PyBytes_GET_SIZE(payload) > 125:
         raise ValueError(f"payload of a control frame has {len(payload)} bytes, of 125 at most")
     return put(self, FIN | opcode, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
-
-
-cdef inline Py_ssize_t header_size(Py_ssize_t length) noexcept:
-    return 2 if length < 126 else 4 if length < 65536 else 10
-
-
-cdef inline uint8_t *write_header(uint8_t *place, uint8_t first, Py_ssize_t length) noexcept:
-    """Write an unmasked header (RFC 6455 section 5.2), and return where its payload goes."""
-    cdef int i
-    place[0] = first
-    if length < 126:
-        place[1] = <uint8_t>length
-        return place + 2
-    if length < 65536:
-        place[1] = 126
-        place[2] = <uint8_t>(length >> 8)
-        place[3] = <uint8_t>length
-        return place + 4
-    place[1] = 127
-    for i in range(8):
-        place[2 + i] = <uint8_t>(<uint64_t>length >> (56 - 8 * i))
-    return place + 10
 
 
 cdef uint8_t *reserve(CythonEngine self, Py_ssize_t size) except NULL:
