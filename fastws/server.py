@@ -109,6 +109,8 @@ class Server:
             with self._signals():
                 run_in(new_event_loop(self.config.loop), self.serve(sockets))
         except (ConfigError, StartupError) as error:
+            if not logger.isEnabledFor(logging.ERROR):  # whatever is logged, this must be seen
+                print(f"Error: {error}", file=sys.stderr)
             logger.error("%s", error, exc_info=error.__cause__ if isinstance(error, AppError) else None)
             raise SystemExit(STARTUP_FAILURE) from None
         if self.exit_code:

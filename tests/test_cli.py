@@ -196,7 +196,6 @@ def takes(argument): ...
         (["apps:number", "--factory"], "APP: --factory is given, but 'apps:number' cannot be called: it is a int"),
         (["apps:takes", "--factory"], "APP: --factory is given, but 'apps:takes' cannot be called without arguments"),
         (["apps:coroutine", "--factory"], "APP: the factory 'apps:coroutine' is a coroutine function: "),
-        (["apps:app", "--log-config", "none.json"], "--log-config: cannot read none.json: No such file or directory"),
         (["apps:app", "--host", "256.1.1.1"], "--host: cannot find the address '256.1.1.1': "),
         (["apps:app", "--host", "192.0.2.1"], "cannot listen on 192.0.2.1:8000: this machine has no such address; "),
         (["apps:app", "--fd", "99"], "--fd: 99 is not an open socket: Bad file descriptor"),

@@ -139,6 +139,12 @@ def test_a_privileged_port_is_one_line() -> None:
     assert status == 3
 
 
+def test_a_failed_startup_is_shown_whatever_the_level_of_the_log() -> None:
+    status, lines = ended("process_apps:missing", "--log-level", "critical")
+    assert lines == ["Error: APP: module 'process_apps' has no attribute 'missing'"]
+    assert status == 3
+
+
 def test_a_failed_startup_of_the_application_exits_3_with_one_line() -> None:
     status, lines = ended("process_apps:fails_at_startup", "--port", "0")
     assert lines == ["ERROR:    Application startup failed: the database is away"]
@@ -593,11 +599,13 @@ def test_log_config_in_ini(tmp_path: Path) -> None:
             "--log-config: Unable to configure handler 'h': Cannot resolve 'no.Such': No module named 'no'",
         ),
         ("log.ini", "rubbish", "--log-config: "),
+        ("log.json", None, "--log-config: cannot read "),
     ],
 )
-def test_a_wrong_log_config_is_one_line(name: str, content: str, message: str, tmp_path: Path) -> None:
+def test_a_wrong_log_config_is_one_line(name: str, content: str | None, message: str, tmp_path: Path) -> None:
     path = tmp_path / name
-    path.write_text(content)
+    if content is not None:
+        path.write_text(content)
     status, lines = ended("process_apps:app", "--log-config", str(path))
     assert len(lines) == 1
     assert lines[0].startswith(message)
