@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from fastws.asgi_http import AccessLog, HttpCycle
-from fastws.asgi_websocket import Session
+from fastws.asgi_websocket import CLOSED, CLOSING, Session
 from fastws.connection import Connection
 from fastws.errors import ClientDisconnected
 from fastws.forwarded import TrustedPeers, apply_forwarded
@@ -32,6 +32,9 @@ Scope = dict[str, Any]
 ASGIApp = Callable[[Scope, Callable[[], Awaitable[Event]], Callable[[Event], Awaitable[None]]], Awaitable[None]]
 
 logger = logging.getLogger("fastws.error")
+
+DISCONNECTS = frozenset({"ClientDisconnect", "WebSocketDisconnect", "WebSocketDisconnected"})
+"""Names of the exceptions by which frameworks (Starlette, FastAPI, Litestar, Falcon) tell that the peer is gone."""
 
 
 class HttpCall(HttpCycle):
@@ -86,7 +89,7 @@ class WebSocketCall(Session):
                 failed = False
                 if self.undecided():
                     logger.error("The application returned without accepting or closing the WebSocket.")
-            elif not isinstance(error, ClientDisconnected):
+            elif self.state not in (CLOSING, CLOSED) or not is_disconnect(error):
                 log_application_error(error)
         self.end_by_application(failed)
 
@@ -185,7 +188,8 @@ class Application:
             call.fail()
             raise
         except BaseException as error:
-            log_application_error(error)
+            if not call.gone or not is_disconnect(error):
+                log_application_error(error)
             call.fail()
             if not isinstance(error, Exception):
                 raise
@@ -205,6 +209,18 @@ async def _await(awaitable: Awaitable[None]) -> None:
 
 async def _raise(error: Exception) -> None:
     raise error
+
+
+def is_disconnect(error: BaseException) -> bool:
+    """Whether `error` only says that the peer is gone: ours, or what a framework has made of it or of a disconnect.
+
+    By name, since the frameworks' classes have no base of their own and are not ours to import. The cause of an error
+    is not asked: a mistake in an application's clean-up must be logged. A group is a disconnect if all in it are.
+    """
+    members = getattr(error, "exceptions", None)
+    if isinstance(members, tuple) and members:
+        return all(is_disconnect(member) for member in members)
+    return isinstance(error, ClientDisconnected) or type(error).__name__ in DISCONNECTS
 
 
 def log_application_error(error: BaseException) -> None:

@@ -399,6 +399,29 @@ def test_close_of_the_application_reaches_the_client(
         assert reason is None or closed.value.rcvd.reason == reason
 
 
+@pytest.mark.parametrize("path", ["before_accept", "while_open", "in_clean_up"])
+def test_mistakes_that_look_like_a_disconnect_are_logged(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        websocket = WebSocket(scope, receive, send)
+        if path == "before_accept":
+            raise WebSocketDisconnect
+        await websocket.accept()
+        if path == "while_open":
+            raise WebSocketDisconnect
+        try:
+            await websocket.receive_text()
+        except WebSocketDisconnect:
+            raise KeyError("a mistake in the clean-up") from None
+
+    gone = contextlib.suppress(InvalidStatus, ConnectionClosed)
+    with serve(app, lifespan="off") as serving, gone, connect(f"{serving.ws_url}/") as peer:
+        if path == "while_open":
+            peer.recv(PATIENCE)
+    errors = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 1
+    assert errors[0].exc_info is not None
+
+
 # ------------------------------------------------------------------------------------------ a FastAPI application
 
 
