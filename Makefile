@@ -105,7 +105,7 @@ format: $(VENV)/.dev ## let ruff repair what it can
 
 types: $(VENV)/.built $(VENV)/.dev ## mypy --strict, and stubtest for the compiled module
 	$(BIN)/mypy
-	$(BIN)/stubtest --ignore-missing-stub fastws._codec
+	$(BIN)/stubtest fastws._codec
 
 cover: $(PURE)/.installed $(VENV)/.peers ## line and branch coverage of the pure install, where it can be measured
 	rm -f .coverage .coverage.*

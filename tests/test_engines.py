@@ -418,9 +418,9 @@ except ConfigError as error:
         ("auto", ["fastws._codec", "wsproto"], "websockets"),
         ("websockets", ["fastws._codec", "wsproto"], "websockets"),
         ("wsproto", ["fastws._codec", "websockets"], "wsproto"),
-        ("cython", ["fastws._codec"], "ConfigError: ws: the cython engine cannot be imported"),
-        ("wsproto", ["wsproto"], "ConfigError: ws: the wsproto engine cannot be imported"),
-        ("auto", ["fastws._codec", "websockets"], "ConfigError: ws: the websockets engine cannot be imported"),
+        ("cython", ["fastws._codec"], "ConfigError: --ws: the cython engine cannot be imported"),
+        ("wsproto", ["wsproto"], "ConfigError: --ws: the wsproto engine cannot be imported"),
+        ("auto", ["fastws._codec", "websockets"], "ConfigError: --ws: the websockets engine cannot be imported"),
     ],
 )
 def test_without_the_others(engine: str, missing: list[str], expected: str) -> None:
