@@ -1,10 +1,11 @@
 from fastws.connection cimport Connection
 from fastws.http_connection cimport HttpConnection
+from fastws.loop_core cimport LoopCore
 
 
 cdef class Responder:
     cdef public Connection connection
-    cdef public object shared
+    cdef public LoopCore shared
     cdef public object head
     cdef public object stage
     cdef public int status

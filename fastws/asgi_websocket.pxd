@@ -1,9 +1,10 @@
 from fastws.connection cimport Connection
+from fastws.loop_core cimport LoopCore
 
 
 cdef class Session:
     cdef public Connection connection
-    cdef public object shared
+    cdef public LoopCore shared
     cdef public object state
     cdef public object engine
     cdef public dict scope

@@ -1,5 +1,8 @@
+from fastws.loop_core cimport LoopCore
+
+
 cdef class Connection:
-    cdef public object state
+    cdef public LoopCore state
     cdef public object transport
     cdef public object handler
     cdef public double deadline

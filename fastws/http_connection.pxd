@@ -1,9 +1,10 @@
 from fastws.connection cimport Connection
+from fastws.loop_core cimport LoopCore
 
 
 cdef class HttpConnection:
     cdef public Connection connection
-    cdef public object state
+    cdef public LoopCore state
     cdef object _parser
     cdef bytes _target
     cdef list _headers

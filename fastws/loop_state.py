@@ -16,6 +16,7 @@ from fastws.connection import Connection, Handler
 from fastws.deflate import Deflaters
 from fastws.head_scan import Limits
 from fastws.http_connection import Exchange, HttpConnection
+from fastws.loop_core import LoopCore
 from fastws.sweep import Sweep, sweep_interval
 
 if TYPE_CHECKING:
@@ -24,16 +25,7 @@ if TYPE_CHECKING:
     from fastws.handshake import UpgradeRequest
     from fastws.http_head import RequestHead
 
-RECEIVE_BUFFER_BYTES = 65536
-
 logger = logging.getLogger("fastws.error")
-
-
-class Corked(Protocol):
-    """Somebody whose output waits for the end of the loop's turn."""
-
-    def end_of_turn(self) -> None:
-        """Write what waits."""
 
 
 class Gateway(Protocol):
@@ -57,7 +49,7 @@ class ServerProtocol(Connection, asyncio.BufferedProtocol):
     __slots__ = ()
 
 
-class LoopState:
+class LoopState(LoopCore):
     """The state that all connections of `loop` share; `secure` says whether they are TLS."""
 
     def __init__(
@@ -69,7 +61,7 @@ class LoopState:
         *,
         secure: bool,
     ) -> None:
-        self.loop = loop
+        super().__init__(loop)
         self.config = config
         self.application = application
         self.engine = engine
@@ -77,22 +69,18 @@ class LoopState:
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.requests_total = 0
-        self.shutting_down = False
         self.limits = Limits(
             target=config.limit_request_line,
             fields=config.limit_request_fields,
             field_size=config.limit_request_field_size,
             head=config.limit_request_head,
         )
-        self.receive_buffer = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
-        self.now = loop.time()
         self.head_lines = b""
         """The header lines that every response gets: Date, Server and the configured ones, as options say."""
         self._server_line = b"server: fastws\r\n" if config.server_header else b""
         self._date_line = b""
         self._extra_lines = b"".join(b"%b: %b\r\n" % each for each in config.default_headers)
         self.deflaters = Deflaters()
-        self._corked: list[Corked] = []
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._date_second = -1
         self._sweep = Sweep(
@@ -140,12 +128,6 @@ class LoopState:
         """Our header lines, with Date and Server only where the application has not set them."""
         return (self._date_line if date else b"") + (self._server_line if server else b"") + self._extra_lines
 
-    def cork(self, corked: Corked) -> None:
-        """Call `corked.end_of_turn()` once, when everything that is ready to run now has run."""
-        if not self._corked:
-            self.loop.call_soon(self._end_turn)
-        self._corked.append(corked)
-
     # What the server calls.
 
     def shut_down(self) -> None:
@@ -181,11 +163,6 @@ class LoopState:
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
-
-    def _end_turn(self) -> None:
-        corked, self._corked = self._corked, []
-        for each in corked:
-            each.end_of_turn()
 
     def _on_tick(self, now: float) -> None:
         self.now = now

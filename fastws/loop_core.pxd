@@ -1,0 +1,8 @@
+cdef class LoopCore:
+    cdef public object loop
+    cdef public double now
+    cdef public object receive_buffer
+    cdef public bint shutting_down
+    cdef list _corked
+
+    cpdef cork(self, corked)

@@ -1,0 +1,43 @@
+"""The part of a loop's shared state that every message touches: the receive buffer, the coarse clock and the cork.
+
+`LoopState` is built on it. It stands apart because it is compiled by Cython where the extension was built
+(loop_core.pxd) and must not import what imports it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+RECEIVE_BUFFER_BYTES = 65536
+
+
+class Corked(Protocol):
+    """Somebody whose output waits for the end of the loop's turn."""
+
+    def end_of_turn(self) -> None:
+        """Write what waits."""
+
+
+class LoopCore:
+    """What the hot path shares on `loop`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        # Seconds on the loop's clock, as of the last sweep.
+        self.now: float = loop.time()
+        self.receive_buffer: memoryview = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
+        self.shutting_down: bool = False
+        self._corked: list[Corked] = []
+
+    def cork(self, corked: Corked) -> None:
+        """Call `corked.end_of_turn()` once, when everything that is ready to run now has run."""
+        if not self._corked:
+            self.loop.call_soon(self.end_turn)
+        self._corked.append(corked)
+
+    def end_turn(self) -> None:
+        """Let everybody who is corked write."""
+        corked, self._corked = self._corked, []
+        for each in corked:
+            each.end_of_turn()
