@@ -16,8 +16,8 @@ cdef class Responder:
     cdef object _framing
     cdef bint _trailers
 
-    cpdef _start(self, dict event)
-    cpdef _send_body(self, dict event)
+    cdef _start(self, dict event)
+    cdef _send_body(self, dict event)
 
 
 cdef class HttpCycle(Responder):
@@ -32,3 +32,10 @@ cdef class HttpCycle(Responder):
     cdef bint _continue
     cdef bint _half_closed
     cdef object _waiter
+
+
+cdef object START
+cdef object BODY
+cdef object TRAILERS
+cdef object DONE
+cdef Py_ssize_t JOIN_BYTES

@@ -37,8 +37,16 @@ cdef class Session:
     cdef long long _messages_out
     cdef long long _bytes_out
 
-    cpdef _send_message(self, dict event)
+    cdef _send_message(self, dict event)
     cdef _flush(self)
     cdef _pop(self, Py_ssize_t size)
     cdef _take_events(self, list events)
     cdef _wake(self)
+
+
+cdef object CONNECTING
+cdef object DENYING
+cdef object OPEN
+cdef object CLOSING
+cdef object CLOSED
+cdef Py_ssize_t CORK_BYTES

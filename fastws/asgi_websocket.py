@@ -20,7 +20,7 @@ import logging
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from fastws.asgi_http import DONE, AccessLog, Responder, chain_waiter, not_allowed
+from fastws.asgi_http import AccessLog, Responder, chain_waiter, not_allowed
 from fastws.connection import BURST_BYTES, NEVER, Connection
 from fastws.deflate import negotiate
 from fastws.errors import ApplicationError, ClientDisconnected, RequestError
@@ -259,7 +259,7 @@ class Session:
         if method is None:
             if (state is CLOSING or state is CLOSED) and not self._closed_by_app:
                 raise ClientDisconnected("the WebSocket is closed, nothing can be sent")
-            if state is DENYING and self._responder is not None and self._responder.stage is DONE:
+            if state is DENYING and self._responder is not None and self._responder.finished():
                 return None
             raise ApplicationError(not_allowed(kind, _DESCRIPTIONS[state], SENDABLE[state]))
         waiter: asyncio.Future[None] | None = getattr(self, method)(event)
@@ -363,7 +363,7 @@ class Session:
         responder = self._responder
         assert responder is not None
         waiter = responder.send_event({**event, "type": "http.response.body"})
-        if responder.stage is DONE:
+        if responder.finished():
             self.state = CLOSED
             self._closed_by_app = True
             self._log_opened(responder.status)

@@ -12,5 +12,5 @@ cdef class Connection:
     cdef public long long burst
     cdef list _drain_waiters
 
-    cpdef write(self, bytes data)
-    cpdef write_all(self, list chunks)
+    cdef write(self, bytes data)
+    cdef write_all(self, list chunks)

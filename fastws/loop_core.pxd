@@ -5,4 +5,4 @@ cdef class LoopCore:
     cdef public bint shutting_down
     cdef list _corked
 
-    cpdef cork(self, corked)
+    cdef cork(self, corked)
