@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import websockets.asyncio.client
 import websockets.sync.client
-from browser import chromium
+from browser import Browser, chromium
 from selenium.webdriver.common.keys import Keys
 from serving import PATIENCE, Serving, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -294,8 +294,14 @@ def test_curl_gets_500_when_the_application_does_not_answer(plain: Serving) -> N
 # ---------------------------------------------------------------------------------------------------- Chromium
 
 
-def test_chromium_echoes_on_every_engine(engine: str) -> None:
-    with serve(demo.app, ws=engine) as serving, chromium() as browser:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+def test_chromium_echoes_on_every_engine(browser: Browser, engine: str) -> None:
+    with serve(demo.app, ws=engine) as serving:
         browser.open(serving.http_url)
         browser.wait(lambda: browser.text("#status-text") == "Connected", "the page has not connected")
         browser.wait(lambda: browser.text("#facts"), "the page shows no facts")
@@ -307,3 +313,4 @@ def test_chromium_echoes_on_every_engine(engine: str) -> None:
         browser.wait(lambda: "closed with 1000" in browser.text("#events").replace("\n", " "), "no close was reported")
         browser.wait(lambda: browser.text("#status-text") == "Connected", "the page has not come back")
         assert browser.console() == []
+        browser.close_tabs()
