@@ -103,7 +103,7 @@ class WsprotoEngine:
         frame = decoder.process_buffer()
         if frame is None:
             return None, False
-        assert isinstance(frame.payload, bytes)
+        assert isinstance(frame.payload, (bytes, bytearray))  # the latter in wsproto 1.2, where it is empty
         return self._assembly.feed(frame.payload, frame.frame_finished), True
 
     def send_text(self, text: str, /) -> int:
