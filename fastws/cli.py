@@ -17,18 +17,7 @@ import click
 import fastws
 from fastws.config import OPTION, OPTIONS, Config, read_environment
 from fastws.errors import ConfigError
-from fastws.options import GROUPS, Option
-
-_HINTS: Final[Mapping[str, str]] = {
-    "--reload": "restarting on changes is not built in; `watchfiles 'fastws APP' DIRECTORY` does it",
-    "--workers": "fastws serves with one process; start several with --fd or behind a load balancer",
-    "--interface": "ASGI 3 and ASGI 2 are recognised; for WSGI wrap the application, for example in a2wsgi",
-    "--h11-max-incomplete-event-size": "--limit-request-head bounds the size of a request head",
-    "--http2": "fastws speaks HTTP/1.1",
-    "--reset-contextvars": "each request runs in its own context already",
-    "--timeout-worker-healthcheck": "fastws serves with one process",
-}
-"""What to do instead, for options of uvicorn that fastws does not have. By the longest prefix."""
+from fastws.options import GROUPS, Option, instead_of
 
 
 class UsageError(click.UsageError):
@@ -58,20 +47,15 @@ class _Command(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            hint = _hint(error.option_name)
-            raise UsageError(f"No such option: {error.option_name}{hint or _possibilities(error)}") from None
+            name = error.option_name
+            raise UsageError(f"No such option: {name}: {instead_of(name) or _possibilities(error)}") from None
         except click.UsageError as error:
             raise UsageError(error.format_message()) from None
 
 
-def _hint(name: str) -> str:
-    matching = [known for known in _HINTS if name == known or name.startswith(known + "-")]
-    return f": {_HINTS[max(matching, key=len)]}" if matching else ""
-
-
 def _possibilities(error: click.NoSuchOption) -> str:
     close = difflib.get_close_matches(error.option_name, error.possibilities or (), 1)
-    return f": did you mean {close[0]}?" if close else ": see fastws --help"
+    return f"did you mean {close[0]}?" if close else "see fastws --help"
 
 
 def _click_option(option: Option) -> click.Option:

@@ -101,12 +101,12 @@ def _bind_tcp(host: str, port: int) -> list[socket.socket]:
         reason = error.strerror if isinstance(error, OSError) else "not a host name"
         raise StartupError(f"--host: cannot find the address {host!r}: {reason}") from None
     sockets: list[socket.socket] = []
-    problem: OSError | None = None
+    failure: OSError | None = None
     for family, kind, protocol, _, sockaddr in dict.fromkeys(found):
         try:
             sock = socket.socket(family, kind, protocol)
         except OSError as error:  # no IPv6 in this kernel
-            problem = error
+            failure = error
             continue
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -117,19 +117,20 @@ def _bind_tcp(host: str, port: int) -> list[socket.socket]:
             sock.bind((sockaddr[0], chosen, *sockaddr[2:]))
         except OSError as error:
             sock.close()
-            problem = error
+            failure = error
             if error.errno != errno.EADDRNOTAVAIL:
                 break
         else:
             sockets.append(sock)
-    if problem is not None and (not sockets or problem.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)):
+    if failure is not None and (not sockets or failure.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)):
         for sock in sockets:
             sock.close()
-        raise StartupError(_bind_problem(where, problem)) from None
+        raise StartupError(problem(where, failure)) from None
     return sockets
 
 
-def _bind_problem(where: str, error: OSError) -> str:
+def problem(where: str, error: OSError) -> str:
+    """Why nobody can listen at `where`, and what to do, in one line."""
     if error.errno == errno.EADDRINUSE:
         return f"cannot listen on {where}: the port is in use; end the other server or choose another --port"
     if error.errno in (errno.EACCES, errno.EPERM):

@@ -35,6 +35,17 @@ LOG_LEVELS: Final[Mapping[str, int]] = {
 }
 """Names for --log-level, as uvicorn has them; `trace` is below Python's DEBUG."""
 
+_INSTEAD: Final[Mapping[str, str]] = {
+    "--reload": "restarting on changes is not built in; `watchfiles 'fastws APP' DIRECTORY` does it",
+    "--workers": "fastws serves with one process; start several with --fd or behind a load balancer",
+    "--interface": "ASGI 3 and ASGI 2 are recognised; for WSGI wrap the application, for example in a2wsgi",
+    "--h11-max-incomplete-event-size": "--limit-request-head bounds the size of a request head",
+    "--http2": "fastws speaks HTTP/1.1",
+    "--reset-contextvars": "each request runs in its own context already",
+    "--timeout-worker-healthcheck": "fastws serves with one process",
+}
+"""What to do instead, for options of uvicorn that fastws does not have. By the longest prefix."""
+
 _WORDS = dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True)
 _WORDS |= dict.fromkeys(("0", "false", "f", "no", "n", "off"), False)
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
@@ -271,3 +282,9 @@ _METAVARS: Final[Mapping[Kind, str | None]] = {
     "list": "LIST",
     "logging": "PATH",
 }
+
+
+def instead_of(name: str) -> str:
+    """What to do instead of an option of uvicorn that fastws does not have, by its spelling on the command line."""
+    matching = [known for known in _INSTEAD if name == known or name.startswith(known + "-")]
+    return _INSTEAD[max(matching, key=len)] if matching else ""

@@ -27,13 +27,14 @@ from fastws import listeners
 from fastws.access_log import access_log
 from fastws.app_loading import AppError, ASGIApplication, load_application, load_env_file
 from fastws.asgi import Application
-from fastws.config import Config
+from fastws.config import OPTION, Config
 from fastws.engines import Engine, load_engine
 from fastws.errors import ConfigError, StartupError
 from fastws.event_loop import loop_name, new_event_loop, run_in
 from fastws.lifespan import Lifespan
 from fastws.log_setup import configure_logging
 from fastws.loop_state import LoopState
+from fastws.options import instead_of
 
 logger: Final = logging.getLogger("fastws.error")
 
@@ -212,7 +213,8 @@ class Server:
             try:
                 server = await create(state.new_connection, sock=sock, backlog=self.config.backlog, **tls)
             except OSError as error:
-                raise StartupError(f"cannot listen on {sock.getsockname()}: {error.strerror}") from None
+                where = listeners.address(sock, "http").removeprefix("http://")
+                raise StartupError(listeners.problem(where, error)) from None
             self.servers.append(server)
         self.started = True
         for sock in sockets:
@@ -320,6 +322,8 @@ def run(app: Any, **options: Any) -> None:
     try:
         if options.get("env_file") is not None:
             load_env_file(options["env_file"])  # it may set FORWARDED_ALLOW_IPS
+        for name in options.keys() - OPTION.keys():
+            raise ConfigError(f"{name}: no such option: {instead_of('--' + name.replace('_', '-')) or 'see Config'}")
         config = Config(app, **options)
     except ConfigError as error:
         print(f"Error: {error}", file=sys.stderr)

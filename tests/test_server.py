@@ -520,6 +520,34 @@ def test_run_with_a_wrong_option_is_one_line_and_exit_2(capsys: pytest.CaptureFi
     assert capsys.readouterr().err == "Error: --port: must be a whole number from 0 to 65535, not -1\n"
 
 
+def test_run_with_an_option_of_uvicorn_that_is_missing_is_one_line_and_exit_2(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        fastws.run("main:app", reload_dirs=["src"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("Error: reload_dirs: no such option: restarting on changes is not ")
+
+
+def test_a_port_taken_while_the_application_starts_shuts_it_down_again() -> None:
+    seen = []
+    with closing(socket.socket()) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", 0))
+
+        async def slow_to_start(scope: Any, receive: Any, send: Any) -> None:
+            seen.append((await receive())["type"])
+            other.listen()
+            await send({"type": "lifespan.startup.complete"})
+            seen.append((await receive())["type"])
+            await send({"type": "lifespan.shutdown.complete"})
+
+        config = fastws.Config(slow_to_start, port=other.getsockname()[1], log_config=None)
+        with pytest.raises(StartupError, match=r"^cannot listen on 127\.0\.0\.1:\d+: the port is in use; "):
+            asyncio.run(fastws.Server(config).serve())
+    assert seen == ["lifespan.startup", "lifespan.shutdown"]
+
+
 def test_run_serves_from_a_script() -> None:
     script = "import fastws, process_apps; fastws.run(process_apps.app, port=0, access_log=False)"
     process = subprocess.Popen(
