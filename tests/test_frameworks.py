@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import queue
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -46,6 +47,12 @@ def _nothing_is_left_over() -> Iterator[None]:
 
 def tell() -> Any:
     return told.get(timeout=PATIENCE)
+
+
+def logged(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
+    """What fastws has logged at `level` and above; clients in this process have loggers of their own."""
+    records = [record for record in caplog.records if record.name.startswith("fastws") and record.levelno >= level]
+    return [record.getMessage() for record in records]
 
 
 def connect(url: str, **options: Any) -> Any:
@@ -417,9 +424,7 @@ def test_mistakes_that_look_like_a_disconnect_are_logged(path: str, caplog: pyte
     with serve(app, lifespan="off") as serving, gone, connect(f"{serving.ws_url}/") as peer:
         if path == "while_open":
             peer.recv(PATIENCE)
-    errors = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert len(errors) == 1
-    assert errors[0].exc_info is not None
+    assert logged(caplog, logging.ERROR) == ["Exception in ASGI application"]
 
 
 # ------------------------------------------------------------------------------------------ a FastAPI application
@@ -511,7 +516,7 @@ def test_clients_that_leave_are_no_errors_in_the_log(caplog: pytest.LogCaptureFi
         with httpx.stream("GET", f"{serving.http_url}/endless", trust_env=False) as response:
             next(response.iter_bytes(5000))  # which raises ClientDisconnect
         assert tell() == "the stream has ended"
-    assert [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
+    assert logged(caplog, logging.WARNING) == []
 
 
 def test_fastapi_websocket_exception_after_accept_closes_with_its_code(fastapi_serving: Serving) -> None:
