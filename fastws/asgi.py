@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from fastws.asgi_http import AccessLog, HttpCycle
-from fastws.asgi_websocket import CLOSED, CLOSING, Session
+from fastws.asgi_websocket import Session, State
 from fastws.connection import Connection
 from fastws.errors import ClientDisconnected
 from fastws.forwarded import TrustedPeers, apply_forwarded
@@ -89,7 +89,7 @@ class WebSocketCall(Session):
                 failed = False
                 if self.undecided():
                     logger.error("The application returned without accepting or closing the WebSocket.")
-            elif self.state not in (CLOSING, CLOSED) or not is_disconnect(error):
+            elif self.state not in (State.CLOSING, State.CLOSED) or not is_disconnect(error):
                 log_application_error(error)
         self.end_by_application(failed)
 
