@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Event = dict[str, Any]
 Scope = dict[str, Any]
+Address = tuple[str, int | None] | None
 ASGIApp = Callable[[Scope, Callable[[], Awaitable[Event]], Callable[[Event], Awaitable[None]]], Awaitable[None]]
 
 logger = logging.getLogger("fastws.error")
@@ -110,7 +111,11 @@ class Application:
         self._state = state
         self._trusted = TrustedPeers(config.forwarded_allow_ips) if config.proxy_headers else None
         self._access_log = access_log
+        # Shared by all scopes, which costs less memory than a copy for each connection.
         self._asgi = {"version": "3.0", "spec_version": "2.5"}
+        self._http_extensions: dict[str, Any] = {"http.response.trailers": {}, "http.response.early_hint": {}}
+        self._websocket_extensions: dict[str, Any] = {"websocket.http.response": {}}
+        self._last_server: Address = None
         self._shared: LoopState
 
     def bind(self, state: LoopState) -> None:
@@ -120,35 +125,33 @@ class Application:
     def exchange(self, http: HttpConnection, head: RequestHead) -> HttpCycle:
         """Call the application for the request `head`."""
         shared = self._shared
-        scope = self._scope("http", head, http.connection)
+        scope = self._scope("http", head, http)
         scope["method"] = head.method
-        scope["extensions"] = {"http.response.trailers": {}, "http.response.early_hint": {}}
+        scope["extensions"] = self._http_extensions
         call = HttpCall(http, shared, head, scope, self._access_log)
         task = shared.loop.create_task(self._run_http(call, scope))
         shared.start_task(task)
         return call
 
-    def websocket(
-        self, connection: Connection, head: RequestHead, upgrade: UpgradeRequest, early_data: bytes
-    ) -> Session:
+    def websocket(self, http: HttpConnection, head: RequestHead, upgrade: UpgradeRequest, early_data: bytes) -> Session:
         """Call the application for the WebSocket that `head` asks for."""
         shared = self._shared
-        scope = self._scope("websocket", head, connection)
+        scope = self._scope("websocket", head, http)
         scope["subprotocols"] = upgrade.subprotocols
-        scope["extensions"] = {"websocket.http.response": {}}
-        call = WebSocketCall(connection, shared, scope, self._access_log, head, upgrade, early_data)
+        scope["extensions"] = self._websocket_extensions
+        call = WebSocketCall(http.connection, shared, scope, self._access_log, head, upgrade, early_data)
         task = shared.loop.create_task(self._call(scope, call))
         task.add_done_callback(call.task_done)
         call.task = task
         shared.start_task(task)
         return call
 
-    def _scope(self, kind: str, head: RequestHead, connection: Connection) -> Scope:
+    def _scope(self, kind: str, head: RequestHead, http: HttpConnection) -> Scope:
         secure = self._shared.secure
         scheme = ("wss" if secure else "ws") if kind == "websocket" else ("https" if secure else "http")
-        transport = connection.transport
-        assert transport is not None
-        client = _address(transport.get_extra_info("peername"))
+        if http.addresses is None:
+            http.addresses = self._addresses(http.connection)
+        client, server = http.addresses
         if self._trusted is not None:
             client, scheme = apply_forwarded(head.fields, client, scheme, self._trusted)
         root_path = self._root_path
@@ -156,7 +159,7 @@ class Application:
             "type": kind,
             "asgi": self._asgi,
             "http_version": head.http_version,
-            "server": _address(transport.get_extra_info("sockname"), server=True),
+            "server": server,
             "client": client,
             "scheme": scheme,
             "root_path": root_path,
@@ -168,6 +171,15 @@ class Application:
         if self._state is not None:
             scope["state"] = self._state.copy()
         return scope
+
+    def _addresses(self, connection: Connection) -> tuple[Address, Address]:
+        """The ASGI `client` and `server` of a connection."""
+        transport = connection.transport
+        assert transport is not None
+        server = _address(transport.get_extra_info("sockname"))
+        if server != self._last_server:
+            self._last_server = server
+        return _address(transport.get_extra_info("peername")), self._last_server
 
     def _call(self, scope: Scope, call: WebSocketCall) -> Coroutine[Any, Any, None]:
         """The application's coroutine itself, without one of ours around it: it lives as long as the connection."""
@@ -228,10 +240,10 @@ def log_application_error(error: BaseException) -> None:
     logger.error("Exception in ASGI application", exc_info=error)
 
 
-def _address(address: Any, server: bool = False) -> tuple[str, int | None] | None:
-    """An ASGI `client` or `server` from what a transport says of an address."""
+def _address(address: Any) -> Address:
+    """An ASGI `client` or `server` from what a transport says of an address: host and port, or a Unix path."""
     if isinstance(address, tuple):
-        return (str(address[0]), int(address[1]))
-    if server and address:
+        return address[:2]
+    if address:
         return (address if isinstance(address, str) else address.decode("utf-8", "replace"), None)
     return None

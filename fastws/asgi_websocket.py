@@ -204,6 +204,7 @@ class Session:
         self._busy = False
         self._direct = True
         self._flush()
+        self.connection.burst = 0  # The loop turns before the application goes on.
         return None
 
     def wait_for_event(self) -> asyncio.Future[None]:

@@ -5,6 +5,7 @@ from fastws.loop_core cimport LoopCore
 cdef class HttpConnection:
     cdef public Connection connection
     cdef public LoopCore state
+    cdef public object addresses
     cdef object _parser
     cdef bytes _target
     cdef list _headers

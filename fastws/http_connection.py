@@ -14,7 +14,7 @@ The module is compiled by Cython where the extension was built (http_connection.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
@@ -83,6 +83,8 @@ class HttpConnection:
         self._discarded: int = 0
         self._tail_open: bool = False
         self._muted: bool = False
+        # What ASGI calls client and server, once a request has asked.
+        self.addresses: tuple[Any, Any] | None = None
         # Write state: the request that is being answered.
         self._current: Exchange | None = None
         self._upgrade: UpgradeRequest | None = None
@@ -338,7 +340,7 @@ class HttpConnection:
         self._parser = self._head = self._upgrade = None
         connection = self.connection
         connection.deadline = NEVER
-        connection.handler = self.state.application.websocket(connection, head, upgrade, early_data)
+        connection.handler = self.state.application.websocket(self, head, upgrade, early_data)
         connection.resume_reading()
 
     def _fail(self, error: RequestError) -> None:

@@ -29,6 +29,18 @@ _HOST: Final = re.compile(
 ).fullmatch
 _ABSOLUTE: Final = re.compile(rb"(https?)://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL).fullmatch
 _METHODS: Final = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")}
+# Field names that most requests have, as they are sent, to the one lower-case object that all requests share.
+_FIELD_NAMES: Final = {
+    spelling: name
+    for name in (
+        b"accept accept-encoding accept-language authorization cache-control connection content-length content-type "
+        b"cookie host if-modified-since if-none-match origin pragma range referer sec-ch-ua sec-ch-ua-mobile "
+        b"sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site sec-websocket-extensions sec-websocket-key "
+        b"sec-websocket-protocol sec-websocket-version transfer-encoding upgrade user-agent x-forwarded-for "
+        b"x-forwarded-host x-forwarded-port x-forwarded-proto x-real-ip x-request-id"
+    ).split()
+    for spelling in (name, name.title(), name.title().replace(b"Websocket", b"WebSocket"))
+}
 _NO_TOKENS: Final[frozenset[bytes]] = frozenset()
 _MAX_CACHED_VALUE: Final = 64  # bytes; what a peer sends stays in a cache only when it is short
 
@@ -115,7 +127,8 @@ def read_request(
     if len(target) > limits.target:
         raise RequestError(414, "The request target is too long.")
     # httptools leaves blanks at the end of values; RFC 9112 section 5.1 excludes them. Other white space it refused.
-    lowered = [(name.lower(), value.rstrip()) for name, value in headers]
+    known = _FIELD_NAMES.get
+    lowered = [(known(name) or name.lower(), value.rstrip()) for name, value in headers]
     fields = dict(lowered)
     if len(fields) != len(lowered):
         fields = _combine(lowered)

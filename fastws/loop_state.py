@@ -34,9 +34,7 @@ class Gateway(Protocol):
     def exchange(self, http: HttpConnection, head: RequestHead) -> Exchange:
         """Make the exchange that answers `head`."""
 
-    def websocket(
-        self, connection: Connection, head: RequestHead, upgrade: UpgradeRequest, early_data: bytes
-    ) -> Handler:
+    def websocket(self, http: HttpConnection, head: RequestHead, upgrade: UpgradeRequest, early_data: bytes) -> Handler:
         """Begin the WebSocket that `head` asks for; `early_data` came behind the request."""
 
     def bind(self, state: LoopState) -> None:
