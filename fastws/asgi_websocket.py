@@ -260,23 +260,24 @@ class Session:
         if method is None:
             if (state is CLOSING or state is CLOSED) and not self._closed_by_app:
                 raise ClientDisconnected("the WebSocket is closed, nothing can be sent")
-            if state is DENYING and self._responder is not None and self._responder.finished():
-                return None
+            if kind == "websocket.http.response.body" and self._responder is not None:
+                return None  # as in HTTP, messages after the end of the response are ignored
             raise ApplicationError(not_allowed(kind, _DESCRIPTIONS[state], SENDABLE[state]))
         waiter: asyncio.Future[None] | None = getattr(self, method)(event)
         return waiter
 
     def undecided(self) -> bool:
-        """Whether the application has neither accepted nor closed."""
-        return self.state is CONNECTING
+        """Whether the application has neither accepted nor denied the WebSocket to the end."""
+        return self.state is CONNECTING or self.state is DENYING
 
     def end_by_application(self, failed: bool) -> None:
         """The application has returned, or raised where `failed`: close what it left open."""
         if self.state is CONNECTING:
             self._refuse(RequestError(500, "Internal Server Error"))
         elif self.state is DENYING:
-            if self._responder is not None:
-                self._responder.fail()
+            assert self._responder is not None
+            self._responder.fail()
+            self._end_denial()
         elif self.state is OPEN:
             if failed:
                 self._send_close(1011, "Internal Error")
@@ -326,9 +327,9 @@ class Session:
         self._log_opened(101)
         if shared.shutting_down:
             self.shut_down()
+        connection.resume_reading()
         if early:
             self.data_received(memoryview(early))
-        connection.resume_reading()
 
     def _deny(self, event: dict[str, Any]) -> None:
         """ASGI: `websocket.close` before accept is a 403."""
@@ -358,6 +359,7 @@ class Session:
         self._responder = responder
         self.state = DENYING
         self._early = b""
+        self.connection.deadline = NEVER
         return None
 
     def _continue_denial(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
@@ -365,12 +367,18 @@ class Session:
         assert responder is not None
         waiter = responder.send_event({**event, "type": "http.response.body"})
         if responder.finished():
-            self.state = CLOSED
-            self._closed_by_app = True
-            self._log_opened(responder.status)
-            self._end_refused()
-            self._wake()
+            self._end_denial()
         return waiter
+
+    def _end_denial(self) -> None:
+        """The application's response is complete, or will never be."""
+        responder = self._responder
+        assert responder is not None
+        self.state = CLOSED
+        self._closed_by_app = True
+        self._log_opened(responder.status)
+        self._end_refused()
+        self._wake()
 
     # Reading.
 
@@ -511,7 +519,11 @@ class Session:
         """The application closes (RFC 6455 section 7.1.2)."""
         code = event.get("code")
         reason = event.get("reason")
-        self._send_close(1000 if code is None else code, reason or "")
+        code = 1000 if code is None else code
+        reason = "" if reason is None else reason
+        if not isinstance(code, int) or not isinstance(reason, str):
+            raise ApplicationError("'code' of 'websocket.close' must be int, and 'reason' str.")
+        self._send_close(code, reason)
         self._closed_by_app = True
         self._queue = None
         self.connection.resume_reading()
@@ -522,7 +534,7 @@ class Session:
         assert engine is not None
         try:
             engine.send_close(code, reason)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise ApplicationError(f"The event 'websocket.close' has a bad code or reason: {error}") from None
         queue = self._queue
         self._flush()
