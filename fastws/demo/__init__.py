@@ -167,9 +167,7 @@ async def deny(scope: Event, receive: Receive, send: Send) -> None:
     """Refuse a WebSocket: with 404 where the server can send an answer of ours, else with its own 403."""
     await receive()  # websocket.connect
     if "websocket.http.response" in scope.get("extensions", {}):
-        await send(
-            {"type": "websocket.http.response.start", "status": 404, "headers": [(b"content-type", b"text/plain")]}
-        )
+        await send({"type": "websocket.http.response.start", "status": 404})
         await send({"type": "websocket.http.response.body", "body": b"Not Found\n"})
     else:
         await send({"type": "websocket.close"})
