@@ -41,7 +41,7 @@ CASES = {
         Case("1m", "echo 1 MiB binary, 4 connections", _echo(1 << 20, 1, 4, "--binary"), target=2.5),
         Case(
             "deflate",
-            "echo 1 KiB of JSON, permessage-deflate, 8 in flight, 32 connections",
+            "echo 1 KiB, deflated, 8 in flight, 32 connections",
             ("--window", "8", "--connections", "32"),
             target=3,
             quick=False,
@@ -49,7 +49,7 @@ CASES = {
         ),
         Case(
             "fanout",
-            "one message to 100 connections, by the app's loop",
+            "one message to 100 connections, app-level loop",
             ("--mode", "fanout", "--path", "/fanout", "--connections", "100"),
             unit="delivery",
             target=2.5,
@@ -59,7 +59,7 @@ CASES = {
         Case("connect", "new connections, one echo, close", _CONNECT, "connection", 3),
         Case(
             "connect-deflate",
-            "new connections, one echo, close; permessage-deflate",
+            "new connections with deflate, one echo, close",
             _CONNECT,
             unit="connection",
             target=3,

@@ -103,6 +103,7 @@ def _cells(row: dict[str, Any], case: Case, baseline: str) -> list[str]:
     return [row["server"], f"{_number(row['cost'])} us", spread, verdict, _number(row["per_second"]), latency, used]
 
 
+TABLE_WIDTH = 180  # columns: wide enough for every cell, on a terminal that is not
 COLUMNS = ("server", "cost", "times better", "target", "per second", "p50 p99 p99.9 ms", "% CPU srv/cli")
 
 
@@ -128,12 +129,11 @@ def show(rows: Sequence[dict[str, Any]], baseline: str) -> None:
     for index, column in enumerate(COLUMNS):
         table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
     for title, members in grouped.items():
-        table.add_section()
-        table.add_row(f"[bold]{title}[/bold]")
-        for cells in members:
-            table.add_row("  " + cells[0], *cells[1:])
+        table.add_row(f"[bold]{title}[/bold]", end_section=False)
+        for index, cells in enumerate(members):
+            table.add_row("  " + cells[0], *cells[1:], end_section=index == len(members) - 1)
     console = Console()
-    console.width = max(console.width, 150)
+    console.width = max(console.width, TABLE_WIDTH)
     console.print(table)
 
 
