@@ -558,7 +558,7 @@ async def test_a_cancelled_receive_loses_nothing(engine: str) -> None:
     assert (await call.receive())["text"] == "a"
 
 
-# --------------------------------------------------------------------------------------------- errors of the application
+# -------------------------------------------------------------------------------------------- errors of the application
 
 
 def test_an_application_that_raises_before_the_accept(engine: str, caplog: pytest.LogCaptureFixture) -> None:
