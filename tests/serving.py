@@ -22,6 +22,16 @@ from typing import Any
 import uvloop
 
 import fastws
+from fastws.engines import ENGINE_NAMES
+
+ENGINES = [name for name in os.environ.get("FASTWS_TEST_ENGINES", "").split(",") if name] or list(ENGINE_NAMES)
+"""The engines that are tested, all of them unless FASTWS_TEST_ENGINES names some, separated by commas.
+
+One that is named and missing fails its tests: a build that silently lost its extension must not pass.
+"""
+
+WITHOUT_EXTENSION = "cython" not in ENGINES
+"""Then a server is told to use another engine, where a test does not: `auto` would warn in the log."""
 
 PATIENCE = 15.0
 """Seconds to wait for what should come at once, on the slowest machine."""
@@ -32,7 +42,8 @@ class Serving:
 
     def __init__(self, app: Callable[..., Any] | str, options: dict[str, Any]) -> None:
         # Logging stays as it is, for caplog; the access log is off unless the test asks for it.
-        options = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": 5.0} | options
+        engine = {"ws": "websockets"} if WITHOUT_EXTENSION else {}
+        options = {**engine, "log_config": None, "access_log": False, "timeout_graceful_shutdown": 5.0, **options}
         self.config = fastws.Config(app, **options)
         self.server = fastws.Server(self.config)
         self.socket = socket.create_server(("127.0.0.1", 0))
@@ -114,6 +125,7 @@ class ServerProcess:
         self._lines: list[str] = []
         self._more = threading.Condition()
         self._ended = False
+        engine = {"FASTWS_WS": "websockets"} if WITHOUT_EXTENSION else {}
         self.popen = subprocess.Popen(
             [str(python), "-m", "fastws", *arguments],
             stdin=subprocess.DEVNULL,
@@ -122,7 +134,7 @@ class ServerProcess:
             text=True,
             cwd=cwd,
             pass_fds=pass_fds,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **env},
+            env={**os.environ, **engine, "PYTHONUNBUFFERED": "1", **env},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
