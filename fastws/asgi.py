@@ -192,18 +192,16 @@ class Application:
     async def _run_http(self, call: HttpCall, scope: Scope) -> None:
         try:
             await self._app(scope, call.receive, call.send)
-        except ClientDisconnected:
-            pass
         except asyncio.CancelledError:
             if not self._shared.shutting_down:
                 logger.error("The application's task was cancelled.")
             call.fail()
             raise
         except BaseException as error:
-            if not call.gone or not is_disconnect(error):
+            if not call.finished() or not is_disconnect(error):
                 log_application_error(error)
             call.fail()
-            if not isinstance(error, Exception):
+            if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
         else:
             if not call.finished():
