@@ -39,6 +39,9 @@ CORK_BYTES = 65536
 EARLY_BYTES = 65536
 """Bytes that a peer may send before the application has accepted; then reading stops."""
 
+SILENT = -1.0
+"""`Connection.last_seen` since a ping that nothing has answered: the clock is too coarse to tell by the time."""
+
 logger = logging.getLogger("fastws.error")
 
 
@@ -119,8 +122,6 @@ class Session:
         self._close_sent: bool = False
         self._closed_by_app: bool = False
         self._disconnect_received: bool = False
-        # Keepalive state: when a ping was sent that nothing has answered, or 0.
-        self._pinged: float = 0.0
         # For the access log; nothing is counted where there is none.
         self._access_log: AccessLog | None = access_log
         self._counting: bool = access_log is not None
@@ -143,7 +144,9 @@ class Session:
             self._take_events(events)
 
     def eof_received(self) -> bool:
-        return False
+        # A peer that has closed the WebSocket may still read the answers to what it sent before.
+        queue = self._queue
+        return queue is not None and isinstance(queue[-1], Close) and not self.shared.secure
 
     def connection_lost(self) -> None:
         if self._queue is not None and isinstance(self._queue[-1], Close):
@@ -167,6 +170,8 @@ class Session:
         elif state is CONNECTING:
             self._refuse(RequestError(504, "The application did not answer the handshake in time."))
             logger.warning("The application did not accept or close a WebSocket within --ws-handshake-timeout.")
+        elif self.connection.peer_takes():
+            self._set_close_deadline()
         else:
             self.connection.abort()
 
@@ -347,8 +352,8 @@ class Session:
         self._wake()
 
     def _end_refused(self) -> None:
-        if self.connection.write_eof():
-            self.connection.deadline = self.shared.now + self.shared.config.ws_close_timeout
+        self.connection.write_eof()
+        self._set_close_deadline()
 
     def _start_denial(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
         """The ASGI extension `websocket.http.response`: the application's own response instead of a 101."""
@@ -485,23 +490,22 @@ class Session:
         """Ping a silent peer, and give one up that does not answer (RFC 6455 section 5.5.2)."""
         connection, config, engine = self.connection, self.shared.config, self.engine
         assert engine is not None
-        if connection.reading_paused:
-            # It is we who do not listen.
+        takes = connection.peer_takes()
+        if takes or (connection.reading_paused and not connection.writing_paused):
+            # The peer has not come to our ping yet, or it is we who do not listen.
             connection.last_seen = now
-            self._pinged = 0.0
-        elif self._pinged:
-            if connection.last_seen <= self._pinged:
-                self._time_out()
-                return
-            self._pinged = 0.0
+        elif connection.last_seen == SILENT:
+            self._time_out()
+            return
         connection.deadline = self._next_ping()
         if connection.deadline <= now:
             engine.send_ping(b"")
             self._flush()
+            connection.peer_takes()
             if config.ws_ping_timeout is None:
                 connection.deadline = now + (config.ws_ping_interval or 0.0)
             else:
-                self._pinged = now
+                connection.last_seen = SILENT
                 connection.deadline = now + config.ws_ping_timeout
 
     def _time_out(self) -> None:
@@ -527,6 +531,7 @@ class Session:
         self._closed_by_app = True
         self._queue = None
         self.connection.resume_reading()
+        self._wake()
 
     def _send_close(self, code: int, reason: str) -> None:
         """Send our Close and wait for the peer's; what it sent before is still read."""
@@ -542,7 +547,7 @@ class Session:
         self._close_code = code
         self._close_reason = reason
         self.state = CLOSING
-        self.connection.deadline = self.shared.now + self.shared.config.ws_close_timeout
+        self._set_close_deadline()
         if queue is not None and isinstance(queue[-1], Close):
             self._finish(queue[-1])
 
@@ -566,11 +571,16 @@ class Session:
         self.state = CLOSED
         if type(item) is Failure:
             # The peer may still be sending: let it read our Close before the connection ends (section 7.1.7).
-            if connection.write_eof():
-                connection.deadline = self.shared.now + self.shared.config.ws_close_timeout
+            connection.write_eof()
         else:
             connection.close()
+        self._set_close_deadline()
         self._wake()
+
+    def _set_close_deadline(self) -> None:
+        """Give the peer --ws-close-timeout to read and to answer; again when it has passed and the peer still reads."""
+        self.connection.deadline = self.shared.now + self.shared.config.ws_close_timeout
+        self.connection.peer_takes()
 
     def _disconnect_event(self) -> dict[str, Any]:
         if self._disconnect_received:

@@ -11,6 +11,8 @@ cdef class Connection:
     cdef public bint writing_paused
     cdef public long long burst
     cdef list _drain_waiters
+    cdef bint _eof
+    cdef long long _unsent
 
     cdef write(self, bytes data)
     cdef write_all(self, list chunks)

@@ -60,6 +60,8 @@ class Connection:
         self.writing_paused: bool = False
         self.burst: int = 0  # bytes that were written since an application last waited for the loop
         self._drain_waiters: list[asyncio.Future[None]] | None = None
+        self._eof: bool = False
+        self._unsent: int = 0
 
     # What asyncio calls.
 
@@ -77,6 +79,7 @@ class Connection:
             self.handler.data_received(self.state.receive_buffer[:nbytes])
 
     def eof_received(self) -> bool:
+        self._eof = True
         return self.handler is not None and self.handler.eof_received()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -94,6 +97,7 @@ class Connection:
 
     def resume_writing(self) -> None:
         self.writing_paused = False
+        self.last_seen = self.state.now  # who takes bytes is there, as who sends them
         self._release_writers(None)
 
     # What handlers call.
@@ -137,6 +141,12 @@ class Connection:
         loop.call_soon(_release, waiter)
         return waiter
 
+    def peer_takes(self) -> bool:
+        """Whether the peer has taken some of what waited to be sent at the last call."""
+        before = self._unsent
+        self._unsent = 0 if self.transport is None else self.transport.get_write_buffer_size()
+        return self._unsent < before
+
     def pause_reading(self) -> None:
         if not self.reading_paused and self.transport is not None and not self.transport.is_closing():
             self.reading_paused = True
@@ -160,12 +170,12 @@ class Connection:
     def write_eof(self) -> bool:
         """Half-close so that a peer which still sends gets our last bytes and no reset (RFC 9112 section 9.6).
 
-        Returns false where the transport cannot (TLS): the connection is then closed.
+        Returns false where the peer has done so before, or the transport cannot (TLS): the connection is then closed.
         """
         transport = self.transport
         if transport is None or transport.is_closing():
             return False
-        if not transport.can_write_eof():
+        if self._eof or not transport.can_write_eof():
             transport.close()
             return False
         self.resume_reading()
