@@ -19,6 +19,8 @@ from libc.string cimport memcpy
 
 cimport cython
 
+from fastws.engine cimport Engine
+
 from fastws import failures as _failures
 from fastws.events import Close as _Close, Ping as _Ping, Pong as _Pong
 
@@ -119,7 +121,7 @@ cdef str BEST_KERNEL = kernels[kernel_count - 1].name.decode()
 
 @cython.final
 @cython.no_gc  # holds bytes, and the two codecs of the session's, which know no engine
-cdef class CythonEngine:
+cdef class CythonEngine(Engine):
     """One open WebSocket, server side, as `fastws.engines.Engine` describes it."""
 
     name = "cython"
@@ -160,7 +162,7 @@ cdef class CythonEngine:
         Py_XDECREF(self.tail)
         Py_XDECREF(self.body)
 
-    def receive_data(self, data, /):
+    cpdef list receive_data(self, data):
         cdef list events = []
         cdef Py_buffer view
         if self.phase == ENDED:
@@ -178,7 +180,7 @@ cdef class CythonEngine:
     def receive_eof(self):
         end(self)
 
-    def send_text(self, text, /):
+    cpdef Py_ssize_t send_text(self, text) except -1:
         cdef Py_ssize_t length
         cdef const char *data
         if not PyUnicode_Check(text):
@@ -190,7 +192,7 @@ cdef class CythonEngine:
             return put_large(self, FIN | TEXT, PyBytes_FromStringAndSize(data, length))
         return put(self, FIN | TEXT, data, length)
 
-    def send_bytes(self, data, /):
+    cpdef Py_ssize_t send_bytes(self, data) except -1:
         cdef Py_buffer view
         cdef Py_ssize_t length
         if PyBytes_CheckExact(data):
@@ -224,7 +226,7 @@ cdef class CythonEngine:
             raise ValueError(f"close reason has {len(payload)} bytes, of 123 at most")
         return put_control(self, CLOSE, bytes((code >> 8, code & 0xFF)) + payload)
 
-    def data_to_send(self):
+    cpdef list data_to_send(self):
         cdef list output
         if self.tail != NULL:
             close_tail(self)

@@ -1,4 +1,5 @@
 from fastws.connection cimport Connection
+from fastws.engine cimport Engine
 from fastws.loop_core cimport LoopCore
 
 
@@ -6,7 +7,7 @@ cdef class Session:
     cdef public Connection connection
     cdef public LoopCore shared
     cdef public object state
-    cdef public object engine
+    cdef public Engine engine
     cdef public dict scope
     cdef public object task
     cdef object _head
@@ -36,6 +37,7 @@ cdef class Session:
     cdef long long _messages_out
     cdef long long _bytes_out
 
+    cdef _send_event(self, dict event)
     cdef _send_message(self, dict event)
     cdef _flush(self)
     cdef _pop(self, Py_ssize_t size)

@@ -30,7 +30,7 @@ from fastws.http_framing import error_response
 from fastws.http_head import RequestHead
 
 if TYPE_CHECKING:
-    from fastws.engines import Engine
+    from fastws.engine import Engine
     from fastws.loop_state import LoopState
 
 CORK_BYTES = 65536
@@ -225,6 +225,9 @@ class Session:
 
         Raises ApplicationError for an event that is malformed or not allowed now, ClientDisconnected after the end.
         """
+        return self._send_event(event)
+
+    def _send_event(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
         if self.state is OPEN and event.get("type") == "websocket.send":
             return self._send_message(event)
         return self._send_other(event)

@@ -21,7 +21,7 @@ from fastws.sweep import Sweep, sweep_interval
 
 if TYPE_CHECKING:
     from fastws.config import Config
-    from fastws.engines import Engine
+    from fastws.engine import Engine
     from fastws.handshake import UpgradeRequest
     from fastws.http_head import RequestHead
 

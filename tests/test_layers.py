@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "fastws"
 
 # From the bottom. A name stands for a module or for all of a subpackage.
 LAYERS = {
-    "values": ["errors", "events", "failures", "options", "config"],
+    "values": ["errors", "events", "engine", "failures", "options", "config"],
     "compiled": ["_codec"],
     "sans-IO": [
         "handshake",

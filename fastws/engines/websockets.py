@@ -14,6 +14,7 @@ from websockets.exceptions import ProtocolError
 from websockets.extensions import Extension
 from websockets.frames import Frame, Opcode, apply_mask  # type: ignore[attr-defined]  # there in C or in Python
 
+from fastws.engine import Engine
 from fastws.engines.assembly import Assembly, check_control, close_payload, to_bytes
 from fastws.events import Close, Event, Failure
 
@@ -34,7 +35,7 @@ class _Rsv1(Extension):
 _RSV1: Sequence[Extension] = (_Rsv1(),)
 
 
-class WebsocketsEngine:
+class WebsocketsEngine(Engine):
     """One open WebSocket, server side, as `fastws.engines.Engine` describes it."""
 
     __slots__ = ("_assembly", "_data", "_deflater", "_ended", "_events", "_header", "_output", "_parser", "_waiting")
@@ -55,7 +56,7 @@ class WebsocketsEngine:
         self._parser: Generator[None, None, None] | None = None  # stands still where the data ended
         self._ended = False
 
-    def receive_data(self, data: bytes | bytearray | memoryview, /) -> list[Event]:
+    def receive_data(self, data: bytes | bytearray | memoryview) -> list[Event]:
         if self._ended:
             return []
         self._data = memoryview(data)
@@ -118,12 +119,12 @@ class WebsocketsEngine:
             key = key[turn:] + key[:turn]
             yield
 
-    def send_text(self, text: str, /) -> int:
+    def send_text(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"text must be str, not {type(text).__name__}")
         return self._send_message(Opcode.TEXT, text.encode())
 
-    def send_bytes(self, data: bytes | bytearray | memoryview, /) -> int:
+    def send_bytes(self, data: bytes | bytearray | memoryview) -> int:
         return self._send_message(Opcode.BINARY, to_bytes(data))
 
     def send_ping(self, payload: bytes = b"") -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import FrameDecoder, FrameProtocol, Opcode, ParseFailed, RsvBits
 
+from fastws.engine import Engine
 from fastws.engines.assembly import MAX_HEADER, Assembly, check_control, close_payload, to_bytes
 from fastws.events import Close, Event, Failure
 
@@ -44,7 +45,7 @@ class _Rsv1(Extension):
         return RsvBits(self.outbound, False, False), data
 
 
-class WsprotoEngine:
+class WsprotoEngine(Engine):
     """One open WebSocket, server side, as `fastws.engines.Engine` describes it."""
 
     __slots__ = ("_assembly", "_decoder", "_deflater", "_encoder", "_ended", "_output", "_rsv1", "_waiting")
@@ -64,7 +65,7 @@ class WsprotoEngine:
         self._assembly = Assembly(max_message_size, inflater)
         self._ended = False
 
-    def receive_data(self, data: bytes | bytearray | memoryview, /) -> list[Event]:
+    def receive_data(self, data: bytes | bytearray | memoryview) -> list[Event]:
         events: list[Event] = []
         if self._ended:
             return events
@@ -106,7 +107,7 @@ class WsprotoEngine:
         assert isinstance(frame.payload, (bytes, bytearray))  # the latter in wsproto 1.2, where it is empty
         return self._assembly.feed(frame.payload, frame.frame_finished), True
 
-    def send_text(self, text: str, /) -> int:
+    def send_text(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"text must be str, not {type(text).__name__}")
         encoded = text.encode()
@@ -118,7 +119,7 @@ class WsprotoEngine:
         data[0] = data[0] & 0xF0 | Opcode.TEXT
         return self._send(data)
 
-    def send_bytes(self, data: bytes | bytearray | memoryview, /) -> int:
+    def send_bytes(self, data: bytes | bytearray | memoryview) -> int:
         payload = to_bytes(data)
         shorter = None if self._deflater is None else self._deflater.compress(payload)
         return self._send(self._encoder.send_data(payload) if shorter is None else self._send_compressed(shorter))

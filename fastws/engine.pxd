@@ -1,0 +1,5 @@
+cdef class Engine:
+    cpdef list receive_data(self, data)
+    cpdef Py_ssize_t send_text(self, text) except -1
+    cpdef Py_ssize_t send_bytes(self, data) except -1
+    cpdef list data_to_send(self)
