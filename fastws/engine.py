@@ -11,7 +11,7 @@ its methods up (engine.pxd); an engine in Python overrides the same methods.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from fastws.deflate import Deflater, Inflater
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Engine:
     """One open WebSocket, server side, as bytes and events (RFC 6455 sections 5 to 7)."""
 
-    name = ""
+    name: ClassVar[str] = ""
     """What `--ws` calls it."""
 
     def __init__(

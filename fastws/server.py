@@ -28,7 +28,8 @@ from fastws.access_log import access_log
 from fastws.app_loading import AppError, ASGIApplication, load_application, load_env_file
 from fastws.asgi import Application
 from fastws.config import OPTION, Config
-from fastws.engines import Engine, load_engine
+from fastws.engine import Engine
+from fastws.engines import load_engine
 from fastws.errors import ConfigError, StartupError
 from fastws.event_loop import loop_name, new_event_loop, run_in
 from fastws.lifespan import Lifespan

@@ -12,7 +12,8 @@ from typing import Any
 
 from fastws import failures
 from fastws.deflate import Inflater
-from fastws.engines import Engine, load_engine
+from fastws.engine import Engine
+from fastws.engines import load_engine
 from fastws.events import Close, Event, Failure, Ping, Pong
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
