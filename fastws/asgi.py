@@ -129,8 +129,8 @@ class Application:
         scope["method"] = head.method
         scope["extensions"] = self._http_extensions
         call = HttpCall(http, shared, head, scope, self._access_log)
-        task = shared.loop.create_task(self._run_http(call, scope))
-        shared.start_task(task)
+        call.task = shared.loop.create_task(self._run_http(call, scope))
+        shared.start_task(call.task)
         return call
 
     def websocket(self, http: HttpConnection, head: RequestHead, upgrade: UpgradeRequest, early_data: bytes) -> Session:
@@ -208,7 +208,7 @@ class Application:
                 logger.error("The application returned without completing its response.")
                 call.fail()
         finally:
-            task = asyncio.current_task()
+            task = call.task
             assert task is not None
             self._shared.end_task(task)
 

@@ -23,6 +23,7 @@ cdef class Responder:
 cdef class HttpCycle(Responder):
     cdef public HttpConnection http
     cdef public dict scope
+    cdef public object task
     cdef object _access_log
     cdef double _began
     cdef list _body
@@ -38,4 +39,7 @@ cdef object START
 cdef object BODY
 cdef object TRAILERS
 cdef object DONE
+cdef object NO_BODY
+cdef object LENGTH
+cdef object CHUNKED
 cdef Py_ssize_t JOIN_BYTES

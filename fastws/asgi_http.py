@@ -64,6 +64,10 @@ BODY = Stage.BODY
 TRAILERS = Stage.TRAILERS
 DONE = Stage.DONE
 
+NO_BODY = Framing.NONE
+LENGTH = Framing.LENGTH
+CHUNKED = Framing.CHUNKED
+
 SENDABLE: dict[Stage, dict[str, str]] = {
     START: {"http.response.start": "_start", "http.response.early_hint": "_early_hint"},
     BODY: {"http.response.body": "_send_body"},
@@ -182,7 +186,7 @@ class Responder:
         else:
             keep_alive = self.keep_alive
         size = len(body)
-        if framing is Framing.LENGTH:
+        if framing is LENGTH:
             promised = response.content_length
             if promised is not None:
                 sent = self.body_bytes + size
@@ -194,12 +198,12 @@ class Responder:
                     )
         self._framing = framing
         self.keep_alive = keep_alive
-        if framing is Framing.NONE:
+        if framing is NO_BODY:
             self.connection.burst += size  # a response without a body must not keep the loop for itself either
             body = b""
         else:
             self.body_bytes += size
-            if framing is Framing.CHUNKED:
+            if framing is CHUNKED:
                 body = encode_chunk(body)
                 if not more and not self._trailers:
                     body += LAST_CHUNK
@@ -218,7 +222,7 @@ class Responder:
 
     def _send_trailers(self, event: dict[str, Any]) -> None:
         headers = event.get("headers", ())
-        if self._framing is Framing.CHUNKED:
+        if self._framing is CHUNKED:
             self.connection.write(last_chunk(headers if self.head.te_trailers else ()))
         if not event.get("more_trailers", False):
             self._complete()
@@ -251,6 +255,7 @@ class HttpCycle(Responder):
         super().__init__(http.connection, state, head, head.keep_alive)
         self.http = http
         self.scope = scope
+        self.task: asyncio.Task[None] | None = None
         self._access_log = access_log
         self._began: float = 0.0 if access_log is None else state.loop.time()
         self._body: list[bytes] | None = None

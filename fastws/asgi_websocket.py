@@ -42,6 +42,9 @@ EARLY_BYTES = 65536
 SILENT = -1.0
 """`Connection.last_seen` since a ping that nothing has answered: the clock is too coarse to tell by the time."""
 
+MAX_PONGS = 32
+"""How many of the Pings in one read are answered."""
+
 logger = logging.getLogger("fastws.error")
 
 
@@ -393,17 +396,18 @@ class Session:
     def _take_events(self, events: list[Any]) -> None:
         """Queue messages, answer what needs no application, and end what the peer ended."""
         size = 0
-        last = events[-1]
-        if len(events) == 1 and (type(last) is str or type(last) is bytes):
-            size = len(last)
-        else:
-            events = self._answer_controls(events)
+        controls = False
+        for item in events:
+            kind = type(item)
+            if kind is str or kind is bytes:
+                size += len(item)
+            elif kind is Ping or kind is Pong:
+                controls = True
+        if controls:
+            events = self._answer_pings(events)
             if not events:
                 return
-            last = events[-1]
-            for item in events:
-                if type(item) is str or type(item) is bytes:
-                    size += len(item)
+        last = events[-1]
         ends = isinstance(last, Close)
         if self._counting:
             self._messages_in += len(events) - ends
@@ -426,27 +430,20 @@ class Session:
             self.connection.pause_reading()
         self._wake()
 
-    def _answer_controls(self, events: list[Any]) -> list[Any]:
-        """Answer the newest Ping (RFC 6455 section 5.5.3), drop Pongs; returns what is for the application."""
-        for item in events:
-            if isinstance(item, Ping):
-                break
-        else:
-            return events
-        newest: Ping | None = None
-        kept = []
-        for item in events:
-            if not isinstance(item, Ping):
-                kept.append(item)
-            elif not isinstance(item, Pong):
-                newest = item
-        # A peer that does not read its pongs gets no more of them until it does.
-        if newest is not None and self.state is OPEN and not self.connection.writing_paused:
-            engine = self.engine
-            assert engine is not None
-            engine.send_pong(newest.payload)
+    def _answer_pings(self, events: list[Any]) -> list[Any]:
+        """Answer Pings, drop Pongs; returns what is for the application.
+
+        Of a flood only the newest are answered (RFC 6455 section 5.5.3 asks for no more than one), and a peer that does
+        not read its Pongs gets no more of them until it does.
+        """
+        engine = self.engine
+        assert engine is not None
+        pings = [item for item in events if type(item) is Ping]
+        if pings and self.state is OPEN and not self.connection.writing_paused:
+            for ping in pings[-MAX_PONGS:]:
+                engine.send_pong(ping.payload)
             self._flush()
-        return kept
+        return [item for item in events if type(item) is not Ping and type(item) is not Pong]
 
     def _end_queued(self, item: Close) -> None:
         """The last event of this peer is queued: act on it now, or when the application has come back for more."""

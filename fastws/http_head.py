@@ -189,10 +189,10 @@ def read_request(
 
     # RFC 9112 section 3.2: the forms of the target. The commonest first.
     rest = target if target[:1] == b"/" else _other_form(name, target, host)
-    if b"#" in rest:
+    if rest.find(b"#") >= 0:
         rest = rest[: rest.index(b"#")]  # fragments are never sent (RFC 9110 section 7.1); dropped where they are
     raw_path, _, query_string = rest.partition(b"?")
-    path = (unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path).decode("utf-8", "replace")
+    path = (unquote_to_bytes(raw_path) if raw_path.find(b"%") >= 0 else raw_path).decode("utf-8", "replace")
     return RequestHead(
         name,
         target,
@@ -387,7 +387,7 @@ def response_head(status: int, headers: Iterable[Header]) -> ResponseHead:
     head = b"".join(lines)
     # Each line brought one CRLF: any more came from a value.
     count = len(lines)
-    if head.count(b"\n") != count or head.count(b"\r") != count or b"\0" in head:
+    if head.count(b"\n") != count or head.count(b"\r") != count or head.find(b"\0") >= 0:
         raise ApplicationError("A response header value has CR, LF or NUL in it.")
     return ResponseHead(status, head, content_length, close, has_date, has_server)
 

@@ -304,10 +304,10 @@ async def test_a_ping_is_answered_with_its_payload(engine: str) -> None:
 
 
 @on_fake_clock
-async def test_of_many_pings_in_one_read_the_newest_is_answered(engine: str) -> None:
+async def test_of_many_pings_in_one_read_only_the_newest_are_answered(engine: str) -> None:
     _, peer = await open_websocket(engine)
     await peer.send(b"".join(wire.frame(wire.PING, b"%d" % i) for i in range(500)) + wire.frame(wire.PONG, b"no"))
-    assert wire.read_frames(peer.take()) == [wire.Frame(wire.PONG, b"499")]
+    assert wire.read_frames(peer.take()) == [wire.Frame(wire.PONG, b"%d" % i) for i in range(500 - 32, 500)]
 
 
 @on_fake_clock
@@ -315,7 +315,7 @@ async def test_pings_among_messages_are_answered_and_the_messages_keep_their_ord
     call, peer = await open_websocket(engine)
     parts = [wire.frame(wire.TEXT, b"a", fin=False), wire.frame(wire.CONTINUATION, b"b"), wire.text("c")]
     await peer.send(wire.frame(wire.PING, b"p").join([b"", *parts, wire.close(1000)]))
-    assert wire.read_frames(peer.take()) == [wire.Frame(wire.PONG, b"p")]
+    assert wire.read_frames(peer.take()) == [wire.Frame(wire.PONG, b"p")] * 4
     assert (await call.receive())["text"] == "ab"
     assert (await call.receive())["text"] == "c"
     assert (await call.receive())["code"] == 1000
