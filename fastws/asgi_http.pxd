@@ -15,6 +15,7 @@ cdef class Responder:
     cdef object _response
     cdef object _framing
     cdef bint _trailers
+    cdef object _trailer_fields
 
     cdef _start(self, dict event)
     cdef _send_body(self, dict event)

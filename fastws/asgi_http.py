@@ -8,14 +8,14 @@ coroutines. This module is compiled by Cython where the extension was built (asg
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.connection import BURST_BYTES, Connection
 from fastws.errors import ApplicationError, ClientDisconnected
 from fastws.http_framing import LAST_CHUNK, Framing, encode_chunk, frame_response, last_chunk
-from fastws.http_head import RequestHead, ResponseHead, response_head
+from fastws.http_head import Header, RequestHead, ResponseHead, response_head
 
 if TYPE_CHECKING:
     from fastws.http_connection import HttpConnection
@@ -92,6 +92,7 @@ class Responder:
         self._response: ResponseHead | None = None
         self._framing: Framing | None = None
         self._trailers: bool = False
+        self._trailer_fields: list[Header] | tuple[()] = ()
 
     def response_started(self) -> bool:
         """Whether anything of the response has been written."""
@@ -116,7 +117,7 @@ class Responder:
             if stage is DONE:
                 return None
             raise ClientDisconnected("the client is gone, the response cannot be sent")
-        kind = event["type"]
+        kind: Any = event.get("type")
         if stage is BODY and kind == "http.response.body":
             self._send_body(event)
         elif stage is START and kind == "http.response.start":
@@ -158,17 +159,25 @@ class Responder:
         self.status = self._response.status
         if self.status < 200:
             raise ApplicationError(f"A final response cannot have the status {self.status}.")
-        self._trailers = bool(event.get("trailers", False))
+        trailers = event.get("trailers", False)
+        if trailers is not False and trailers is not True:
+            raise ApplicationError(f"'trailers' of 'http.response.start' must be bool, not {trailers!r}.")
+        self._trailers = trailers
         self.stage = BODY
 
     def _early_hint(self, event: dict[str, Any]) -> None:
+        links = event.get("links")
+        if not isinstance(links, Iterable):
+            raise ApplicationError("The event 'http.response.early_hint' must have 'links', an iterable of bytes.")
+        hint = response_head(103, [(b"link", link) for link in links])
         if self.head.http_version == "1.1":
-            hint = response_head(103, [(b"link", link) for link in event.get("links", ())])
             self.connection.write(hint.lines + b"\r\n")
 
     def _send_body(self, event: dict[str, Any]) -> None:
         body = event.get("body", b"")
         more = event.get("more_body", False)
+        if more is not False and more is not True:
+            raise ApplicationError(f"'more_body' of 'http.response.body' must be bool, not {more!r}.")
         if type(body) is not bytes:
             if not isinstance(body, bytearray | memoryview):
                 raise ApplicationError(f"'body' of 'http.response.body' must be bytes, not {type(body).__name__}.")
@@ -221,10 +230,12 @@ class Responder:
                 self._complete()
 
     def _send_trailers(self, event: dict[str, Any]) -> None:
-        headers = event.get("headers", ())
-        if self._framing is CHUNKED:
-            self.connection.write(last_chunk(headers if self.head.te_trailers else ()))
+        headers = list(event.get("headers", ()))
+        last_chunk(headers)  # it checks them: an error must name the event that brought it
+        self._trailer_fields = [*self._trailer_fields, *headers]
         if not event.get("more_trailers", False):
+            if self._framing is CHUNKED:
+                self.connection.write(last_chunk(self._trailer_fields if self.head.te_trailers else ()))
             self._complete()
 
     def _may_keep_alive(self) -> bool:
