@@ -197,6 +197,8 @@ class Application:
                 logger.error("The application's task was cancelled.")
             call.fail()
             raise
+        except GeneratorExit:
+            raise  # the loop is gone and the task with it
         except BaseException as error:
             if not call.finished() or not is_disconnect(error):
                 log_application_error(error)
