@@ -57,12 +57,12 @@ def on_fake_clock(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..
         loop.set_exception_handler(lambda _, context: complaints.append(context))
         try:
             loop.run_until_complete(test(*args, **kwargs))
+        finally:
             tasks = asyncio.all_tasks(loop)
             for task in tasks:
                 task.cancel()
             if tasks:
                 loop.run_until_complete(asyncio.wait(tasks))
-        finally:
             loop.close()
         assert complaints == []
 

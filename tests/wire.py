@@ -124,7 +124,7 @@ def read_response(data: bytes, method: str = "GET", *, ended: bool = False) -> t
     headers = {}
     for line in lines:
         name, _, value = line.partition(b": ")
-        assert name not in headers or name == b"set-cookie", f"twice: {line!r}"
+        assert name not in headers or name in (b"set-cookie", b"link"), f"twice: {line!r}"
         headers[name] = value
     assert not (b"transfer-encoding" in headers and b"content-length" in headers)
     if method == "HEAD" or status < 200 or status in (204, 304):
