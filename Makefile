@@ -91,9 +91,10 @@ test-compiled: $(VENV)/.built $(VENV)/.dev $(VENV)/.peers
 	@echo "== tests, compiled"
 	$(BIN)/pytest $(ARGS)
 
+# From tests/, so that no Python started here finds fastws/ of this directory, which is compiled, before the installed one.
 test-pure: $(PURE)/.installed $(VENV)/.peers
 	@echo "== tests, pure"
-	FASTWS_TEST_ENGINES=websockets,wsproto $(PURE)/bin/pytest -m "not build" $(ARGS)
+	cd tests && FASTWS_TEST_ENGINES=websockets,wsproto ../$(PURE)/bin/pytest -m "not build" $(ARGS)
 
 lint: $(VENV)/.dev ## ruff
 	$(BIN)/ruff check .
@@ -109,7 +110,8 @@ types: $(VENV)/.built $(VENV)/.dev ## mypy --strict, and stubtest for the compil
 
 cover: $(PURE)/.installed $(VENV)/.peers ## line and branch coverage of the pure install, where it can be measured
 	rm -f .coverage .coverage.*
-	FASTWS_TEST_ENGINES=websockets,wsproto $(PURE)/bin/coverage run -m pytest -m "not build" $(ARGS)
+	export COVERAGE_FILE=$(CURDIR)/.coverage COVERAGE_RCFILE=$(CURDIR)/pyproject.toml
+	(cd tests && FASTWS_TEST_ENGINES=websockets,wsproto ../$(PURE)/bin/coverage run -m pytest -m "not build" $(ARGS))
 	$(PURE)/bin/coverage combine --quiet
 	$(PURE)/bin/coverage html --quiet
 	$(PURE)/bin/coverage report

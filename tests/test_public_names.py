@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import pytest
+from serving import ENGINES
 
 import fastws
+
+SOURCES = Path(__file__).parents[1] / "fastws"
+COMPILED = [
+    ".".join(path.relative_to(SOURCES.parent).with_suffix("").parts)
+    for path in SOURCES.rglob("*.pxd")
+    if path.with_suffix(".py").exists()
+]
 
 
 def test_public_names() -> None:
@@ -27,3 +40,11 @@ def test_command_line_says_the_version() -> None:
 def test_entry_point() -> None:
     scripts = importlib.metadata.distribution("fastws").entry_points.select(group="console_scripts")
     assert [(each.name, each.value) for each in scripts] == [("fastws", "fastws.cli:main")]
+
+
+@pytest.mark.parametrize("name", sorted(COMPILED))
+def test_tests_run_on_the_build_that_they_say(name: str) -> None:
+    """All modules are compiled where the compiled engine is tested, and none where it is not."""
+    file = importlib.import_module(name).__file__
+    assert file is not None
+    assert file.endswith(tuple(EXTENSION_SUFFIXES)) == ("cython" in ENGINES)
