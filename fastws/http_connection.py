@@ -13,7 +13,6 @@ The module is compiled by Cython where the extension was built (http_connection.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -37,10 +36,8 @@ DISCARD_BYTES = 262144
 CHUNK_OVERHEAD_BYTES = 12
 """Framing bytes that each chunk of a body may have before they count towards the limit on the head."""
 
-LINGER_SECONDS = 2.0
-"""How long a peer that still sends may take to read our last response."""
-
-logger = logging.getLogger("fastws.error")
+LINGER_SECONDS = 5.0
+"""How long a peer may still send behind our last response, and how long it may take none of what waits for it."""
 
 
 class Exchange(Protocol):
@@ -111,15 +108,15 @@ class HttpConnection:
     def eof_received(self) -> bool:
         self._eof = True
         current = self._current
-        if self._closing or current is None or self.state.secure:
-            return False
-        if self._in_body:
+        if not self._closing and current is not None and not self.state.secure:
+            if not self._in_body:
+                current.half_closed()
+                return True
             # The rest of the body will never come.
             self._current = None
             current.disconnected()
-            return False
-        current.half_closed()
-        return True
+        self._await_close()
+        return False
 
     def connection_lost(self) -> None:
         self._closing = True
@@ -131,7 +128,10 @@ class HttpConnection:
 
     def on_deadline(self, now: float) -> None:
         if self._closing:
-            self.connection.abort()
+            if self.connection.peer_takes():
+                self._await_close()
+            else:
+                self.connection.abort()
         elif self._stash and self._current is None:
             self._fail(RequestError(408, "The request head did not arrive in time."))
         else:
@@ -139,7 +139,10 @@ class HttpConnection:
 
     def shut_down(self) -> None:
         if self._current is None and not self._closing:
-            self._close()
+            if self._in_body:
+                self._linger()
+            else:
+                self._close()
 
     # What an exchange calls.
 
@@ -159,6 +162,8 @@ class HttpConnection:
         stash, self._stash = self._stash, b""
         if stash:
             self._parse(stash)
+            if self._stash and self._current is None:
+                self.connection.deadline = self.state.now + self.state.config.timeout_request_head
         if self.state.shutting_down:
             self.shut_down()
         self.update_reading()
@@ -194,7 +199,7 @@ class HttpConnection:
                     break
                 self._feed_head(data if end - position == length else data[position:end])
             except RequestError as error:
-                self._fail(error)
+                self._fail(error, data.startswith(b"HEAD ", position))
                 return
             position = end
             if self._upgrade is not None:
@@ -343,27 +348,33 @@ class HttpConnection:
         connection.handler = self.state.application.websocket(self, head, upgrade, early_data)
         connection.resume_reading()
 
-    def _fail(self, error: RequestError) -> None:
+    def _fail(self, error: RequestError, head_only: bool = False) -> None:
         """Refuse the request that is arriving, and close."""
-        logger.warning("Invalid HTTP request received: %s", error.detail)
+        kind = "Invalid HTTP request received" if error.status < 500 else "HTTP request refused"
+        self.state.warn("%s: %s", kind, error.detail)
         if error.log_hint:
-            logger.warning("%s", error.log_hint)
+            self.state.warn("%s", error.log_hint)
         current, self._current = self._current, None
-        started = False
+        started = self._in_body  # and nobody's: its response is complete
         if current is not None:
             started = current.response_started()
             current.disconnected()
         if not started:
-            self.connection.write(error_response(error, self.state.head_lines))
+            self.connection.write(error_response(error, self.state.head_lines, head_only=head_only))
         self._linger()
 
     def _close(self) -> None:
-        self._closing = True
         self.connection.close()
+        self._await_close()
 
     def _linger(self) -> None:
         """Close, but let a peer that still sends read our last response first (RFC 9112 section 9.6)."""
-        self._closing = True
         self._stash = b""
-        if self.connection.write_eof():
-            self.connection.deadline = self.state.now + LINGER_SECONDS
+        self.connection.write_eof()
+        self._await_close()
+
+    def _await_close(self) -> None:
+        """Nothing is served any more; give the peer time to read, again and again while it does."""
+        self._closing = True
+        self.connection.deadline = self.state.now + LINGER_SECONDS
+        self.connection.peer_takes()

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from fastws.handshake import UpgradeRequest
     from fastws.http_head import RequestHead
 
+WARNINGS_A_MINUTE = 60
+"""Lines of log that all peers together can cause by breaking rules."""
+
 logger = logging.getLogger("fastws.error")
 
 
@@ -81,6 +84,8 @@ class LoopState(LoopCore):
         self.deflaters = Deflaters()
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._date_second = -1
+        self._warnings = 0
+        self._warnings_began = self.now
         self._sweep = Sweep(
             loop,
             self.connections,
@@ -121,6 +126,12 @@ class LoopState(LoopCore):
         """The opposite of `start_task`."""
         self.tasks.discard(task)
         self._wake_when_idle()
+
+    def warn(self, message: str, *arguments: object) -> None:
+        """Log what a peer did wrong; of a flood only the beginning, and how many lines were left out."""
+        self._warnings += 1
+        if self._warnings <= WARNINGS_A_MINUTE:
+            logger.warning(message, *arguments)
 
     def default_lines(self, date: bool, server: bool) -> bytes:
         """Our header lines, with Date and Server only where the application has not set them."""
@@ -164,6 +175,11 @@ class LoopState(LoopCore):
 
     def _on_tick(self, now: float) -> None:
         self.now = now
+        if now - self._warnings_began >= 60.0:
+            self._warnings_began = now
+            if self._warnings > WARNINGS_A_MINUTE:
+                logger.warning("%d more warnings like these were left out", self._warnings - WARNINGS_A_MINUTE)
+            self._warnings = 0
         second = int(time.time())
         if second != self._date_second:
             self._date_second = second
