@@ -29,6 +29,7 @@ cdef class Session:
     cdef bint _close_sent
     cdef bint _closed_by_app
     cdef bint _disconnect_received
+    cdef double _pinged
     cdef object _access_log
     cdef bint _counting
     cdef double _opened

@@ -125,6 +125,8 @@ class Session:
         self._close_sent: bool = False
         self._closed_by_app: bool = False
         self._disconnect_received: bool = False
+        # Keepalive state: when the last ping was sent.
+        self._pinged: float = 0.0
         # For the access log; nothing is counted where there is none.
         self._access_log: AccessLog | None = access_log
         self._counting: bool = access_log is not None
@@ -495,18 +497,20 @@ class Session:
             # The peer has not come to our ping yet, or it is we who do not listen.
             connection.last_seen = now
         elif connection.last_seen == SILENT:
-            self._time_out()
+            connection.deadline = self._pinged + (config.ws_ping_timeout or 0.0)
+            if connection.deadline <= now:
+                self._time_out()
             return
         connection.deadline = self._next_ping()
         if connection.deadline <= now:
             engine.send_ping(b"")
             self._flush()
             connection.peer_takes()
-            if config.ws_ping_timeout is None:
-                connection.deadline = now + (config.ws_ping_interval or 0.0)
-            else:
+            connection.deadline = now + (config.ws_ping_interval or 0.0)
+            if config.ws_ping_timeout is not None:
                 connection.last_seen = SILENT
-                connection.deadline = now + config.ws_ping_timeout
+                self._pinged = now
+                connection.deadline = min(connection.deadline, now + config.ws_ping_timeout)
 
     def _time_out(self) -> None:
         """Close 1011 and abort: nobody is there, or nobody reads."""

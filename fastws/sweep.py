@@ -18,7 +18,7 @@ SHORTEST_INTERVAL = 0.01
 
 def sweep_interval(timeouts: Iterable[float | None]) -> float:
     """Seconds between two sweeps so that the shortest of `timeouts` is kept to about a quarter of itself."""
-    shortest = min((timeout for timeout in timeouts if timeout), default=LONGEST_INTERVAL)
+    shortest = min((timeout for timeout in timeouts if timeout), default=4 * LONGEST_INTERVAL)
     return min(LONGEST_INTERVAL, max(SHORTEST_INTERVAL, shortest / 4))
 
 
