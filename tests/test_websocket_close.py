@@ -333,6 +333,22 @@ async def test_a_pong_counts_whenever_it_comes(engine: str, delay: float) -> Non
 
 
 @on_fake_clock
+async def test_pings_keep_their_interval_when_the_timeout_is_longer(engine: str) -> None:
+    _, peer = await open_websocket(engine, ws_ping_interval=5, ws_ping_timeout=60)
+    pings = 0
+    for _ in range(100):
+        await asyncio.sleep(1)
+        for frame in wire.read_frames(peer.take()):
+            pings += 1
+            await peer.send(wire.frame(wire.PONG, frame.payload))
+    assert pings >= 15
+    await asyncio.sleep(55)
+    assert [frame.opcode for frame in wire.read_frames(peer.take())] == [wire.PING]
+    await asyncio.sleep(15)
+    assert peer.transport.aborted
+
+
+@on_fake_clock
 async def test_any_byte_answers_a_ping(engine: str) -> None:
     _, peer = await open_websocket(engine, ws_ping_interval=5, ws_ping_timeout=5)
     data = wire.frame(wire.BINARY, bytes(100))
