@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 from fastws.asgi_http import AccessLog, Responder, chain_waiter, not_allowed
 from fastws.connection import BURST_BYTES, NEVER, Connection
-from fastws.deflate import negotiate
 from fastws.errors import ApplicationError, ClientDisconnected, RequestError
 from fastws.events import Close, Failure, Ping, Pong
 from fastws.handshake import UpgradeRequest, accept_response
@@ -317,8 +316,9 @@ class Session:
         assert upgrade is not None
         assert engine_class is not None
         parameters = None
-        if upgrade.extensions and shared.config.ws_per_message_deflate:
-            parameters = negotiate(upgrade.extensions)
+        deflaters = shared.deflaters
+        if upgrade.extensions and deflaters is not None:
+            parameters = deflaters.negotiate(upgrade.extensions)
         response = accept_response(
             upgrade,
             subprotocol=event.get("subprotocol"),
@@ -327,10 +327,10 @@ class Session:
             default_headers=shared.head_lines,
         )
         max_size = shared.config.ws_max_size
-        if parameters is None:
+        if parameters is None or deflaters is None:
             self.engine = engine_class(max_size)
         else:
-            self.engine = engine_class(max_size, parameters.inflater(), shared.deflaters.get(parameters))
+            self.engine = engine_class(max_size, parameters.inflater(), deflaters.get(parameters))
         self.state = OPEN
         self._head = self._upgrade = None
         early, self._early = self._early, b""

@@ -153,6 +153,44 @@ class Config:
     ws_per_message_deflate: bool = option(
         True, "Offer to compress messages (RFC 7692).", group="WebSocket", kind="boolean"
     )
+    ws_deflate_threshold: int = option(
+        256,
+        "Compress messages of at least this many bytes, where it makes them shorter; 0 compresses all of them.",
+        group="WebSocket",
+        kind="integer",
+        minimum=0,
+    )
+    ws_deflate_level: int = option(
+        6,
+        "Effort of compression: 1 takes two thirds of the time of 6, 9 takes longest.",
+        group="WebSocket",
+        kind="integer",
+        minimum=1,
+        maximum=9,
+    )
+    ws_deflate_window_bits: int = option(
+        12,
+        "Compressor's window, as a power of two; a compressor takes 16 KiB for 12, 128 KiB for 15.",
+        group="WebSocket",
+        kind="integer",
+        minimum=9,
+        maximum=15,
+    )
+    ws_deflate_memory_level: int = option(
+        5,
+        "Compressor's other memory: 16 KiB for 5, 128 KiB for 8.",
+        group="WebSocket",
+        kind="integer",
+        minimum=1,
+        maximum=9,
+    )
+    ws_deflate_context_takeover: bool = option(
+        False,
+        "Let messages refer to earlier ones, which shortens similar messages: each connection then holds a compressor "
+        "and a decompressor (40 KiB) of its own, instead of sharing one.",
+        group="WebSocket",
+        kind="boolean",
+    )
     ws_handshake_timeout: float = option(
         60.0,
         "Seconds in which the application must accept or deny a WebSocket.",

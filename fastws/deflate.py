@@ -197,8 +197,9 @@ class Deflater:
     ) -> None:
         """Make a compressor with a window of 2**`window_bits` bytes (9 to 15).
 
-        Messages under `threshold` bytes are to be sent as they are. `level` (0 to 9) and `mem_level` (1 to 9) are
-        zlib's: one stream takes 2**(window_bits + 2) + 2**(mem_level + 9) bytes.
+        Messages under `threshold` bytes are to be sent as they are, and those that do not shrink, unless it is 0.
+        `level` (0 to 9) and `mem_level` (1 to 9) are zlib's: one stream takes 2**(window_bits + 2) + 2**(mem_level + 9)
+        bytes.
         """
         if not _MIN_DEFLATE_BITS <= window_bits <= _MAX_BITS:
             raise ValueError(f"window_bits must be 9 to 15, not {window_bits}")
@@ -225,26 +226,60 @@ class Deflater:
             # What went through the stream must be sent in that form: later messages refer to it.
             return (compressed + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
         compressed = (compressed + stream.flush(zlib.Z_FULL_FLUSH))[:-4]
-        shorter = compressed if len(compressed) < len(payload) else None
+        shorter = compressed if len(compressed) < len(payload) or not self.threshold else None
         if len(payload) <= _MAX_KEPT:
             self._last = (payload, shorter)
         return shorter
 
 
 class Deflaters:
-    """The compressors that connections without context takeover share: one for each window size, made when needed."""
+    """The compression that a server wants, and the compressors that connections without context takeover share.
 
-    def __init__(self) -> None:
+    The arguments are those of `Deflater`, as preferences: a client may demand a smaller window and no context takeover.
+    """
+
+    def __init__(
+        self,
+        window_bits: int = 12,
+        *,
+        context_takeover: bool = False,
+        threshold: int = 256,
+        level: int = 6,
+        mem_level: int = 5,
+    ) -> None:
+        self.window_bits = window_bits
+        self.context_takeover = context_takeover
+        self.threshold = threshold
+        self.level = level
+        self.mem_level = mem_level
         self._shared: dict[int, Deflater] = {}
+
+    def negotiate(self, header_values: Sequence[bytes]) -> DeflateParameters | None:
+        """What `negotiate` makes of the client's offers with these preferences."""
+        return negotiate(
+            header_values,
+            server_no_context_takeover=not self.context_takeover,
+            client_no_context_takeover=not self.context_takeover,
+            server_max_window_bits=self.window_bits,
+        )
 
     def get(self, parameters: DeflateParameters) -> Deflater:
         """The compressor for a connection with these parameters: its own only where the server keeps its context."""
         bits = parameters.server_max_window_bits
         if not parameters.server_no_context_takeover:
-            return Deflater(bits, context_takeover=True)
+            return self._make(bits, context_takeover=True)
         if bits not in self._shared:
-            self._shared[bits] = Deflater(bits)
+            self._shared[bits] = self._make(bits, context_takeover=False)
         return self._shared[bits]
+
+    def _make(self, bits: int, context_takeover: bool) -> Deflater:
+        return Deflater(
+            bits,
+            context_takeover=context_takeover,
+            threshold=self.threshold,
+            level=self.level,
+            mem_level=self.mem_level,
+        )
 
 
 class Inflater:

@@ -81,7 +81,15 @@ class LoopState(LoopCore):
         self._server_line = b"server: fastws\r\n" if config.server_header else b""
         self._date_line = b""
         self._extra_lines = b"".join(b"%b: %b\r\n" % each for each in config.default_headers)
-        self.deflaters = Deflaters()
+        self.deflaters: Deflaters | None = None
+        if config.ws_per_message_deflate:
+            self.deflaters = Deflaters(
+                config.ws_deflate_window_bits,
+                context_takeover=config.ws_deflate_context_takeover,
+                threshold=config.ws_deflate_threshold,
+                level=config.ws_deflate_level,
+                mem_level=config.ws_deflate_memory_level,
+            )
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._date_second = -1
         self._warnings = 0

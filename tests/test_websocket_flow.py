@@ -393,3 +393,39 @@ async def test_the_inflated_size_is_limited(engine: str) -> None:
     await peer.send(wire.frame(wire.BINARY, bomb, rsv1=True))
     [frame] = wire.read_frames(peer.take())
     assert frame.payload[:2] == (1009).to_bytes(2, "big")
+
+
+@on_fake_clock
+async def test_a_threshold_of_0_compresses_every_message(engine: str) -> None:
+    app = DrivenApp()
+    peer = await connect(FakeServer(app, engine=engine, ws_deflate_threshold=0), OFFER)
+    [call] = app.calls
+    await call.send(ACCEPT)
+    peer.take()
+    await call.send({"type": "websocket.send", "text": "x"})
+    [frame] = wire.read_frames(peer.take())
+    assert frame.rsv1
+    assert inflate(frame) == b"x"
+
+
+@on_fake_clock
+async def test_context_takeover_lets_messages_refer_to_earlier_ones(engine: str) -> None:
+    message = "".join(random.Random(2).choices("abcdefgh", k=1000))
+    sizes = {}
+    for takeover in (False, True):
+        app = DrivenApp()
+        server = FakeServer(app, engine=engine, ws_deflate_context_takeover=takeover, ws_deflate_window_bits=11)
+        peer = await connect(server, OFFER + b"; server_max_window_bits=12")
+        [call] = app.calls
+        await call.send(ACCEPT)
+        head = peer.take()
+        assert (b"no_context_takeover" in head) == (not takeover)
+        assert b"server_max_window_bits=11" in head
+        stream = zlib.decompressobj(wbits=-11)
+        for _ in range(2):
+            await call.send({"type": "websocket.send", "text": message})
+            await settle()
+            [frame] = wire.read_frames(peer.take())
+            assert stream.decompress(frame.payload + b"\x00\x00\xff\xff") == message.encode()
+            sizes[takeover] = len(frame.payload)
+    assert sizes[True] * 10 < sizes[False]
