@@ -21,7 +21,7 @@ CYTHON    := $(shell find fastws -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 COMPILED  := $(wildcard $(patsubst %.pxd,%.py,$(filter %.pxd,$(CYTHON))))
 PACKAGING := setup.py pyproject.toml
 
-.PHONY: help run build test test-compiled test-pure lint format types cover options bench autobahn clean
+.PHONY: help run build test test-compiled test-pure lint format types cover options bench autobahn hostile clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -129,6 +129,9 @@ bench: $(VENV)/.built $(VENV)/.bench ## messages, CPU and memory beside uvicorn 
 
 autobahn: $(VENV)/.built $(VENV)/.bench ## the Autobahn test suite against each engine (ARGS)
 	$(BIN)/python bench/autobahn.py $(ARGS)
+
+hostile: $(VENV)/.built ## attack a server and measure what it costs: memory, CPU, log lines, service of others (ARGS)
+	$(BIN)/python bench/hostile.py $(ARGS)
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(PURE) build bench/.build dist *.egg-info htmlcov .coverage .coverage.* .*_cache .hypothesis

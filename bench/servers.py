@@ -1,7 +1,7 @@
 """The servers that are compared: how each is started, and what the kernel says about its processes.
 
-A contender is a name and a command line. All of them serve `apps:app` from this directory on a loopback port, with the
-access log off, one worker, and otherwise their defaults, pinned to one core. Linux only: it reads /proc.
+A contender is a name and a command line. All of them serve an application of this directory (`apps:app`) on a loopback
+port, with the access log off, one worker, and otherwise their defaults, pinned to one core. Linux only: it reads /proc.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Contender:
     module: str
     options: tuple[str, ...]
     distribution: str
+    app: str = "apps:app"
 
     @property
     def missing(self) -> str | None:
@@ -56,8 +57,8 @@ class Contender:
             return "unknown"
 
     def command(self, port: int, more: Sequence[str] = ()) -> list[str]:
-        """The command line that serves `apps:app` on `port` of the loopback address, with `more` options."""
-        return [sys.executable, "-m", self.module, "apps:app", *COMMON, *self.options, *more, "--port", str(port)]
+        """The command line that serves its application on `port` of the loopback address, with `more` options."""
+        return [sys.executable, "-m", self.module, self.app, *COMMON, *self.options, *more, "--port", str(port)]
 
 
 CONTENDERS = {
@@ -151,12 +152,17 @@ def pin(command: list[str], core: int | None) -> list[str]:
 
 
 @contextlib.contextmanager
-def running(contender: Contender, core: int | None = None, more: Sequence[str] = ()) -> Iterator[Running]:
-    """Start a contender, wait until it listens, and end it at the end. ServerError when it does not start."""
+def running(
+    contender: Contender, core: int | None = None, more: Sequence[str] = (), wrapper: Sequence[str] = ()
+) -> Iterator[Running]:
+    """Start a contender, wait until it listens, and end it at the end. ServerError when it does not start.
+
+    `wrapper` is a command that executes what follows it, such as prlimit.
+    """
     port = free_port()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            pin(contender.command(port, more), core),
+            [*wrapper, *pin(contender.command(port, more), core)],
             cwd=HERE,
             stdin=subprocess.DEVNULL,
             stdout=log,
