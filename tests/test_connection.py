@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 import wire
 from fake_loop import DrivenApp, FakeClockLoop, FakeServer, Peer, on_fake_clock, settle
 from serving import PATIENCE, serve
@@ -402,3 +405,36 @@ def test_a_client_that_vanishes(loop: str) -> None:
         with wire.Client(serving) as client:
             client.open()
         assert isinstance(app.ends.get(timeout=PATIENCE), ClientDisconnected)
+
+
+@LOOPS
+def test_ends_over_tls_which_cannot_be_half_closed(loop: str, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = str(tmp_path / "both.pem")
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    schemes = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        schemes.append(scope["scheme"])
+        if scope["type"] == "websocket":
+            await echo(scope, receive, send)
+        else:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+            await send({"type": "http.response.body", "body": bytes(3_000_000)})
+
+    with serve(app, lifespan="off", loop=loop, ssl_certfile=certificate) as serving:
+        with wire.Client(serving) as client:
+            client.socket = context.wrap_socket(client.socket, server_hostname="127.0.0.1")
+            client.send(b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 100000\r\n\r\n")
+            assert client.response().body == bytes(3_000_000)
+            assert client.rest() == b""
+        for last, code in ((wire.close(1000), 1000), (wire.frame(wire.TEXT, b"unmasked", mask=None), 1002)):
+            with wire.Client(serving) as client:
+                client.socket = context.wrap_socket(client.socket, server_hostname="127.0.0.1")
+                client.open(early=wire.text("a") + last)
+                assert client.frame() == wire.Frame(wire.TEXT, b"a")
+                assert client.frame().payload[:2] == code.to_bytes(2, "big")
+                assert client.rest() == b""
+    assert schemes == ["https", "wss", "wss"]
