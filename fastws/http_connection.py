@@ -137,6 +137,10 @@ class HttpConnection:
         else:
             self._close()
 
+    def refuse(self, error: RequestError) -> None:
+        """Answer a connection, that has just been accepted, with `error` whatever it asks for, and close it."""
+        self._fail(error)
+
     def shut_down(self) -> None:
         if self._current is None and not self._closing:
             if self._in_body:

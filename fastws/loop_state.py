@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from fastws.connection import Connection, Handler
 from fastws.deflate import Deflaters
+from fastws.descriptors import first_kept, last_refused
+from fastws.errors import RequestError
 from fastws.head_scan import Limits
 from fastws.http_connection import Exchange, HttpConnection
 from fastws.loop_core import LoopCore
@@ -27,6 +29,14 @@ if TYPE_CHECKING:
 
 WARNINGS_A_MINUTE = 60
 """Lines of log that all peers together can cause by breaking rules."""
+
+_NO_DESCRIPTORS = RequestError(
+    503,
+    "The server is at its limit of connections.",
+    ((b"retry-after", b"5"),),
+    log_hint="The limit of open files (ulimit -n) is reached but for what is kept for the application: raise it, or "
+    "lower --limit-concurrency.",
+)
 
 logger = logging.getLogger("fastws.error")
 
@@ -90,6 +100,8 @@ class LoopState(LoopCore):
                 level=config.ws_deflate_level,
                 mem_level=config.ws_deflate_memory_level,
             )
+        self._first_kept = first_kept()
+        self._last_refused = last_refused(self._first_kept)
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._date_second = -1
         self._warnings = 0
@@ -120,7 +132,15 @@ class LoopState(LoopCore):
 
     def connection_opened(self, connection: Connection) -> None:
         self.connections.add(connection)
-        connection.handler = HttpConnection(connection, self)
+        http = HttpConnection(connection, self)
+        connection.handler = http
+        transport = connection.transport
+        sock = None if transport is None else transport.get_extra_info("socket")
+        if sock is not None and sock.fileno() >= self._first_kept:
+            if sock.fileno() < self._last_refused:
+                http.refuse(_NO_DESCRIPTORS)
+            else:
+                connection.abort()
 
     def connection_closed(self, connection: Connection) -> None:
         self.connections.discard(connection)

@@ -28,6 +28,7 @@ from fastws.access_log import access_log
 from fastws.app_loading import AppError, ASGIApplication, load_application, load_env_file
 from fastws.asgi import Application
 from fastws.config import OPTION, Config
+from fastws.descriptors import quiet_accept
 from fastws.engine import Engine
 from fastws.engines import load_engine
 from fastws.errors import ConfigError, StartupError
@@ -169,8 +170,9 @@ class Server:
                     secure=self._tls is not None,
                 )
                 try:
-                    await self._listen(state, sockets)
-                    await self._until_exit(state)
+                    with quiet_accept(asyncio.get_running_loop(), state.warn):
+                        await self._listen(state, sockets)
+                        await self._until_exit(state)
                 finally:
                     for server in self.servers:
                         server.close()
@@ -212,7 +214,10 @@ class Server:
             sock.setblocking(False)
             create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
             try:
-                server = await create(state.new_connection, sock=sock, backlog=self.config.backlog, **tls)
+                # For asyncio, `backlog` is also how often it accepts in a turn of the loop; it goes on when it has run
+                # out of descriptors, logging each time. So it is told 1, and the kernel the true number.
+                server = await create(state.new_connection, sock=sock, backlog=1, **tls)
+                sock.listen(self.config.backlog)
             except OSError as error:
                 where = listeners.address(sock, "http").removeprefix("http://")
                 raise StartupError(listeners.problem(where, error)) from None

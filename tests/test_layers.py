@@ -28,7 +28,7 @@ LAYERS = {
         "forwarded",
         "proxy_protocol",
     ],
-    "event loop": ["loop_core", "connection", "http_connection", "loop_state", "sweep"],
+    "event loop": ["loop_core", "connection", "http_connection", "loop_state", "sweep", "descriptors"],
     "ASGI": ["asgi", "asgi_http", "asgi_websocket"],
     "operations": ["access_log", "log_format", "metrics", "health", "topics"],
     "process": [
