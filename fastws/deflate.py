@@ -341,8 +341,13 @@ class Inflater:
             return True
         if not self._context_takeover:
             self._stream = None
-            return stream.decompress(_TAIL + _FINAL_BLOCK, 1) == b"" and stream.eof and not stream.unused_data
+            plain = stream.decompress(_TAIL + _FINAL_BLOCK, 1)
+            # Where the block that the tail belongs to has BFINAL set itself, the stream ends before ours.
+            return plain == b"" and stream.eof and stream.unused_data in (b"", _FINAL_BLOCK)
         if stream.decompress(_TAIL, 1):
             return False
+        if stream.eof:
+            self._stream = None
+            return not stream.unused_data
         probe = stream.copy()
         return probe.decompress(_FINAL_BLOCK, 1) == b"" and probe.eof and not probe.unused_data

@@ -214,6 +214,11 @@ def _deflate_cases() -> Iterator[Case]:
     yield case(
         "BFINAL without its empty block", frame(TEXT, bytes.fromhex("f348cdc9c90700"), rsv=4) * 2, "Hello", "Hello"
     )
+    yield case(
+        "BFINAL on the empty block whose end is cut off",
+        frame(TEXT, b"\x01", rsv=4) + frame(TEXT, hello + b"\x00\x00\xff\xff\x01", rsv=4) + frame(TEXT, hello, rsv=4),
+        "", "Hello", "Hello",
+    )  # fmt: skip
     yield case("BFINAL, then more", frame(TEXT, deflated_final(b"Hello") + b"x", rsv=4), failures.INVALID_DEFLATE)
     yield case(
         "BFINAL, then a block", frame(TEXT, deflated_final(b"Hello")[:-1] + hello, rsv=4), failures.INVALID_DEFLATE
