@@ -150,7 +150,11 @@ class Session:
     def eof_received(self) -> bool:
         # A peer that has closed the WebSocket may still read the answers to what it sent before.
         queue = self._queue
-        return queue is not None and isinstance(queue[-1], Close) and not self.shared.secure
+        if queue is not None and isinstance(queue[-1], Close) and not self.shared.secure:
+            return True
+        # The transport closes when it has sent what waits: a peer that does not read must not put that off for ever.
+        self._set_close_deadline()
+        return False
 
     def connection_lost(self) -> None:
         if self._queue is not None and isinstance(self._queue[-1], Close):
@@ -165,7 +169,10 @@ class Session:
 
     def on_deadline(self, now: float) -> None:
         state = self.state
-        if state is OPEN:
+        transport = self.connection.transport
+        if transport is None or transport.is_closing():
+            self._end_closing()
+        elif state is OPEN:
             if self._queue is not None and isinstance(self._queue[-1], Close):
                 # The application did not come back for the messages before the peer's Close.
                 self._finish(self._queue[-1])
@@ -174,10 +181,8 @@ class Session:
         elif state is CONNECTING:
             self._refuse(RequestError(504, "The application did not answer the handshake in time."))
             logger.warning("The application did not accept or close a WebSocket within --ws-handshake-timeout.")
-        elif self.connection.peer_takes():
-            self._set_close_deadline()
         else:
-            self.connection.abort()
+            self._end_closing()
 
     def shut_down(self) -> None:
         """Send Close 1012 (RFC 6455 section 7.4.2 and its registry): the service restarts."""
@@ -585,6 +590,13 @@ class Session:
         """Give the peer --ws-close-timeout to read and to answer; again when it has passed and the peer still reads."""
         self.connection.deadline = self.shared.now + self.shared.config.ws_close_timeout
         self.connection.peer_takes()
+
+    def _end_closing(self) -> None:
+        """The deadline of an end has passed: cut the peer off unless it still takes what waits for it."""
+        if self.connection.peer_takes():
+            self._set_close_deadline()
+        else:
+            self.connection.abort()
 
     def _disconnect_event(self) -> dict[str, Any]:
         if self._disconnect_received:

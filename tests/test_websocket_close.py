@@ -131,6 +131,33 @@ async def test_the_end_of_the_stream_without_a_close_is_1006(engine: str) -> Non
 
 
 @on_fake_clock
+async def test_the_end_of_the_stream_of_a_peer_that_does_not_read_is_not_waited_for(engine: str) -> None:
+    call, peer = await open_websocket(engine, ws_ping_interval=None, ws_close_timeout=4.0)
+    receiving = asyncio.ensure_future(call.receive())
+    peer.transport.stalled = True
+    await call.send({"type": "websocket.send", "text": "never read"})
+    peer.transport.feed_eof()
+    await asyncio.sleep(3)
+    assert not peer.transport.aborted
+    await asyncio.sleep(8)
+    assert peer.transport.aborted
+    assert await receiving == {"type": "websocket.disconnect", "code": 1006, "reason": ""}
+
+
+@on_fake_clock
+async def test_no_ping_follows_the_end_of_the_stream(engine: str) -> None:
+    call, peer = await open_websocket(engine, ws_ping_interval=1.0, ws_close_timeout=10.0)
+    peer.transport.stalled = True
+    await call.send({"type": "websocket.send", "text": "slowly read"})
+    peer.transport.feed_eof()
+    await asyncio.sleep(5)
+    peer.transport.drain()
+    await settle()
+    assert peer.transport.lost
+    assert wire.read_frames(peer.take()) == wire.messages("slowly read")
+
+
+@on_fake_clock
 async def test_an_application_that_never_receives_gets_its_close_answered(engine: str) -> None:
     call, peer = await open_websocket(engine)
     await call.send(SENT)
