@@ -77,23 +77,6 @@ class WebSocketCall(Session):
         if waiter is not None:
             await waiter
 
-    def task_done(self, task: asyncio.Task[None]) -> None:
-        """The application has ended: close what it left open."""
-        self.shared.end_task(task)
-        failed = True
-        if task.cancelled():
-            if not self.shared.shutting_down:
-                logger.error("The application's task was cancelled.")
-        else:
-            error = task.exception()
-            if error is None:
-                failed = False
-                if self.undecided():
-                    logger.error("The application returned without accepting or closing the WebSocket.")
-            elif self.state not in (State.CLOSING, State.CLOSED) or not is_disconnect(error):
-                log_application_error(error)
-        self.end_by_application(failed)
-
 
 class Application:
     """Serves requests and WebSockets with an ASGI 3 application; the `Gateway` of a `LoopState`."""
@@ -129,8 +112,7 @@ class Application:
         scope["method"] = head.method
         scope["extensions"] = self._http_extensions
         call = HttpCall(http, shared, head, scope, self._access_log)
-        call.task = shared.loop.create_task(self._run_http(call, scope))
-        shared.start_task(call.task)
+        call.task = self._start(self._run_http(call, scope))
         return call
 
     def websocket(self, http: HttpConnection, head: RequestHead, upgrade: UpgradeRequest, early_data: bytes) -> Session:
@@ -140,11 +122,18 @@ class Application:
         scope["subprotocols"] = upgrade.subprotocols
         scope["extensions"] = self._websocket_extensions
         call = WebSocketCall(http.connection, shared, scope, self._access_log, head, upgrade, early_data)
-        task = shared.loop.create_task(self._call(scope, call))
-        task.add_done_callback(call.task_done)
-        call.task = task
-        shared.start_task(task)
+        call.task = self._start(self._run_websocket(call, scope))
         return call
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `coroutine` from the loop's next turn on.
+
+        Not by the loop's task factory: an application may have set an eager one, and would then be called before its
+        request is known to the connection.
+        """
+        task = asyncio.Task(coroutine, loop=self._shared.loop)
+        self._shared.start_task(task)
+        return task
 
     def _scope(self, kind: str, head: RequestHead, http: HttpConnection) -> Scope:
         secure = self._shared.secure
@@ -181,46 +170,59 @@ class Application:
             self._last_server = server
         return _address(transport.get_extra_info("peername")), self._last_server
 
-    def _call(self, scope: Scope, call: WebSocketCall) -> Coroutine[Any, Any, None]:
-        """The application's coroutine itself, without one of ours around it: it lives as long as the connection."""
-        try:
-            result = self._app(scope, call.receive, call.send)
-        except Exception as error:
-            return _raise(error)
-        return result if asyncio.iscoroutine(result) else _await(result)
+    def _end(self, task: asyncio.Task[None] | None) -> None:
+        assert task is not None
+        self._shared.end_task(task)
+
+    # Whatever the application raises ends here, SystemExit and KeyboardInterrupt included: beyond its task they would
+    # end the loop, and with it everybody else's connections. CTRL+C is none of them, `Server` handles the signals.
 
     async def _run_http(self, call: HttpCall, scope: Scope) -> None:
         try:
             await self._app(scope, call.receive, call.send)
-        except asyncio.CancelledError:
-            if not self._shared.shutting_down:
-                logger.error("The application's task was cancelled.")
-            call.fail()
-            raise
-        except GeneratorExit:
-            raise  # the loop is gone and the task with it
         except BaseException as error:
+            if self._abandoned(error):
+                raise
             if not call.finished() or not is_disconnect(error):
-                log_application_error(error)
+                self._log_error(error)
+            self._end(call.task)
             call.fail()
-            if isinstance(error, KeyboardInterrupt | SystemExit):
+            if isinstance(error, asyncio.CancelledError):
                 raise
         else:
+            self._end(call.task)
             if not call.finished():
                 logger.error("The application returned without completing its response.")
                 call.fail()
-        finally:
-            task = call.task
-            assert task is not None
-            self._shared.end_task(task)
 
+    async def _run_websocket(self, call: WebSocketCall, scope: Scope) -> None:
+        try:
+            await self._app(scope, call.receive, call.send)
+        except BaseException as error:
+            if self._abandoned(error):
+                raise
+            if call.state not in (State.CLOSING, State.CLOSED) or not is_disconnect(error):
+                self._log_error(error)
+            self._end(call.task)
+            call.end_by_application(True)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        else:
+            if call.undecided():
+                logger.error("The application returned without accepting or closing the WebSocket.")
+            self._end(call.task)
+            call.end_by_application(False)
 
-async def _await(awaitable: Awaitable[None]) -> None:
-    await awaitable
+    def _abandoned(self, error: BaseException) -> bool:
+        """Whether `error` is not the application's but that of a loop that was closed under it."""
+        return isinstance(error, GeneratorExit) and self._shared.loop.is_closed()
 
-
-async def _raise(error: Exception) -> None:
-    raise error
+    def _log_error(self, error: BaseException) -> None:
+        """Log what the application raised, with its traceback, once; nothing where it was we who cancelled it."""
+        if not isinstance(error, asyncio.CancelledError):
+            logger.error("Exception in ASGI application", exc_info=error)
+        elif not self._shared.shutting_down:
+            logger.error("The application's task was cancelled.")
 
 
 def is_disconnect(error: BaseException) -> bool:
@@ -233,11 +235,6 @@ def is_disconnect(error: BaseException) -> bool:
     if isinstance(members, tuple) and members:
         return all(is_disconnect(member) for member in members)
     return isinstance(error, ClientDisconnected) or type(error).__name__ in DISCONNECTS
-
-
-def log_application_error(error: BaseException) -> None:
-    """Log what an application raised, with its traceback, once."""
-    logger.error("Exception in ASGI application", exc_info=error)
 
 
 def _address(address: Any) -> Address:

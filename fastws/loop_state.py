@@ -151,7 +151,7 @@ class LoopState(LoopCore):
         self.tasks.add(task)
 
     def end_task(self, task: asyncio.Task[None]) -> None:
-        """The opposite of `start_task`."""
+        """The opposite of `start_task`. Idempotent."""
         self.tasks.discard(task)
         self._wake_when_idle()
 
@@ -188,6 +188,7 @@ class LoopState(LoopCore):
         for connection in list(self.connections):
             connection.abort()
         for task in list(self.tasks):
+            task.add_done_callback(self.end_task)  # one that has not begun is cancelled without running a line
             task.cancel()
 
     def close(self) -> None:
