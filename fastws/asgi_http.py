@@ -106,12 +106,14 @@ class Responder:
         """The peer is gone: what is sent from now on raises ClientDisconnected."""
         self.gone = True
 
-    def send_event(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
+    def send_event(self, event: Any) -> asyncio.Future[None] | None:
         """Do what `event` asks; returns a future where the application must wait for the peer to read.
 
         Raises ApplicationError for an event that is malformed or not allowed now, ClientDisconnected when the
         peer is gone.
         """
+        if type(event) is not dict:
+            event = plain_event(event)
         stage = self.stage
         if self.gone:
             if stage is DONE:
@@ -125,7 +127,7 @@ class Responder:
         elif stage is DONE:
             return None  # ASGI: messages after the end are ignored.
         else:
-            method = SENDABLE[stage].get(kind)
+            method = SENDABLE[stage].get(kind) if isinstance(kind, str) else None
             if method is None:
                 raise ApplicationError(not_allowed(kind, stage.value, SENDABLE[stage]))
             getattr(self, method)(event)
@@ -373,6 +375,13 @@ def chain_waiter(earlier: asyncio.Future[None] | None, waiter: asyncio.Future[No
         return waiter
     earlier.add_done_callback(lambda _: None if waiter.done() else waiter.set_result(None))
     return earlier
+
+
+def plain_event(event: object) -> dict[str, Any]:
+    """`event` as a dict, where it is one of a subclass. Raises ApplicationError where it is anything else."""
+    if isinstance(event, dict):
+        return dict(event)
+    raise ApplicationError(f"An event must be a dict, not {type(event).__name__}.")
 
 
 def not_allowed(kind: object, state: str, allowed: dict[str, str]) -> str:

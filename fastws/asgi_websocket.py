@@ -20,7 +20,7 @@ import logging
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from fastws.asgi_http import AccessLog, Responder, chain_waiter, not_allowed
+from fastws.asgi_http import AccessLog, Responder, chain_waiter, not_allowed, plain_event
 from fastws.connection import BURST_BYTES, NEVER, Connection
 from fastws.errors import ApplicationError, ClientDisconnected, RequestError
 from fastws.events import Close, Failure, Ping, Pong
@@ -178,7 +178,7 @@ class Session:
                 self._finish(self._queue[-1])
             else:
                 self._keep_alive(now)
-        elif state is CONNECTING:
+        elif state is CONNECTING or state is DENYING:
             self._refuse(RequestError(504, "The application did not answer the handshake in time."))
             logger.warning("The application did not accept or close a WebSocket within --ws-handshake-timeout.")
         else:
@@ -229,12 +229,12 @@ class Session:
 
     # What the application's send() calls.
 
-    def send_event(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
+    def send_event(self, event: Any) -> asyncio.Future[None] | None:
         """Do what `event` asks; returns a future where the application must wait for the peer to read.
 
         Raises ApplicationError for an event that is malformed or not allowed now, ClientDisconnected after the end.
         """
-        return self._send_event(event)
+        return self._send_event(event if type(event) is dict else plain_event(event))
 
     def _send_event(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
         if self.state is OPEN and event.get("type") == "websocket.send":
@@ -273,7 +273,7 @@ class Session:
     def _send_other(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
         state = self.state
         kind: Any = event.get("type")
-        method = SENDABLE[state].get(kind)
+        method = SENDABLE[state].get(kind) if isinstance(kind, str) else None
         if method is None:
             if (state is CLOSING or state is CLOSED) and not self._closed_by_app:
                 raise ClientDisconnected("the WebSocket is closed, nothing can be sent")
@@ -304,6 +304,7 @@ class Session:
         self._queue = None
         self.task = None
         self.connection.resume_reading()
+        self._wake()  # a task that the application has left behind may wait
 
     # The handshake.
 
@@ -377,7 +378,6 @@ class Session:
         self._responder = responder
         self.state = DENYING
         self._early = b""
-        self.connection.deadline = NEVER
         return None
 
     def _continue_denial(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
@@ -386,6 +386,8 @@ class Session:
         waiter = responder.send_event({**event, "type": "http.response.body"})
         if responder.finished():
             self._end_denial()
+        elif responder.response_started():
+            self.connection.deadline = NEVER  # a response may last, as in HTTP
         return waiter
 
     def _end_denial(self) -> None:

@@ -124,9 +124,13 @@ class Connection:
         One future for each waiter: a task that is cancelled while it waits must not take the others with it.
         """
         waiter: asyncio.Future[None] = self.state.loop.create_future()
-        if self._drain_waiters is None:
-            self._drain_waiters = []
-        self._drain_waiters.append(waiter)
+        waiters = self._drain_waiters
+        if waiters is None:
+            self._drain_waiters = [waiter]
+            return waiter
+        if waiters[0].done():  # cancelled, as those of an application that gives each send a timeout
+            waiters = self._drain_waiters = [each for each in waiters if not each.done()]
+        waiters.append(waiter)
         return waiter
 
     def next_turn(self) -> asyncio.Future[None]:
