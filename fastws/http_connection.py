@@ -112,9 +112,8 @@ class HttpConnection:
             if not self._in_body:
                 current.half_closed()
                 return True
-            # The rest of the body will never come.
-            self._current = None
-            current.disconnected()
+            # The rest of the body will never come, and the peer may still read that (RFC 9112 section 8).
+            self._answer_error(RequestError(400, "The request body ended early."))
         self._await_close()
         return False
 
@@ -358,6 +357,11 @@ class HttpConnection:
         self.state.warn("%s: %s", kind, error.detail)
         if error.log_hint:
             self.state.warn("%s", error.log_hint)
+        self._answer_error(error, head_only)
+        self._linger()
+
+    def _answer_error(self, error: RequestError, head_only: bool = False) -> None:
+        """Write `error` where a response can still begin, and end the exchange that waits for more."""
         current, self._current = self._current, None
         started = self._in_body  # and nobody's: its response is complete
         if current is not None:
@@ -365,7 +369,6 @@ class HttpConnection:
             current.disconnected()
         if not started:
             self.connection.write(error_response(error, self.state.head_lines, head_only=head_only))
-        self._linger()
 
     def _close(self) -> None:
         self.connection.close()
