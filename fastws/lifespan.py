@@ -34,6 +34,8 @@ _NEXT: Final[dict[State, dict[str, State]]] = {
         "lifespan.startup.complete": State.RUNNING,
         "lifespan.startup.failed": State.START_FAILED,
     },
+    # Not asked for yet, but Starlette tells so of a lifespan that fails while the server serves.
+    State.RUNNING: {"lifespan.shutdown.failed": State.STOP_FAILED},
     State.STOPPING: {
         "lifespan.shutdown.complete": State.STOPPED,
         "lifespan.shutdown.failed": State.STOP_FAILED,
@@ -53,6 +55,7 @@ class Lifespan:
         self._required = mode == "on"
         self._failure = ""
         self._asked = 0
+        self._given_up = False
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._stop = asyncio.Event()
@@ -93,8 +96,9 @@ class Lifespan:
         return True
 
     async def cancel(self) -> None:
-        """Give the application up, wherever it is. Idempotent."""
+        """Give the application up, wherever it is: what it says of its cancellation is nobody's news. Idempotent."""
         task, self._task = self._task, None
+        self._given_up = True
         if task is not None and not task.done():
             task.cancel()
             await asyncio.wait((task,), timeout=1.0)  # one that swallows the cancellation is left behind
@@ -111,12 +115,15 @@ class Lifespan:
         await self.cancel()
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
         try:
             await self._app(scope, self._receive, self._send)
         except asyncio.CancelledError:
             self._raised(None)
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
+        except BaseException as error:  # SystemExit too: it would end the loop
+            if isinstance(error, GeneratorExit) and loop.is_closed():
+                raise  # the task was left behind
             self._raised(error)
         else:
             self._returned()
@@ -125,6 +132,8 @@ class Lifespan:
 
     def _raised(self, error: BaseException | None) -> None:
         """The application ended with an exception, or was cancelled: `error` is None."""
+        if self._given_up:
+            return
         if self.status is State.STARTING and not self._required and isinstance(error, Exception):
             self.status = State.ABSENT
             logger.info(
@@ -165,11 +174,14 @@ class Lifespan:
         return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]  # never: see _end
 
     async def _send(self, message: Message) -> None:
+        if self._given_up:
+            return
         kind = message.get("type")
         allowed = _NEXT.get(self.status, {})
         if kind not in allowed:
             names = " or ".join(allowed) or "nothing more"
             raise ApplicationError(f"ASGI lifespan: got {kind!r} while {self.status.value}; allowed is {names}")
+        serving = self.status is State.RUNNING
         self.status = allowed[kind]
         if kind.endswith(".failed"):
             text = message.get("message") or ""
@@ -177,4 +189,6 @@ class Lifespan:
                 logger.error("%s", text.rstrip())
                 text = text.strip().rsplit("\n", 1)[-1]
             self._failure = f": {text.strip()}" if text else ""
+            if serving:
+                logger.error("The lifespan of the application failed while it was served%s", self._failure)
         self._changed.set()
