@@ -130,7 +130,7 @@ def _serve(app: str | None, **values: Any) -> None:
         raise UsageError(str(error)) from None
     from fastws.server import serve_config  # late: --help needs neither an event loop nor the compiled modules
 
-    serve_config(config)
+    serve_config(config, last=True)
 
 
 main: Final = _Command(

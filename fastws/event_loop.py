@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fastws.errors import ConfigError
@@ -31,9 +32,15 @@ def loop_name(loop: asyncio.AbstractEventLoop) -> str:
 
 
 def run_in(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run the coroutine in the loop, then cancel what it left behind and close the loop."""
+    """Run the coroutine in the loop, then cancel what it left behind and close the loop.
+
+    Jobs that the loop's executor has begun are not waited for, since they can hang for ever; interpreters wait for
+    threads before they exit.
+    """
+    executor = ThreadPoolExecutor(thread_name_prefix="asyncio")  # as the loop would make it itself
     try:
         asyncio.set_event_loop(loop)
+        loop.set_default_executor(executor)
         loop.run_until_complete(coroutine)
     finally:
         try:
@@ -43,7 +50,7 @@ def run_in(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]
             if left:
                 loop.run_until_complete(asyncio.wait(left, timeout=1.0))
             loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.run_until_complete(loop.shutdown_default_executor())
+            executor.shutdown(wait=False, cancel_futures=True)
         finally:
             asyncio.set_event_loop(None)
             loop.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import logging
 import os
 import platform
@@ -44,6 +45,12 @@ STARTUP_FAILURE: Final = 3
 """Exit code of a server that could not start."""
 SHUTDOWN_FAILURE: Final = 1
 """Exit code of a server whose application failed in lifespan shutdown."""
+CANCELLATIONS: Final = 2
+"""How often the tasks of an application are cancelled at shutdown, a second apart, before they are left behind."""
+MAX_NAMED_TASKS: Final = 5
+"""Of how many tasks that are left behind the log says where they are."""
+WATCH_SECONDS: Final = 5.0
+"""How much longer than it may take a step of a shutdown takes before the process is ended under it."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -64,7 +71,7 @@ class Server:
         self._engine: type[Engine] | None = None
         self._tls: ssl.SSLContext | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._exit_flag = self._force_flag = self._catching = False
+        self._exit_flag = self._force_flag = self._catching = self._owns_loop = False
         self._exit = asyncio.Event()
         self._force = asyncio.Event()
         self._finished = asyncio.Event()
@@ -99,6 +106,8 @@ class Server:
             signal.raise_signal(signum)
         if self._exit_flag:
             self.force_exit = True
+        else:
+            self._watch()
         self.should_exit = True
 
     def run(self, sockets: Sequence[socket.socket] | None = None) -> None:
@@ -109,6 +118,7 @@ class Server:
         """
         try:
             self._prepare()
+            self._owns_loop = True
             with self._signals():
                 run_in(new_event_loop(self.config.loop), self.serve(sockets))
         except (ConfigError, StartupError) as error:
@@ -177,8 +187,8 @@ class Server:
                     for server in self.servers:
                         server.close()
                 await self._end_connections(state)
-                if not self._force_flag and not await self._unless(self._force, self._end_lifespan(lifespan)):
-                    logger.warning("Not waiting for the application to shut down")
+                if not self._force_flag:
+                    await self._end_lifespan(lifespan)
             except (ConfigError, StartupError):
                 if state is not None:  # the application has started: let it clean up
                     await self._unless(self._exit, self._end_lifespan(lifespan))
@@ -248,6 +258,7 @@ class Server:
     async def _end_connections(self, state: LoopState) -> None:
         """Let open connections end, and cut those that do not in time."""
         logger.info("Shutting down")
+        self._watch()
         state.shut_down()
         if state.connections:
             logger.info("Waiting for %d connections to close (CTRL+C to force quit)", len(state.connections))
@@ -256,13 +267,43 @@ class Server:
             return
         why = "told to hurry" if self._force_flag else f"--timeout-graceful-shutdown of {timeout:g} s is over"
         logger.warning("Cutting %d connections: %s", len(state.connections), why)
-        state.abort()
-        if not await self._unless(None, state.wait_closed(), 1.0):
-            logger.warning("An application task does not end although it was cancelled; leaving it behind")
+        self._watch()
+        for _ in range(CANCELLATIONS):
+            state.abort()
+            if await self._unless(None, state.wait_closed(), 1.0):
+                return
+        for task in list(state.tasks)[:MAX_NAMED_TASKS]:
+            logger.warning(
+                "An application task goes on although it was cancelled, in %s; leaving it behind", _where(task)
+            )
+        if len(state.tasks) > MAX_NAMED_TASKS:
+            logger.warning("And so do %d more", len(state.tasks) - MAX_NAMED_TASKS)
 
     async def _end_lifespan(self, lifespan: Lifespan) -> None:
+        """Let the application shut down, as long as open connections may take; a second signal hurries."""
+        self._watch()
+        timeout = self.config.timeout_graceful_shutdown
+        if await self._unless(self._force, self._shut_lifespan_down(lifespan), timeout):
+            return
+        if self._force_flag:
+            logger.warning("Not waiting for the application to shut down")
+        else:
+            logger.error("Application shutdown failed: --timeout-graceful-shutdown of %g s is over", timeout)
+            self.exit_code = SHUTDOWN_FAILURE
+
+    async def _shut_lifespan_down(self, lifespan: Lifespan) -> None:
         if not await lifespan.shutdown():
             self.exit_code = SHUTDOWN_FAILURE
+
+    def _watch(self) -> None:
+        """End the process, with the stacks of its threads on standard error, if the next step of a shutdown hangs.
+
+        Each step is bounded by --timeout-graceful-shutdown, but not where the application blocks the event loop. The
+        watch is faulthandler's: it needs neither the loop nor the interpreter, and can be set in a signal handler.
+        """
+        timeout = self.config.timeout_graceful_shutdown
+        if self._owns_loop and self._catching and timeout is not None:
+            watch_process(timeout + WATCH_SECONDS)
 
     async def _unless(
         self, event: asyncio.Event | None, coroutine: Coroutine[Any, Any, None], timeout: float | None = None
@@ -292,6 +333,8 @@ class Server:
         try:
             yield
         finally:
+            if self._owns_loop:
+                faulthandler.cancel_dump_traceback_later()
             self._catching = False
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -319,6 +362,24 @@ class Server:
             logger.warning("The compiled module fastws._codec is not installed: the engine %s is slower", engine)
 
 
+def _where(task: asyncio.Task[None]) -> str:
+    """Where in the application a task waits, for a log line."""
+    coroutine: Any = task.get_coro()
+    place = "code without Python frames"
+    while coroutine is not None:  # asyncio's own get_stack() sees the outermost frame only
+        frame = getattr(coroutine, "cr_frame", None)
+        if frame is not None:
+            place = f"{frame.f_code.co_name} ({frame.f_code.co_filename}:{frame.f_lineno})"
+        coroutine = getattr(coroutine, "cr_await", None)
+    return place
+
+
+def watch_process(seconds: float) -> None:
+    """End this process in so many seconds, unless faulthandler's watch is cancelled or set anew before."""
+    with contextlib.suppress(AttributeError, ValueError, OSError, RuntimeError):  # no file behind sys.stderr
+        faulthandler.dump_traceback_later(seconds, exit=True)
+
+
 def run(app: Any, **options: Any) -> None:
     """Serve an ASGI application, given as a callable or as ``"module:attribute"``, until a signal ends the server.
 
@@ -337,9 +398,25 @@ def run(app: Any, **options: Any) -> None:
     serve_config(config)
 
 
-def serve_config(config: Config) -> None:
-    """Serve as `config` says and exit as `run` does; without a traceback where CTRL+C ends the application's import."""
+def serve_config(config: Config, *, last: bool = False) -> None:
+    """Serve as `config` says and exit as `run` does; without a traceback where CTRL+C ends the application's import.
+
+    `last` says that the process has nothing to do afterwards: then threads of the application that go on do not keep it
+    for longer than --timeout-graceful-shutdown.
+    """
     try:
         Server(config).run()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    finally:
+        if last:
+            _end_threads(config.timeout_graceful_shutdown)
+
+
+def _end_threads(timeout: float | None) -> None:
+    """Say which threads keep the process, and end it under them when they have had their time."""
+    own = threading.current_thread()
+    left = [each.name for each in threading.enumerate() if each is not own and not each.daemon]
+    if left and timeout is not None:
+        logger.info("Waiting for %d threads of the application: %s", len(left), ", ".join(left[:MAX_NAMED_TASKS]))
+        watch_process(timeout)
