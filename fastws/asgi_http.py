@@ -232,7 +232,9 @@ class Responder:
                 self._complete()
 
     def _send_trailers(self, event: dict[str, Any]) -> None:
-        headers = list(event.get("headers", ()))
+        headers = event.get("headers", ())
+        if isinstance(headers, Iterable):
+            headers = list(headers)
         last_chunk(headers)  # it checks them: an error must name the event that brought it
         self._trailer_fields = [*self._trailer_fields, *headers]
         if not event.get("more_trailers", False):

@@ -148,7 +148,8 @@ def accept_response(
 
 
 def _app_head(headers: Iterable[Header]) -> ResponseHead:
-    headers = list(headers)
+    if isinstance(headers, Iterable):
+        headers = list(headers)
     head = response_head(101, headers)  # it checks what they are, for what follows
     for name, _ in headers:
         lowered = name.lower()
