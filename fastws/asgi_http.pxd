@@ -27,7 +27,7 @@ cdef class HttpCycle(Responder):
     cdef public object task
     cdef object _access_log
     cdef double _began
-    cdef list _body
+    cdef object _body
     cdef long long _body_size
     cdef bint _body_complete
     cdef bint _body_taken

@@ -273,7 +273,7 @@ class HttpCycle(Responder):
         self.task: asyncio.Task[None] | None = None
         self._access_log = access_log
         self._began: float = 0.0 if access_log is None else state.loop.time()
-        self._body: list[bytes] | None = None
+        self._body: bytes | bytearray | None = None
         self._body_size: int = 0
         self._body_complete: bool = False
         self._body_taken: bool = False
@@ -286,10 +286,13 @@ class HttpCycle(Responder):
     def body_received(self, data: bytes) -> None:
         self._continue = False
         self._body_size += len(data)
-        if self._body is None:
-            self._body = [data]
-        else:
-            self._body.append(data)
+        body = self._body
+        if body is None:
+            self._body = data
+        elif isinstance(body, bytearray):
+            body += data
+        else:  # one buffer: of a body in tiny chunks, a list would cost many times its bytes
+            self._body = bytearray(body) + data
         self._wake()
 
     def body_completed(self) -> None:
@@ -316,16 +319,15 @@ class HttpCycle(Responder):
         if self.stage is DONE or self.gone:
             return {"type": "http.disconnect"}
         if not self._body_taken:
-            pieces = self._body
-            if pieces is not None:
-                body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            body = self._body
+            if body is not None:
                 waited = self._body_size
                 self._body = None
                 self._body_size = 0
                 self._body_taken = self._body_complete
                 if self.connection.reading_paused and waited:
                     self.http.update_reading()
-                return {"type": "http.request", "body": body, "more_body": not self._body_complete}
+                return {"type": "http.request", "body": bytes(body), "more_body": not self._body_complete}
             if self._body_complete:
                 self._body_taken = True
                 return {"type": "http.request", "body": b"", "more_body": False}

@@ -29,6 +29,8 @@ _VERSION_HEADERS: Final = ((b"sec-websocket-version", _VERSION), *_UPGRADE_HEADE
 _HEAD: Final = (
     b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: "
 )
+MAX_SUBPROTOCOLS: Final = 100
+"""What a peer may offer: the application keeps the list as long as the WebSocket lives."""
 # Headers of a 101 that are not the app's to write: the handshake's own, and those that would frame a body.
 _RESERVED: Final = frozenset((b"upgrade", b"connection", b"transfer-encoding", b"content-length"))
 
@@ -103,6 +105,8 @@ def _read_subprotocols(value: bytes) -> list[str]:
             if not _TOKEN(token):
                 raise RequestError(400, "Sec-WebSocket-Protocol is malformed.")
             offered[token.decode("ascii")] = None
+            if len(offered) > MAX_SUBPROTOCOLS:
+                raise RequestError(400, "Sec-WebSocket-Protocol offers too many subprotocols.")
     return list(offered)
 
 

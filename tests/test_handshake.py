@@ -119,6 +119,7 @@ REFUSED = {
     "no Upgrade": (request(upgrade=None), 426),
     "neither Upgrade nor Connection": (request(upgrade=None, connection=None), 426),
     "a subprotocol that is no token": (request("Sec-WebSocket-Protocol: a b"), 400),
+    "more than 100 subprotocols": (request(f"Sec-WebSocket-Protocol: {','.join(map(str, range(101)))}"), 400),
     "a subprotocol over 127": (request("Sec-WebSocket-Protocol: \xe9"), 400),
 }
 
@@ -155,6 +156,8 @@ OFFERS = [
     (["a, A"], ["a", "A"]),
     ([" ,a,\t,"], ["a"]),
     ([""], []),
+    ([",".join(map(str, range(100)))], [*map(str, range(100))]),
+    (["x," * 200], ["x"]),
     (["v1.chat!#$%&'*+-^_`|~"], ["v1.chat!#$%&'*+-^_`|~"]),
 ]
 
