@@ -22,7 +22,7 @@ from fastws.errors import RequestError
 from fastws.handshake import UpgradeRequest, read_upgrade
 from fastws.head_scan import parse_failure, scan_head
 from fastws.http_framing import error_response
-from fastws.http_head import RequestHead, read_request
+from fastws.http_head import RequestHead, plain_head, read_request
 
 if TYPE_CHECKING:
     from fastws.loop_state import LoopState
@@ -275,11 +275,8 @@ class HttpConnection:
         head = self._head
         assert head is not None
         self._parser = HttpRequestParser(self)
-        if not head.has_body:
-            self._muted = False
-            return
-        framing = b"transfer-encoding: chunked" if head.chunked else b"content-length: %d" % (head.content_length or 0)
-        self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: replay\r\n" + framing + b"\r\n\r\n")
+        if head.has_body:
+            self._parser.feed_data(plain_head(head))
         self._muted = False
 
     # What httptools calls.

@@ -1,3 +1,5 @@
+import cython
+
 # Types for http_head.py where it is compiled: heads without a dictionary or a Python-level __init__, in C slots.
 
 cdef class RequestHead:
@@ -22,3 +24,8 @@ cdef class ResponseHead:
     cdef public bint close
     cdef public bint has_date
     cdef public bint has_server
+
+
+@cython.locals(head=RequestHead, fields=dict, lowered=list, host=bytes, value=bytes, rest=bytes, raw_path=bytes,
+               chunked=bint, expect_continue=bint, keep_alive=bint)
+cpdef read_request(bytes method, bytes target, str http_version, list headers, limits=*)

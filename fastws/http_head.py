@@ -67,33 +67,18 @@ class RequestHead:
         "target",
     )
 
-    def __init__(
-        self,
-        method: str,
-        target: bytes,
-        path: str,
-        raw_path: bytes,
-        query_string: bytes,
-        http_version: str,
-        headers: list[Header],
-        fields: dict[bytes, bytes],
-        content_length: int | None,
-        chunked: bool,
-        expect_continue: bool,
-        keep_alive: bool,
-    ) -> None:
-        self.method = method
-        self.target = target
-        self.path = path
-        self.raw_path = raw_path
-        self.query_string = query_string
-        self.http_version = http_version
-        self.headers = headers
-        self.fields = fields
-        self.content_length = content_length
-        self.chunked = chunked
-        self.expect_continue = expect_continue
-        self.keep_alive = keep_alive
+    method: str
+    target: bytes
+    path: str
+    raw_path: bytes
+    query_string: bytes
+    http_version: str
+    headers: list[Header]
+    fields: dict[bytes, bytes]
+    content_length: int | None
+    chunked: bool
+    expect_continue: bool
+    keep_alive: bool
 
     @property
     def has_body(self) -> bool:
@@ -193,20 +178,20 @@ def read_request(
         rest = rest[: rest.index(b"#")]  # fragments are never sent (RFC 9110 section 7.1); dropped where they are
     raw_path, _, query_string = rest.partition(b"?")
     path = (unquote_to_bytes(raw_path) if raw_path.find(b"%") >= 0 else raw_path).decode("utf-8", "replace")
-    return RequestHead(
-        name,
-        target,
-        path,
-        raw_path,
-        query_string,
-        http_version,
-        lowered,
-        fields,
-        content_length,
-        chunked,
-        expect_continue,
-        keep_alive,
-    )
+    head = RequestHead()
+    head.method = name
+    head.target = target
+    head.path = path
+    head.raw_path = raw_path
+    head.query_string = query_string
+    head.http_version = http_version
+    head.headers = lowered
+    head.fields = fields
+    head.content_length = content_length
+    head.chunked = chunked
+    head.expect_continue = expect_continue
+    head.keep_alive = keep_alive
+    return head
 
 
 def plain_head(request: RequestHead) -> bytes:
