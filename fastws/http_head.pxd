@@ -26,6 +26,10 @@ cdef class ResponseHead:
     cdef public bint has_server
 
 
-@cython.locals(head=RequestHead, fields=dict, lowered=list, host=bytes, value=bytes, rest=bytes, raw_path=bytes,
-               chunked=bint, expect_continue=bint, keep_alive=bint)
+@cython.locals(head=RequestHead, known=dict, fields=dict, lowered=list, field=bytes, content=bytes, host=bytes, value=bytes,
+               rest=bytes, raw_path=bytes, chunked=bint, expect_continue=bint, keep_alive=bint)
 cpdef read_request(bytes method, bytes target, str http_version, list headers, limits=*)
+
+
+@cython.locals(pieces=list, known=dict, count=Py_ssize_t, head=bytes, close=bint, has_date=bint, has_server=bint)
+cpdef response_head(status, headers)

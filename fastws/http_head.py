@@ -111,16 +111,23 @@ def read_request(
     """
     if len(target) > limits.target:
         raise RequestError(414, "The request target is too long.")
-    # httptools leaves blanks at the end of values; RFC 9112 section 5.1 excludes them. Other white space it refused.
-    known = _FIELD_NAMES.get
-    lowered = [(known(name) or name.lower(), value.rstrip()) for name, value in headers]
-    fields = dict(lowered)
+    known = _FIELD_NAMES
+    lowered = []
+    fields = {}
+    for field, content in headers:
+        lower = known.get(field)
+        if lower is None:
+            lower = field.lower()
+        if content and (content[-1] == 0x20 or content[-1] == 0x09):
+            # httptools leaves blanks at the end; RFC 9112 section 5.1 excludes them. Other white space it refused.
+            content = content.rstrip()
+        lowered.append((lower, content))
+        fields[lower] = content
     if len(fields) != len(lowered):
         fields = _combine(lowered)
     if len(lowered) > limits.fields:
         raise RequestError(431, "There are too many header fields.")
 
-    get = fields.get
     if http_version == "1.1":
         keep_alive = True
     elif http_version == "1.0":
@@ -136,7 +143,7 @@ def read_request(
         name = method.decode("ascii")
 
     # RFC 9112 section 3.2: exactly one Host in HTTP/1.1, and a valid one wherever there is one.
-    host = get(b"host")
+    host = fields.get(b"host")
     if host is None:
         if http_version == "1.1":
             raise RequestError(400, "The Host header is missing.")
@@ -144,20 +151,20 @@ def read_request(
         raise RequestError(400, "The Host header is malformed.")
 
     content_length = None
-    value = get(b"content-length")
+    value = fields.get(b"content-length")
     if value is not None:
         # RFC 9110 section 8.6: digits only; the length bounds what int() is asked to do. Two of them have a comma here.
         if not value.isdigit() or len(value) > 20:
             raise RequestError(400, "The Content-Length header is malformed.")
         content_length = int(value)
     chunked = False
-    value = get(b"transfer-encoding")
+    value = fields.get(b"transfer-encoding")
     if value is not None:
         _check_transfer_encoding(value, http_version, content_length)
         chunked = True
 
     # RFC 9112 section 9.3.
-    value = get(b"connection")
+    value = fields.get(b"connection")
     if value is not None and value != b"keep-alive":
         found = tokens(value)
         keep_alive = b"close" not in found and (keep_alive or b"keep-alive" in found)
@@ -165,7 +172,7 @@ def read_request(
         keep_alive = True
 
     expect_continue = False
-    value = get(b"expect")
+    value = fields.get(b"expect")
     if value is not None:
         # RFC 9110 section 10.1.1: 417 for any other; HTTP/1.0 cannot ask for it, and nobody waits without a body.
         if value.lower() != b"100-continue":
@@ -333,9 +340,10 @@ def response_head(status: int, headers: Iterable[Header]) -> ResponseHead:
     (RFC 9110 sections 5.1, 5.5), anything that is not bytes, a malformed Content-Length or two that differ.
     """
     try:
-        lines = [_STATUS_LINES[status]]
+        pieces = [_STATUS_LINES[status]]
     except (KeyError, TypeError):
-        lines = [_unknown_status_line(status)]
+        pieces = [_unknown_status_line(status)]
+    count = 1
     content_length = None
     close = has_date = has_server = False
     known = _KNOWN_NAMES
@@ -366,12 +374,15 @@ def response_head(status: int, headers: Iterable[Header]) -> ResponseHead:
                     value = b", ".join(sorted(found - {b"close", b"keep-alive"}))
                     if not value:
                         continue
-            lines.append(b"%b: %b\r\n" % (name, value))
+            pieces.append(name)
+            pieces.append(b": ")
+            pieces.append(value)
+            pieces.append(b"\r\n")
+            count += 1
+        head = b"".join(pieces)
     except (TypeError, ValueError, AttributeError):
         raise _wrong_headers(headers) from None
-    head = b"".join(lines)
     # Each line brought one CRLF: any more came from a value.
-    count = len(lines)
     if head.count(b"\n") != count or head.count(b"\r") != count or head.find(b"\0") >= 0:
         raise ApplicationError("A response header value has CR, LF or NUL in it.")
     return ResponseHead(status, head, content_length, close, has_date, has_server)
