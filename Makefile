@@ -10,6 +10,7 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?= python3
 VENV   := .venv
 PURE   := .venv-pure
+OTHERS := .venv-servers
 BIN    := $(VENV)/bin
 HOST   ?= 127.0.0.1
 PORT   ?= 8000
@@ -21,10 +22,11 @@ CYTHON    := $(shell find fastws -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 COMPILED  := $(wildcard $(patsubst %.pxd,%.py,$(filter %.pxd,$(CYTHON))))
 PACKAGING := setup.py pyproject.toml
 
-.PHONY: help run build test test-compiled test-pure lint format types cover options bench autobahn hostile clean
+.PHONY: help run build test test-compiled test-pure lint format types cover options bench hostile clean
+.PHONY: autobahn autobahn-strict autobahn-peers
 
 help: ## say what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
 
 # ---------------------------------------------------------------------------------------------- environments
 
@@ -127,13 +129,27 @@ $(VENV)/.bench: bench/requirements.txt | $(VENV)/.installed
 bench: $(VENV)/.built $(VENV)/.bench ## messages, CPU and memory beside uvicorn (QUICK=1, ARGS)
 	$(BIN)/python bench/bench.py $(if $(QUICK),--quick) $(ARGS)
 
-autobahn: $(VENV)/.built $(VENV)/.bench ## the Autobahn test suite against each engine (ARGS)
-	$(BIN)/python bench/autobahn.py $(ARGS)
+# kosoku, the client, has modules by the names of some that these servers bring: they live apart.
+$(OTHERS)/.made: bench/servers.txt
+	$(make_venv)
+	$(@D)/bin/python -m pip install $(PIP_FLAGS) -r $<
+
+autobahn: $(VENV)/.built $(VENV)/.bench ## the Autobahn test suite against each engine (FULL=1 with its loads, ARGS)
+	$(BIN)/python bench/conformance.py $(if $(FULL),--full) $(ARGS)
+
+autobahn-strict: $(VENV)/.built $(VENV)/.bench ## what CI runs of it: protocol on all engines, everything on cython
+	@echo "== Autobahn, strict: groups 1 to 7 and 10"
+	$(BIN)/python bench/conformance.py --strict
+	echo "== Autobahn, strict: all groups"
+	$(BIN)/python bench/conformance.py --strict --full --servers fastws-cython
+
+autobahn-peers: $(VENV)/.built $(VENV)/.bench $(OTHERS)/.made ## the same beside seven other servers (FULL=1, ARGS)
+	$(BIN)/python bench/conformance.py --peers $(if $(FULL),--full) $(ARGS)
 
 hostile: $(VENV)/.built ## attack a server and measure what it costs: memory, CPU, log lines, service of others (ARGS)
 	$(BIN)/python bench/hostile.py $(ARGS)
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(PURE) build bench/.build dist *.egg-info htmlcov .coverage .coverage.* .*_cache .hypothesis
+	rm -rf $(VENV) $(PURE) $(OTHERS) build bench/.build dist *.egg-info htmlcov .coverage .coverage.* .*_cache .hypothesis
 	find fastws tests bench -name __pycache__ -prune -exec rm -rf {} +
 	find fastws -name '*.so' -delete

@@ -1,14 +1,14 @@
 """The servers that are compared: how each is started, and what the kernel says about its processes.
 
 A contender is a name and a command line. All of them serve an application of this directory (`apps:app`) on a loopback
-port, with the access log off, one worker, and otherwise their defaults, pinned to one core. Linux only: it reads /proc.
+port, with the access log off, one worker, uvloop where it can be had, and otherwise their defaults. Linux only: it
+reads /proc.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import importlib.util
 import os
 import signal
 import socket
@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import IO
 
 HERE = Path(__file__).parent
-COMMON = ["--host", "127.0.0.1", "--loop", "uvloop", "--log-level", "warning", "--no-access-log"]
+COMMON = ("--host", "127.0.0.1", "--loop", "uvloop", "--log-level", "warning", "--no-access-log")
+PEERS_PYTHON = HERE.parent / ".venv-servers" / "bin" / "python"
+"""The interpreter of the servers that nothing but a comparison needs; `make .venv-servers/.made` makes it."""
 START_SECONDS = 15.0
 STOP_SECONDS = 10.0
 
@@ -33,32 +35,46 @@ class ServerError(Exception):
 
 @dataclass(frozen=True)
 class Contender:
-    """One server as it is started: `module` is run by this interpreter, `distribution` tells its version."""
+    """One server as it is started: `module` is run by `python`, `distribution` tells its version.
+
+    `common` are the options that all should have, in its words; `place` is where it listens, with {port} for the port.
+    """
 
     name: str
     module: str
     options: tuple[str, ...]
     distribution: str
     app: str = "apps:app"
+    python: str = sys.executable
+    common: tuple[str, ...] = COMMON
+    place: tuple[str, str] = ("--port", "{port}")
 
     @property
     def missing(self) -> str | None:
         """Why it cannot be run here, or None when it can."""
-        if importlib.util.find_spec(self.module) is None or importlib.util.find_spec(f"{self.module}.__main__") is None:
-            return f"{self.module} is not installed for {sys.executable}"
-        return None
+        return f"{self.module} is not installed for {self.python}" if self.version == "unknown" else None
 
     @property
     def version(self) -> str:
         """The version of its distribution, or "unknown"."""
-        try:
-            return importlib.metadata.version(self.distribution)
-        except importlib.metadata.PackageNotFoundError:
-            return "unknown"
+        if self.python == sys.executable:
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                return importlib.metadata.version(self.distribution)
+        elif Path(self.python).exists():
+            ask = f"import importlib.metadata; print(importlib.metadata.version({self.distribution!r}))"
+            told = subprocess.run([self.python, "-c", ask], capture_output=True, text=True, check=False)
+            return told.stdout.strip() or "unknown"
+        return "unknown"
 
     def command(self, port: int, more: Sequence[str] = ()) -> list[str]:
         """The command line that serves its application on `port` of the loopback address, with `more` options."""
-        return [sys.executable, "-m", self.module, self.app, *COMMON, *self.options, *more, "--port", str(port)]
+        place = (part.format(port=port) for part in self.place)
+        return [self.python, "-m", self.module, self.app, *self.common, *self.options, *more, *place]
+
+
+def peer(module: str, common: tuple[str, ...], place: tuple[str, str]) -> Contender:
+    """A server of the environment of PEERS_PYTHON."""
+    return Contender(module, module, (), module, python=str(PEERS_PYTHON), common=common, place=place)
 
 
 CONTENDERS = {
@@ -71,6 +87,14 @@ CONTENDERS = {
         Contender("uvicorn", "uvicorn", ("--ws", "websockets-sansio", "--http", "httptools"), "uvicorn"),
         Contender("uvicorn-websockets", "uvicorn", ("--ws", "websockets", "--http", "httptools"), "uvicorn"),
         Contender("uvicorn-wsproto", "uvicorn", ("--ws", "wsproto", "--http", "httptools"), "uvicorn"),
+        peer("hypercorn", ("-k", "uvloop", "--log-level", "warning"), ("--bind", "127.0.0.1:{port}")),
+        peer("granian", ("--interface", "asgi", *COMMON), ("--port", "{port}")),
+        peer("daphne", ("-b", "127.0.0.1", "-v", "0"), ("-p", "{port}")),
+        peer(
+            "gunicorn",
+            ("-k", "asgi", "--asgi-loop", "uvloop", "--log-level", "warning", "--worker-tmp-dir", "/dev/shm"),
+            ("--bind", "127.0.0.1:{port}"),
+        ),
     )
 }
 
