@@ -149,15 +149,24 @@ def show(results: dict[str, list[Outcome]], seconds: dict[str, float], markdown:
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for line in lines:
             print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-    remarks: dict[tuple[str, str, str], list[str]] = {}
+    show_remarks(results)
+
+
+def show_remarks(results: dict[str, list[Outcome]]) -> None:
+    """Print every case that is not OK: a line for the cases that ended in the same way on the same servers."""
+    servers: dict[Outcome, list[str]] = {}
     for name, outcomes in results.items():
         for each in outcomes:
             if each.verdict != "OK":
-                remarks.setdefault((each.case, each.verdict, each.why), []).append(name)
-    if remarks:
+                servers.setdefault(each, []).append(name)
+    cases: dict[tuple[str, str, str], list[str]] = {}
+    for each in sorted(servers, key=lambda each: each.order):
+        cases.setdefault((each.verdict, ", ".join(servers[each]), each.why), []).append(each.case)
+    if cases:
         print("\nNot OK:")
-    for (case, verdict, why), names in sorted(remarks.items(), key=lambda each: Outcome(*each[0]).order):
-        print(f"  {case:<8} {verdict:<13} {', '.join(names)}: {why}")
+    for (verdict, names, why), same in cases.items():
+        listed = ", ".join(same) if len(same) < 20 else f"{len(same)} cases from {same[0]} to {same[-1]}"
+        print(f"  {verdict}, {names}: {listed}: {why}")
 
 
 def parse_arguments() -> argparse.Namespace:
