@@ -128,7 +128,7 @@ class Connection:
         if waiters is None:
             self._drain_waiters = [waiter]
             return waiter
-        if waiters[0].done():  # cancelled, as those of an application that gives each send a timeout
+        if waiters and waiters[-1].done():  # cancelled, as those of an application that gives each send a timeout
             waiters = self._drain_waiters = [each for each in waiters if not each.done()]
         waiters.append(waiter)
         return waiter
