@@ -22,7 +22,7 @@ CYTHON    := $(shell find fastws -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 COMPILED  := $(wildcard $(patsubst %.pxd,%.py,$(filter %.pxd,$(CYTHON))))
 PACKAGING := setup.py pyproject.toml
 
-.PHONY: help run build test test-compiled test-pure lint format types cover options bench hostile clean
+.PHONY: help run build test test-compiled test-pure lint format types cover options bench hostile soak clean
 .PHONY: autobahn autobahn-strict autobahn-peers
 
 help: ## say what there is
@@ -148,6 +148,9 @@ autobahn-peers: $(VENV)/.built $(VENV)/.bench $(OTHERS)/.made ## the same beside
 
 hostile: $(VENV)/.built ## attack a server and measure what it costs: memory, CPU, log lines, service of others (ARGS)
 	$(BIN)/python bench/hostile.py $(ARGS)
+
+soak: $(VENV)/.built ## open and close 100,000 connections in every way and see that nothing of them stays (ARGS)
+	$(BIN)/python bench/soak.py $(ARGS)
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(PURE) $(OTHERS) build bench/.build dist *.egg-info htmlcov .coverage .coverage.* .*_cache .hypothesis

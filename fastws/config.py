@@ -261,7 +261,7 @@ class Config:
     )
     timeout_graceful_shutdown: float | None = option(
         30.0,
-        "Seconds that open connections get to end at shutdown; none waits for ever.",
+        "Seconds that open connections get to end at shutdown, and then the application; none waits for ever.",
         group="Timeouts",
         kind="number",
         minimum=0,

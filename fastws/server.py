@@ -363,12 +363,13 @@ class Server:
 
 
 def _where(task: asyncio.Task[None]) -> str:
-    """Where in the application a task waits, for a log line."""
+    """Where in the application a task waits, for a log line. Its get_stack() would know the outermost frame only."""
     coroutine: Any = task.get_coro()
     place = "code without Python frames"
-    while coroutine is not None:  # asyncio's own get_stack() sees the outermost frame only
+    library = os.path.dirname(asyncio.__file__)
+    while coroutine is not None:
         frame = getattr(coroutine, "cr_frame", None)
-        if frame is not None:
+        if frame is not None and not frame.f_code.co_filename.startswith(library):
             place = f"{frame.f_code.co_name} ({frame.f_code.co_filename}:{frame.f_lineno})"
         coroutine = getattr(coroutine, "cr_await", None)
     return place

@@ -42,7 +42,7 @@ def test_an_application_that_refuses_to_be_cancelled_is_left_behind(request_: by
     arguments = ("fault_apps:never_cancelled", "--timeout-graceful-shutdown", "0.2")
     with serve_process(*arguments) as process, closing(begin(process, request_)):
         process.signal(signal.SIGTERM)
-        process.wait_for_line(r"goes on although it was cancelled, in sleep|goes on .* in refuse_to_end \(.*:\d+\)")
+        process.wait_for_line(r"goes on although it was cancelled, in refuse_to_end \(.*fault_apps.py:\d+\)")
         assert process.wait() == 0
         assert "the application shuts down" in process.output
         assert tracebacks(process) == 0

@@ -1,0 +1,96 @@
+"""The application that bench/soak.py wears out: one path for each way to end, and /state, which says what is left."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastws.loop_state import LoopState
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+LARGE = bytes(1 << 20)
+_shared: list[LoopState] = []
+
+
+async def app(scope: Message, receive: Receive, send: Send) -> None:
+    """Serve as the last part of the path says."""
+    if scope["type"] == "lifespan":
+        raise NotImplementedError
+    path = scope["path"]
+    if path == "/raise":
+        raise ValueError("a fault")
+    if path == "/exit":
+        raise SystemExit(1)
+    if path == "/cancel":
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+    elif scope["type"] == "websocket":
+        await websocket(path, receive, send)
+    else:
+        await http(path, receive, send)
+
+
+async def http(path: str, receive: Receive, send: Send) -> None:
+    while (event := await receive())["type"] == "http.request" and event["more_body"]:
+        pass
+    body = LARGE if path == "/large" else state() if path == "/state" else b"Hello, world!"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    for begin in range(0, len(body), 65536):
+        part = body[begin : begin + 65536]
+        await send({"type": "http.response.body", "body": part, "more_body": begin + 65536 < len(body)})
+
+
+async def websocket(path: str, receive: Receive, send: Send) -> None:
+    await receive()
+    if path == "/hang":
+        await receive()
+        return
+    if path == "/deny":
+        await send({"type": "websocket.close"})
+        return
+    if path == "/denial":
+        await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
+        await send({"type": "websocket.http.response.body", "body": b"no, ", "more_body": True})
+        await send({"type": "websocket.http.response.body", "body": b"never"})
+        return
+    await send({"type": "websocket.accept"})
+    if path == "/return":
+        return
+    if path == "/close":
+        await send({"type": "websocket.close", "code": 4000, "reason": "enough"})
+        return
+    while (event := await receive())["type"] == "websocket.receive":
+        if path == "/fault":
+            raise ValueError("a fault")
+        if path == "/left":  # a task that outlives the WebSocket
+            asyncio.get_running_loop().create_task(wait_for_the_end(receive))
+            return
+        await send({**event, "type": "websocket.send"})
+
+
+async def wait_for_the_end(receive: Receive) -> None:
+    await receive()
+
+
+def state() -> bytes:
+    """What the server holds now, once garbage is collected."""
+    gc.collect()
+    objects = gc.get_objects()
+    if not _shared:
+        _shared.extend(each for each in objects if isinstance(each, LoopState))
+    [shared] = _shared
+    held = {
+        "connections": len(shared.connections) - 1,  # without the one that asks
+        "calls": len(shared.tasks) - 1,
+        "tasks": len(asyncio.all_tasks()) - 1,
+        "objects": len(objects),
+    }
+    return json.dumps(held).encode()
