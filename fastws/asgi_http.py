@@ -267,7 +267,7 @@ class HttpCycle(Responder):
         scope: dict[str, Any],
         access_log: AccessLog | None,
     ) -> None:
-        super().__init__(http.connection, state, head, head.keep_alive)
+        Responder.__init__(self, http.connection, state, head, head.keep_alive)
         self.http = http
         self.scope = scope
         self.task: asyncio.Task[None] | None = None
