@@ -396,6 +396,18 @@ def offers(attacker: Attacker) -> Iterator[None]:
     yield
 
 
+def connection_options(attacker: Attacker) -> Iterator[None]:
+    """Requests whose Connection names as many options as fit into 56 KiB, on connections that are kept alive."""
+    names = b",".join(b"%c%c" % each for each in itertools.product(b"abcdefghijklmnopqrstuvwxyz0123456789", repeat=2))
+    line = b"Connection: " + (names + b",") * 2 + b"\r\n"
+    for _ in range(20):
+        sock = attacker.connect()
+        send(sock, b"GET / HTTP/1.1\r\nHost: hostile\r\n" + line * 7 + b"\r\n")
+        if not received(sock, 16).startswith(b"HTTP/1.1 "):
+            raise Missed("no answer")
+    yield
+
+
 def churn(attacker: Attacker) -> Iterator[None]:
     """Connections that come and go: 1,000 without a byte, 300 with a WebSocket that is dropped."""
     for _ in range(1000):
@@ -638,6 +650,7 @@ ATTACKS = (
     Attack(reset, 300),
     Attack(subprotocols, 20),
     Attack(offers, 40),
+    Attack(connection_options, 20),
     Attack(churn, 1300),
     Attack(long_header, 10),
     Attack(many_headers, 10),

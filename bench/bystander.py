@@ -26,7 +26,7 @@ HANDSHAKE = (
 REQUEST = b"GET / HTTP/1.1\r\nHost: others\r\n\r\n"
 MESSAGE = b"\x81\x84\x00\x00\x00\x00echo"
 ECHO = b"\x81\x04echo"
-PING, PONG = b"\x89\x00", b"\x8a\x80\x00\x00\x00\x00"
+PING, PONG = 0x89, 0x8A
 BODY = b"Hello, world!"
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -89,13 +89,13 @@ class Client:
         """Send a message and wait for its echo."""
         reader, writer = await self.connect()
         writer.write(MESSAGE)
-        answer = b""
-        while len(answer) < len(ECHO):
-            answer += await reader.readexactly(len(ECHO) - len(answer))
-            while answer.startswith(PING):
-                writer.write(PONG)
-                answer = answer[len(PING) :]
-        if answer != ECHO:
+        while True:
+            first, size = await reader.readexactly(2)
+            payload = await reader.readexactly(size)
+            if first != PING:
+                break
+            writer.write(bytes((PONG, 0x80 | size)) + bytes(4) + payload)
+        if first != ECHO[0] or payload != ECHO[2:]:
             raise WrongAnswerError
 
     async def http(self) -> None:
