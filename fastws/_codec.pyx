@@ -22,6 +22,7 @@ cimport cython
 from fastws.engine cimport Engine
 
 from fastws import failures as _failures
+from fastws.engine import INFLATE_BUDGET as _INFLATE_BUDGET
 from fastws.events import Close as _Close, Ping as _Ping, Pong as _Pong
 
 
@@ -107,8 +108,10 @@ cdef enum Phase:
 
 cdef enum:
     FIRST_ROOM = 1024  # bytes: the least room made for a message that does not come in one read
+    INFLATE_UNIT = 64  # bytes
     CORK = 65536  # bytes: small frames are gathered up to this size, larger payloads are not copied
 
+cdef uint16_t INFLATE_BUDGET = _INFLATE_BUDGET // INFLATE_UNIT
 cdef uint64_t MAX_LIMIT = <uint64_t>1 << 61  # so that sums of sizes cannot overflow
 
 cdef fastws_named_kernel kernels[4]
@@ -142,6 +145,7 @@ cdef class CythonEngine(Engine):
     cdef Py_ssize_t body_used
     cdef Py_ssize_t body_room
     cdef uint32_t utf8
+    cdef uint16_t inflated  # in this call, in INFLATE_UNITs
     cdef uint8_t not_ascii
     cdef uint8_t phase
     cdef uint8_t header_used
@@ -167,6 +171,10 @@ cdef class CythonEngine(Engine):
         cdef Py_buffer view
         if self.phase == ENDED:
             return events
+        if self.rest is not None:
+            data = self.rest + bytes(data)
+            self.rest = None
+        self.inflated = 0
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             receive(self, <const uint8_t *>view.buf, view.len, events)
@@ -249,6 +257,9 @@ cdef int receive(CythonEngine self, const uint8_t *data, Py_ssize_t length, list
     while self.phase != ENDED:
         if self.phase == IN_HEADER:
             if data == stop:
+                return 0
+            if self.inflated > INFLATE_BUDGET:
+                self.rest = PyBytes_FromStringAndSize(<const char *>data, stop - data)
                 return 0
             if self.header_used == 0:
                 size = fastws_read_header(&self.reader, data, stop - data)
@@ -457,7 +468,9 @@ cdef int inflate(CythonEngine self, const uint8_t *data, Py_ssize_t length, bint
     if length:
         unmask(<uint8_t *>PyBytes_AS_STRING(piece), data, length, self.reader.key)
     plain = self.inflater.decompress(piece, last=last, max_length=self.reader.limit - <uint64_t>self.body_used)
-    if not PyBytes_CheckExact(plain):
+    if PyBytes_CheckExact(plain):
+        self.inflated = <uint16_t>min(self.inflated + PyBytes_GET_SIZE(plain) // INFLATE_UNIT + 1, 65535)
+    else:
         fail(self, plain, events)
         return 0
     if last and self.body == NULL and self.reader.message == BINARY:
@@ -479,6 +492,7 @@ cdef void end(CythonEngine self) noexcept:
     """Read nothing more, and let go of what was begun."""
     self.phase = ENDED
     self.control = None
+    self.rest = None
     Py_XDECREF(self.body)
     self.body = NULL
     clear_body(self)

@@ -10,11 +10,10 @@ From the ASGI specification, HTTP and WebSocket 2.5.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from fastws.asgi_http import AccessLog, HttpCycle
+from fastws.asgi_http import AccessLog, HttpCycle, Stage
 from fastws.asgi_websocket import Session, State
 from fastws.connection import Connection
 from fastws.errors import ClientDisconnected
@@ -31,8 +30,6 @@ Event = dict[str, Any]
 Scope = dict[str, Any]
 Address = tuple[str, int | None] | None
 ASGIApp = Callable[[Scope, Callable[[], Awaitable[Event]], Callable[[Event], Awaitable[None]]], Awaitable[None]]
-
-logger = logging.getLogger("fastws.error")
 
 DISCONNECTS = frozenset({"ClientDisconnect", "WebSocketDisconnect", "WebSocketDisconnected"})
 """Names of the exceptions by which frameworks (Starlette, FastAPI, Litestar, Falcon) tell that the peer is gone."""
@@ -112,6 +109,7 @@ class Application:
         scope["method"] = head.method
         scope["extensions"] = self._http_extensions
         call = HttpCall(http, shared, head, scope, self._access_log)
+        shared.requests += 1
         call.task = self._start(self._run_http(call, scope))
         return call
 
@@ -122,6 +120,7 @@ class Application:
         scope["subprotocols"] = upgrade.subprotocols
         scope["extensions"] = self._websocket_extensions
         call = WebSocketCall(http.connection, shared, scope, self._access_log, head, upgrade, early_data)
+        shared.websockets += 1
         call.task = self._start(self._run_websocket(call, scope))
         return call
 
@@ -187,13 +186,15 @@ class Application:
                 self._log_error(error)
             self._end(call.task)
             call.fail()
+            self._end_request(call)
             if isinstance(error, asyncio.CancelledError):
                 raise
         else:
             self._end(call.task)
             if not call.finished():
-                logger.error("The application returned without completing its response.")
+                self._shared.log_application_error("The application returned without completing its response.")
                 call.fail()
+            self._end_request(call)
 
     async def _run_websocket(self, call: WebSocketCall, scope: Scope) -> None:
         try:
@@ -204,14 +205,23 @@ class Application:
             if call.state not in (State.CLOSING, State.CLOSED) or not is_disconnect(error):
                 self._log_error(error)
             self._end(call.task)
+            self._shared.websockets -= 1
             call.end_by_application(True)
             if isinstance(error, asyncio.CancelledError):
                 raise
         else:
             if call.undecided():
-                logger.error("The application returned without accepting or closing the WebSocket.")
+                self._shared.log_application_error(
+                    "The application returned without accepting or closing the WebSocket."
+                )
             self._end(call.task)
+            self._shared.websockets -= 1
             call.end_by_application(False)
+
+    def _end_request(self, call: HttpCall) -> None:
+        """Count the request no more, where its response has not come to an end and done so."""
+        if call.stage is not Stage.DONE:
+            self._shared.requests -= 1
 
     def _abandoned(self, error: BaseException) -> bool:
         """Whether `error` is not the application's but that of a loop that was closed under it."""
@@ -220,9 +230,9 @@ class Application:
     def _log_error(self, error: BaseException) -> None:
         """Log what the application raised, with its traceback, once; nothing where it was we who cancelled it."""
         if not isinstance(error, asyncio.CancelledError):
-            logger.error("Exception in ASGI application", exc_info=error)
+            self._shared.log_application_error("Exception in ASGI application", error)
         elif not self._shared.shutting_down:
-            logger.error("The application's task was cancelled.")
+            self._shared.log_application_error("The application's task was cancelled.")
 
 
 def is_disconnect(error: BaseException) -> bool:

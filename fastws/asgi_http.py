@@ -302,6 +302,9 @@ class HttpCycle(Responder):
     def body_waiting(self) -> int:
         return 0 if self.stage is DONE else self._body_size
 
+    def waits_for_continue(self) -> bool:
+        return self._continue
+
     def half_closed(self) -> None:
         self._half_closed = True
         self._wake()
@@ -335,6 +338,7 @@ class HttpCycle(Responder):
             return {"type": "http.disconnect"}
         if self._continue and self._framing is None:
             self._continue = False
+            self.connection.last_seen = self.shared.now
             self.connection.write(CONTINUE)
         return None
 
@@ -358,6 +362,7 @@ class HttpCycle(Responder):
 
     def _complete(self) -> None:
         self.stage = DONE
+        self.shared.requests -= 1  # before the next one on this connection begins
         self._body = None
         self._wake()
         self._log()

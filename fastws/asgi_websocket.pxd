@@ -22,6 +22,10 @@ cdef class Session:
     cdef bint _busy
     cdef Py_ssize_t _max_queue
     cdef long long _max_queue_bytes
+    cdef object _rates
+    cdef double _ping_due
+    cdef double _idle_timeout
+    cdef double _last_message
     cdef bint _direct
     cdef bint _corked
     cdef int _close_code
@@ -44,6 +48,9 @@ cdef class Session:
     cdef _pop(self, Py_ssize_t size)
     cdef _take_events(self, list events)
     cdef _wake(self)
+    cdef _read_rest(self)
+    cdef _read_on(self)
+    cdef bint _is_full(self)
 
 
 cdef object CONNECTING

@@ -16,7 +16,6 @@ coroutines. This module is compiled by Cython where the extension was built (asg
 from __future__ import annotations
 
 import asyncio
-import logging
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from fastws.events import Close, Failure, Ping, Pong
 from fastws.handshake import UpgradeRequest, accept_response
 from fastws.http_framing import error_response
 from fastws.http_head import RequestHead
+from fastws.rate_limit import RateLimit
 
 if TYPE_CHECKING:
     from fastws.engine import Engine
@@ -43,8 +43,6 @@ SILENT = -1.0
 
 MAX_PONGS = 32
 """How many of the Pings in one read are answered."""
-
-logger = logging.getLogger("fastws.error")
 
 
 class State(Enum):
@@ -115,6 +113,11 @@ class Session:
         self._busy: bool = False
         self._max_queue: int = config.ws_max_queue
         self._max_queue_bytes: int = config.ws_max_queue_bytes
+        self._rates: RateLimit | None = None
+        # Deadlines while the WebSocket is open: the next ping, and what the end of its idleness is counted from.
+        self._ping_due: float = NEVER
+        self._idle_timeout: float = NEVER if config.ws_idle_timeout is None else config.ws_idle_timeout
+        self._last_message: float = state.now
         # Write state.
         self._direct: bool = True
         self._corked: bool = False
@@ -144,8 +147,12 @@ class Session:
             self._keep_early(data)
             return
         events = engine.receive_data(data)
+        if self._rates is not None:
+            self._limit_rate(events, len(data))
         if events:
             self._take_events(events)
+        if engine.rest is not None:
+            self._read_rest()
 
     def eof_received(self) -> bool:
         # A peer that has closed the WebSocket may still read the answers to what it sent before.
@@ -177,10 +184,10 @@ class Session:
                 # The application did not come back for the messages before the peer's Close.
                 self._finish(self._queue[-1])
             else:
-                self._keep_alive(now)
+                self._end_idleness(now)
         elif state is CONNECTING or state is DENYING:
             self._refuse(RequestError(504, "The application did not answer the handshake in time."))
-            logger.warning("The application did not accept or close a WebSocket within --ws-handshake-timeout.")
+            self.shared.warn("The application did not accept or close a WebSocket within --ws-handshake-timeout.")
         else:
             self._end_closing()
 
@@ -205,12 +212,12 @@ class Session:
         if queue is not None:
             item = queue[self._queue_head]
             if type(item) is str:
-                self._pop(len(item))
                 self._busy = True
+                self._pop(len(item))
                 return {"type": "websocket.receive", "text": item}
             if type(item) is bytes:
-                self._pop(len(item))
                 self._busy = True
+                self._pop(len(item))
                 return {"type": "websocket.receive", "bytes": item}
             self._finish(item)
         if self.state is CLOSED or (self.state is CLOSING and self._closed_by_app):
@@ -252,6 +259,7 @@ class Session:
             pending = engine.send_bytes(data)
         else:
             raise ApplicationError(_describe_bad_message(text, data))
+        self._last_message = self.shared.now
         if self._counting:
             self._messages_out += 1
             self._bytes_out += _size(text if data is None else data)
@@ -303,7 +311,7 @@ class Session:
         self._closed_by_app = True
         self._queue = None
         self.task = None
-        self.connection.resume_reading()
+        self._read_on()
         self._wake()  # a task that the application has left behind may wait
 
     # The handshake.
@@ -342,7 +350,12 @@ class Session:
         early, self._early = self._early, b""
         connection.write(response)
         connection.last_seen = shared.now
-        connection.deadline = self._next_ping()
+        self._last_message = shared.now
+        self._ping_due = self._next_ping()
+        connection.deadline = min(self._ping_due, shared.now + self._idle_timeout)
+        config = shared.config
+        if config.ws_limit_message_rate is not None or config.ws_limit_byte_rate is not None:
+            self._rates = RateLimit(config.ws_limit_message_rate, config.ws_limit_byte_rate, shared.now)
         self._log_opened(101)
         if shared.shutting_down:
             self.shut_down()
@@ -426,6 +439,7 @@ class Session:
             if ends:
                 self._finish(last)
             return
+        self._last_message = self.shared.now
         self._queue_bytes += size
         if self._queue is None:
             self._queue = events
@@ -438,6 +452,47 @@ class Session:
         elif waiting > self._max_queue or self._queue_bytes > self._max_queue_bytes:
             self.connection.pause_reading()
         self._wake()
+
+    def _limit_rate(self, events: list[Any], size: int) -> None:
+        """Count a read of `size` bytes; where it is too much, the peer has failed behind what it has sent so far."""
+        rates, engine = self._rates, self.engine
+        assert rates is not None
+        assert engine is not None
+        failure = rates.take(len(events), size, self.shared.now)
+        if failure is not None:
+            self._rates = None
+            if not (events and isinstance(events[-1], Close)):
+                events.append(failure)
+                engine.receive_eof()
+
+    def _is_full(self) -> bool:
+        queue = self._queue
+        return queue is not None and (
+            len(queue) - self._queue_head > self._max_queue or self._queue_bytes > self._max_queue_bytes
+        )
+
+    def _read_rest(self) -> None:
+        """Read what the engine has put off, as far as the queue has room; until then nothing more is wanted."""
+        engine = self.engine
+        assert engine is not None
+        while engine.rest is not None:
+            if self._is_full():
+                self.connection.pause_reading()
+                return
+            events = engine.receive_data(b"")
+            if self._rates is not None:
+                self._limit_rate(events, 0)
+            if events:
+                self._take_events(events)
+
+    def _read_on(self) -> None:
+        """Read again, first what the engine has put off."""
+        engine = self.engine
+        if engine is not None and engine.rest is not None:
+            self._read_rest()
+            if self._is_full():
+                return
+        self.connection.resume_reading()
 
     def _answer_pings(self, events: list[Any]) -> list[Any]:
         """Answer Pings, drop Pongs; returns what is for the application.
@@ -478,7 +533,7 @@ class Session:
         connection = self.connection
         if connection.reading_paused and left * 4 <= self._max_queue and self._queue_bytes * 4 <= self._max_queue_bytes:
             connection.last_seen = self.shared.now
-            connection.resume_reading()
+            self._read_on()
 
     # Writing.
 
@@ -495,6 +550,20 @@ class Session:
         interval = self.shared.config.ws_ping_interval
         return NEVER if interval is None else self.connection.last_seen + interval
 
+    def _end_idleness(self, now: float) -> None:
+        """Close after --ws-idle-timeout without a message, ping after --ws-ping-interval without a byte."""
+        idle_end = NEVER
+        if self._idle_timeout < NEVER:
+            if self._queue is not None:
+                self._last_message = now  # it is the application that is idle
+            idle_end = self._last_message + self._idle_timeout
+            if idle_end <= now:
+                self._send_close(1001, "idle timeout")
+                return
+        if self._ping_due <= now:
+            self._keep_alive(now)
+        self.connection.deadline = min(self._ping_due, idle_end)
+
     def _keep_alive(self, now: float) -> None:
         """Ping a silent peer, and give one up that does not answer (RFC 6455 section 5.5.2)."""
         connection, config, engine = self.connection, self.shared.config, self.engine
@@ -504,20 +573,20 @@ class Session:
             # The peer has not come to our ping yet, or it is we who do not listen.
             connection.last_seen = now
         elif connection.last_seen == SILENT:
-            connection.deadline = self._pinged + (config.ws_ping_timeout or 0.0)
-            if connection.deadline <= now:
+            self._ping_due = self._pinged + (config.ws_ping_timeout or 0.0)
+            if self._ping_due <= now:
                 self._time_out()
             return
-        connection.deadline = self._next_ping()
-        if connection.deadline <= now:
+        self._ping_due = self._next_ping()
+        if self._ping_due <= now:
             engine.send_ping(b"")
             self._flush()
             connection.peer_takes()
-            connection.deadline = now + (config.ws_ping_interval or 0.0)
+            self._ping_due = now + (config.ws_ping_interval or 0.0)
             if config.ws_ping_timeout is not None:
                 connection.last_seen = SILENT
                 self._pinged = now
-                connection.deadline = min(connection.deadline, now + config.ws_ping_timeout)
+                self._ping_due = min(self._ping_due, now + config.ws_ping_timeout)
 
     def _time_out(self) -> None:
         """Close 1011 and abort: nobody is there, or nobody reads."""
@@ -541,7 +610,7 @@ class Session:
         self._send_close(code, reason)
         self._closed_by_app = True
         self._queue = None
-        self.connection.resume_reading()
+        self._read_on()
         self._wake()
 
     def _send_close(self, code: int, reason: str) -> None:

@@ -202,6 +202,23 @@ class Config:
         10.0, "Seconds in which the client must answer a Close.", group="WebSocket", kind="number", minimum=0.001
     )
 
+    ws_idle_timeout: float | None = option(
+        None,
+        "Seconds without a message in either direction after which a WebSocket is closed (1001); none: never.",
+        group="WebSocket",
+        kind="number",
+        minimum=0,
+        nullable=True,
+        zero_is_none=True,
+    )
+    ws_allowed_origins: Sequence[str] = option(
+        (),
+        "Origins whose pages may open WebSockets, as https://example.com, with commas between; others get 403."
+        "  [default: any]",
+        group="WebSocket",
+        kind="origins",
+    )
+
     http: str = option("auto", "HTTP parser.", group="HTTP", kind="choice", choices=("auto", "httptools"))
     headers: Sequence[tuple[str, str]] = option(
         (), "Add this header field to every response; may be repeated.", group="HTTP", kind="headers"
@@ -221,7 +238,23 @@ class Config:
 
     limit_concurrency: int | None = option(
         None,
-        "Connections open at once; more get a 503.",
+        "HTTP requests served at once and, counted apart, WebSockets; more get a 503.",
+        group="Limits",
+        kind="integer",
+        minimum=1,
+        nullable=True,
+    )
+    limit_websockets: int | None = option(
+        None,
+        "WebSockets open at once; more get a 503.  [default: --limit-concurrency]",
+        group="Limits",
+        kind="integer",
+        minimum=1,
+        nullable=True,
+    )
+    limit_connections_per_client: int | None = option(
+        10_000,
+        "Connections from one address (IPv6: one /64); more get a 503. Not for Unix sockets and trusted proxies.",
         group="Limits",
         kind="integer",
         minimum=1,
@@ -253,8 +286,60 @@ class Config:
         minimum=1,
     )
 
+    limit_request_body: int | None = option(
+        100 * 1024 * 1024,
+        "Largest request body, in bytes; more is a 413.",
+        group="Limits",
+        kind="integer",
+        minimum=0,
+        nullable=True,
+    )
+    ws_limit_message_rate: float | None = option(
+        None,
+        "Messages, pings and pongs a second from one WebSocket; five seconds' worth at once, more is Close 1008.",
+        group="Limits",
+        kind="number",
+        minimum=0,
+        nullable=True,
+        zero_is_none=True,
+    )
+    ws_limit_byte_rate: float | None = option(
+        None,
+        "Bytes a second from one WebSocket, as sent; five seconds' worth at once, more is Close 1008.",
+        group="Limits",
+        kind="number",
+        minimum=0,
+        nullable=True,
+        zero_is_none=True,
+    )
+    write_buffer_bytes: int = option(
+        65536,
+        "Bytes that may wait for a slow client before the application's sends wait.",
+        group="Limits",
+        kind="integer",
+        minimum=1,
+    )
+
     timeout_request_head: float = option(
         10.0, "Seconds in which a request head must arrive.", group="Timeouts", kind="number", minimum=0.001
+    )
+    timeout_request_body: float | None = option(
+        60.0,
+        "Seconds without a byte of a request body that is awaited; then 408. None waits for ever.",
+        group="Timeouts",
+        kind="number",
+        minimum=0,
+        nullable=True,
+        zero_is_none=True,
+    )
+    timeout_stalled_write: float | None = option(
+        60.0,
+        "Seconds in which a client whose buffer is full must take 64 KiB, or be cut off. None waits for ever.",
+        group="Timeouts",
+        kind="number",
+        minimum=0,
+        nullable=True,
+        zero_is_none=True,
     )
     timeout_keep_alive: float = option(
         75.0, "Seconds that an idle HTTP connection stays open.", group="Timeouts", kind="number", minimum=0

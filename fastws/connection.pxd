@@ -13,6 +13,9 @@ cdef class Connection:
     cdef list _drain_waiters
     cdef bint _eof
     cdef long long _unsent
+    cdef public object client
+    cdef double _stalled_since
+    cdef long long _stalled_unsent
 
     cdef write(self, bytes data)
     cdef write_all(self, list chunks)

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 NEVER = float("inf")
 
-WRITE_HIGH_WATER = 65536
-"""Bytes in the transport's buffer above which `send` waits, and the low-water mark where it goes on."""
-WRITE_LOW_WATER = 16384
+STALLED_BYTES = 65536
+"""Bytes that a client whose buffer is full must take in --timeout-stalled-write."""
 
 BURST_BYTES = 65536
 """Bytes that an application may write before one of its sends lasts a turn of the loop."""
@@ -62,12 +61,18 @@ class Connection:
         self._drain_waiters: list[asyncio.Future[None]] | None = None
         self._eof: bool = False
         self._unsent: int = 0
+        # Whose connection it is, where that is counted.
+        self.client: str | None = None
+        # While writing is paused: since when the peer has been given time, and what it took and was given meanwhile.
+        self._stalled_since: float = NEVER
+        self._stalled_unsent: int = 0
 
     # What asyncio calls.
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        transport.set_write_buffer_limits(high=WRITE_HIGH_WATER, low=WRITE_LOW_WATER)
+        high = self.state.write_high_water
+        transport.set_write_buffer_limits(high=high, low=high // 4)
         self.state.connection_opened(self)
 
     def get_buffer(self, sizehint: int) -> Any:
@@ -85,6 +90,7 @@ class Connection:
     def connection_lost(self, exc: BaseException | None) -> None:
         self.transport = None
         self.deadline = NEVER
+        self.state.stalled.discard(self)
         self.state.connection_closed(self)
         handler = self.handler
         self.handler = None
@@ -94,9 +100,12 @@ class Connection:
 
     def pause_writing(self) -> None:
         self.writing_paused = True
+        self.state.stalled.add(self)
+        self._watch_stalled(self.state.now)
 
     def resume_writing(self) -> None:
         self.writing_paused = False
+        self.state.stalled.discard(self)
         self.last_seen = self.state.now  # who takes bytes is there, as who sends them
         self._release_writers(None)
 
@@ -106,6 +115,8 @@ class Connection:
         """Write at once; without effect when the socket is gone."""
         if self.transport is not None:
             self.burst += len(data)
+            if self.writing_paused:
+                self._stalled_unsent += len(data)
             self.transport.write(data)
 
     def write_all(self, chunks: list[bytes]) -> None:
@@ -113,6 +124,8 @@ class Connection:
         if self.transport is not None:
             for chunk in chunks:
                 self.burst += len(chunk)
+                if self.writing_paused:
+                    self._stalled_unsent += len(chunk)
             if len(chunks) == 1:
                 self.transport.write(chunks[0])
             else:
@@ -150,6 +163,22 @@ class Connection:
         before = self._unsent
         self._unsent = 0 if self.transport is None else self.transport.get_write_buffer_size()
         return self._unsent < before
+
+    def check_stalled(self, now: float, timeout: float) -> None:
+        """Abort where the peer has not taken enough of a full buffer in `timeout` seconds, up to `now`.
+
+        Any progress would not do: a byte a minute would hold the buffer for ever.
+        """
+        if now - self._stalled_since < timeout or self.transport is None:
+            return
+        if self._stalled_unsent - self.transport.get_write_buffer_size() >= STALLED_BYTES:
+            self._watch_stalled(now)
+        else:
+            self.transport.abort()
+
+    def _watch_stalled(self, now: float) -> None:
+        self._stalled_since = now
+        self._stalled_unsent = 0 if self.transport is None else self.transport.get_write_buffer_size()
 
     def pause_reading(self) -> None:
         if not self.reading_paused and self.transport is not None and not self.transport.is_closing():

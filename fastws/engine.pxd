@@ -1,4 +1,6 @@
 cdef class Engine:
+    cdef public bytes rest
+
     cpdef list receive_data(self, data)
     cpdef Py_ssize_t send_text(self, text) except -1
     cpdef Py_ssize_t send_bytes(self, data) except -1

@@ -11,11 +11,15 @@ its methods up (engine.pxd); an engine in Python overrides the same methods.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
     from fastws.deflate import Deflater, Inflater
     from fastws.events import Event
+
+INFLATE_BUDGET: Final = 262_144
+"""Inflated bytes after which one call of `receive_data` begins no further frame: a read can hold a thousand times its
+size in compressed messages, and the session must be able to stop."""
 
 
 class Engine:
@@ -31,10 +35,15 @@ class Engine:
 
         `inflater` and `deflater` are given where permessage-deflate was negotiated.
         """
+        self.rest: bytes | None = None
+        """What the last call of `receive_data` has not read, since its messages inflate to over INFLATE_BUDGET."""
         raise NotImplementedError
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """The events that `data` completes, in order. `data` is not used after the call.
+
+        Where compressed messages inflate to over INFLATE_BUDGET, the frames behind them are kept, as they came, in
+        `rest`: the next call reads them before its own data, which may be empty.
 
         Messages before a bad frame come first, then the Failure: on the header alone where that shows it, at the first
         impossible byte of a text. After a Close or a Failure all further data is ignored.

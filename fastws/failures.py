@@ -27,6 +27,8 @@ CLOSE_CODE: Final = Failure(1002, "invalid close code")
 INVALID_UTF8: Final = Failure(1007, "invalid UTF-8")
 INVALID_DEFLATE: Final = Failure(1007, "invalid compressed data")
 TOO_MANY_FRAGMENTS: Final = Failure(1008, "too many empty fragments")
+TOO_MANY_MESSAGES: Final = Failure(1008, "too many messages a second")
+TOO_MANY_BYTES: Final = Failure(1008, "too many bytes a second")
 TOO_BIG: Final = Failure(1009, "message too big")
 
 

@@ -3,21 +3,22 @@
 Sans-IO: it reads a `RequestHead` and writes the bytes of a 101. Which extension is agreed on is `deflate`'s business;
 what the app answers, and when, is the session's; a refusal is a `RequestError` that the connection sends, then closes.
 
-`read_upgrade` knows the protocol only: a check that needs configuration, such as a list of allowed origins, belongs
-between it and the call of the app.
+`read_upgrade` knows the protocol only: a check that needs configuration, such as `check_origin`, comes between it and
+the call of the app.
 """
 
 from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from typing import Final
 
 from fastws.errors import ApplicationError, RequestError
 from fastws.http_head import Header, RequestHead, ResponseHead, response_head, tokens
+from fastws.origin import normalise_origin
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _VERSION: Final = b"13"
@@ -94,6 +95,25 @@ def read_upgrade(request: RequestHead) -> UpgradeRequest | None:
     if b"sec-websocket-extensions" in fields:
         extensions = [value for name, value in request.headers if name == b"sec-websocket-extensions"]
     return UpgradeRequest(key, subprotocols, extensions)
+
+
+def check_origin(request: RequestHead, allowed: Container[str]) -> None:
+    """Refuse a handshake by a page of an origin that is not in `allowed`, in its one form (RFC 6455 section 10.2).
+
+    Only browsers send Origin, and always do: without it there is no page that could abuse somebody's cookies.
+    Raises RequestError: 403, with the origin in the hint for the operator.
+    """
+    value = request.fields.get(b"origin")
+    if value is None:
+        return
+    text = value.decode("latin-1")
+    if normalise_origin(text) not in allowed:
+        shown = text[:200].encode("unicode_escape").decode("ascii").replace('"', '\\"')
+        raise RequestError(
+            403,
+            "The origin is not allowed.",
+            log_hint=f'A WebSocket from a page of "{shown}" was refused: it is not in --ws-allowed-origins.',
+        )
 
 
 def _read_subprotocols(value: bytes) -> list[str]:

@@ -13,6 +13,7 @@ cdef class HttpConnection:
     cdef bytes _stash
     cdef bint _in_body
     cdef long long _body_left
+    cdef long long _body_bytes
     cdef long long _framing_bytes
     cdef long long _discarded
     cdef bint _tail_open

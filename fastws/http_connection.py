@@ -19,7 +19,7 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 
 from fastws.connection import NEVER, Connection
 from fastws.errors import RequestError
-from fastws.handshake import UpgradeRequest, read_upgrade
+from fastws.handshake import UpgradeRequest, check_origin, read_upgrade
 from fastws.head_scan import parse_failure, scan_head
 from fastws.http_framing import error_response
 from fastws.http_head import RequestHead, plain_head, read_request
@@ -55,6 +55,9 @@ class Exchange(Protocol):
     def body_waiting(self) -> int:
         """Bytes of the request body that nobody has taken yet."""
 
+    def waits_for_continue(self) -> bool:
+        """Whether the peer may wait for a 100 (Continue) before it sends the body."""
+
     def half_closed(self) -> None:
         """The peer sends no more, but may still read."""
 
@@ -76,6 +79,7 @@ class HttpConnection:
         self._stash: bytes = b""
         self._in_body: bool = False
         self._body_left: int = 0
+        self._body_bytes: int = 0
         self._framing_bytes: int = 0
         self._discarded: int = 0
         self._tail_open: bool = False
@@ -131,7 +135,9 @@ class HttpConnection:
                 self._await_close()
             else:
                 self.connection.abort()
-        elif self._stash and self._current is None:
+        elif self._current is not None:
+            self._await_body(now)
+        elif self._stash:
             self._fail(RequestError(408, "The request head did not arrive in time."))
         else:
             self._close()
@@ -139,6 +145,19 @@ class HttpConnection:
     def refuse(self, error: RequestError) -> None:
         """Answer a connection, that has just been accepted, with `error` whatever it asks for, and close it."""
         self._fail(error)
+
+    def _await_body(self, now: float) -> None:
+        """Give up a peer that has sent nothing of its request body for --timeout-request-body, while we listened."""
+        connection, timeout = self.connection, self.state.config.timeout_request_body
+        connection.deadline = NEVER
+        if not self._in_body or timeout is None:
+            return
+        assert self._current is not None
+        if connection.reading_paused or self._current.waits_for_continue():
+            connection.last_seen = now
+        connection.deadline = connection.last_seen + timeout
+        if connection.deadline <= now:
+            self._fail(RequestError(408, "The request body did not arrive in time."))
 
     def shut_down(self) -> None:
         if self._current is None and not self._closing:
@@ -177,6 +196,8 @@ class HttpConnection:
         if current is not None and (self._stash or current.body_waiting() > BODY_HIGH_WATER):
             self.connection.pause_reading()
         else:
+            if self.connection.reading_paused:
+                self.connection.last_seen = self.state.now  # nobody was late meanwhile but us
             self.connection.resume_reading()
 
     # Bytes to requests.
@@ -241,9 +262,13 @@ class HttpConnection:
         except HttpParserError:
             self._fail(RequestError(400, "The request body is malformed."))
             return
+        config = self.state.config
+        if config.limit_request_body is not None and self._body_bytes > config.limit_request_body:
+            self._fail(RequestError(413, "The request body is too large."))
+            return
         if self._in_body and head.chunked:
             self._framing_bytes += len(data)
-            if self._framing_bytes > self.state.config.limit_request_head:
+            if self._framing_bytes > config.limit_request_head:
                 self._fail(RequestError(431, "The framing of the request body is too long."))
         if self._discarded > DISCARD_BYTES and not self._closing:
             self._linger()
@@ -296,20 +321,30 @@ class HttpConnection:
         self._headers = []
         head = read_request(parser.get_method(), self._target, parser.get_http_version(), headers, state.limits)
         self._head = head
-        limit = state.config.limit_concurrency
-        if limit is not None and len(state.connections) > limit:
-            raise RequestError(503, "The server is at its limit of connections.", ((b"retry-after", b"5"),))
-        state.requests_total += 1
         if state.engine is not None:
             self._upgrade = read_upgrade(head)
             if self._upgrade is not None:
+                if state.allowed_origins is not None:
+                    check_origin(head, state.allowed_origins)
+                if state.max_websockets is not None and state.websockets >= state.max_websockets:
+                    raise _at_limit("The server is at its limit of WebSockets.")
+                state.requests_total += 1
                 return
+        if state.max_requests is not None and state.requests >= state.max_requests:
+            raise _at_limit("The server is at its limit of requests.")
+        limit = state.config.limit_request_body
+        if limit is not None and head.content_length is not None and head.content_length > limit:
+            raise RequestError(413, "The request body is too large.")
+        state.requests_total += 1
         self._in_body = head.has_body
         self._body_left = head.content_length or 0
+        self._body_bytes = 0
         self._framing_bytes = 0
         self._tail_open = False
         self._discarded = 0
         self.connection.deadline = NEVER
+        if self._in_body and state.config.timeout_request_body is not None:
+            self.connection.deadline = state.now + state.config.timeout_request_body
         self._current = state.application.exchange(self, head)
         if not self._in_body:
             self._current.body_completed()
@@ -319,7 +354,11 @@ class HttpConnection:
     def on_body(self, data: bytes) -> None:
         size = len(data)
         self._body_left -= size
+        self._body_bytes += size
         self._framing_bytes -= size
+        limit = self.state.config.limit_request_body
+        if limit is not None and self._body_bytes > limit:
+            return  # whoever feeds the parser sees it too
         if self._current is not None:
             self._current.body_received(data)
         else:
@@ -351,9 +390,10 @@ class HttpConnection:
     def _fail(self, error: RequestError, head_only: bool = False) -> None:
         """Refuse the request that is arriving, and close."""
         kind = "Invalid HTTP request received" if error.status < 500 else "HTTP request refused"
-        self.state.warn("%s: %s", kind, error.detail)
         if error.log_hint:
-            self.state.warn("%s", error.log_hint)
+            self.state.warn("%s", error.log_hint, kind=error.detail)
+        else:
+            self.state.warn(kind + ": %s", error.detail)
         self._answer_error(error, head_only)
         self._linger()
 
@@ -382,3 +422,7 @@ class HttpConnection:
         self._closing = True
         self.connection.deadline = self.state.now + LINGER_SECONDS
         self.connection.peer_takes()
+
+
+def _at_limit(detail: str) -> RequestError:
+    return RequestError(503, detail, ((b"retry-after", b"5"),))

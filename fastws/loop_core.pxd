@@ -4,5 +4,8 @@ cdef class LoopCore:
     cdef public object receive_buffer
     cdef public bint shutting_down
     cdef list _corked
+    cdef public Py_ssize_t requests
+    cdef public set stalled
+    cdef public Py_ssize_t write_high_water
 
     cdef cork(self, corked)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import Any, Protocol
 
 RECEIVE_BUFFER_BYTES = 65536
 
@@ -29,6 +29,11 @@ class LoopCore:
         self.receive_buffer: memoryview = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
         self.shutting_down: bool = False
         self._corked: list[Corked] = []
+        # Requests whose response is not complete and whose application has not ended.
+        self.requests: int = 0
+        # Connections whose peer does not take what waits for it, and the bytes that may wait.
+        self.stalled: set[Any] = set()
+        self.write_high_water: int = 65536
 
     def cork(self, corked: Corked) -> None:
         """Call `corked.end_of_turn()` once, when everything that is ready to run now has run."""

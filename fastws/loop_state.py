@@ -9,16 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Hashable
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Protocol
 
+from fastws.client_counts import ClientCounts
 from fastws.connection import Connection, Handler
 from fastws.deflate import Deflaters
 from fastws.descriptors import first_kept, last_refused
 from fastws.errors import RequestError
 from fastws.head_scan import Limits
 from fastws.http_connection import Exchange, HttpConnection
+from fastws.log_limit import LogLimit
 from fastws.loop_core import LoopCore
+from fastws.origin import ANY
 from fastws.sweep import Sweep, sweep_interval
 
 if TYPE_CHECKING:
@@ -27,15 +31,15 @@ if TYPE_CHECKING:
     from fastws.handshake import UpgradeRequest
     from fastws.http_head import RequestHead
 
-WARNINGS_A_MINUTE = 60
-"""Lines of log that all peers together can cause by breaking rules."""
+APPLICATION_ERRORS = 10
+"""Errors of one kind in the application that are logged at once."""
 
 _NO_DESCRIPTORS = RequestError(
     503,
     "The server is at its limit of connections.",
     ((b"retry-after", b"5"),),
     log_hint="The limit of open files (ulimit -n) is reached but for what is kept for the application: raise it, or "
-    "lower --limit-concurrency.",
+    "bound the connections of a client (--limit-connections-per-client).",
 )
 
 logger = logging.getLogger("fastws.error")
@@ -104,8 +108,18 @@ class LoopState(LoopCore):
         self._last_refused = last_refused(self._first_kept)
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._date_second = -1
-        self._warnings = 0
-        self._warnings_began = self.now
+        self.log_limit = LogLimit(logger)
+        # WebSockets whose application has not ended.
+        self.websockets = 0
+        self.max_websockets: int | None = config.limit_websockets or config.limit_concurrency
+        self.max_requests: int | None = config.limit_concurrency
+        self.allowed_origins: frozenset[str] | None = frozenset(config.ws_allowed_origins) or None
+        if ANY in config.ws_allowed_origins:
+            self.allowed_origins = None
+        self.write_high_water = config.write_buffer_bytes
+        self.clients = ClientCounts(
+            config.limit_connections_per_client, config.forwarded_allow_ips if config.proxy_headers else ()
+        )
         self._sweep = Sweep(
             loop,
             self.connections,
@@ -113,13 +127,18 @@ class LoopState(LoopCore):
                 (
                     config.timeout_request_head,
                     config.timeout_keep_alive,
+                    config.timeout_request_body,
+                    config.timeout_stalled_write,
                     config.ws_ping_interval,
                     config.ws_ping_timeout,
                     config.ws_handshake_timeout,
                     config.ws_close_timeout,
+                    config.ws_idle_timeout,
                 )
             ),
             self._on_tick,
+            stalled=self.stalled,
+            stall_timeout=config.timeout_stalled_write,
         )
         self._on_tick(self.now)
         application.bind(self)
@@ -136,6 +155,12 @@ class LoopState(LoopCore):
         connection.handler = http
         transport = connection.transport
         sock = None if transport is None else transport.get_extra_info("socket")
+        if transport is not None and self.config.limit_connections_per_client is not None:
+            connection.client = self.clients.enter(transport.get_extra_info("peername"))
+            if connection.client is not None and self.clients.over(connection.client):
+                http.refuse(_too_many(connection.client))
+                connection.close()  # nothing that it sends is of interest
+                return
         if sock is not None and sock.fileno() >= self._first_kept:
             if sock.fileno() < self._last_refused:
                 http.refuse(_NO_DESCRIPTORS)
@@ -144,6 +169,9 @@ class LoopState(LoopCore):
 
     def connection_closed(self, connection: Connection) -> None:
         self.connections.discard(connection)
+        if connection.client is not None:
+            self.clients.leave(connection.client)
+            connection.client = None
         self._wake_when_idle()
 
     def start_task(self, task: asyncio.Task[None]) -> None:
@@ -155,11 +183,23 @@ class LoopState(LoopCore):
         self.tasks.discard(task)
         self._wake_when_idle()
 
-    def warn(self, message: str, *arguments: object) -> None:
-        """Log what a peer did wrong; of a flood only the beginning, and how many lines were left out."""
-        self._warnings += 1
-        if self._warnings <= WARNINGS_A_MINUTE:
-            logger.warning(message, *arguments)
+    def warn(self, message: str, *arguments: object, kind: str | None = None) -> None:
+        """Log what a peer did wrong: a line a second of each kind, by default the message, and how many there were."""
+        self.log_limit.log(self.now, logging.WARNING, message, *arguments, kind=kind)
+
+    def log_application_error(self, message: str, error: BaseException | None = None) -> None:
+        """Log what the application did wrong, with the traceback of `error`.
+
+        The first ten of a kind are shown, then one a second, with a count: one that fails in each request must not
+        fill the disk. A kind is an exception's class and the line that raised it.
+        """
+        kind: Hashable = message
+        if error is not None:
+            frame = error.__traceback__
+            while frame is not None and frame.tb_next is not None:
+                frame = frame.tb_next
+            kind = (message, type(error), None if frame is None else (frame.tb_frame.f_code, frame.tb_lineno))
+        self.log_limit.log(self.now, logging.ERROR, message, kind=kind, room=APPLICATION_ERRORS, exc_info=error)
 
     def default_lines(self, date: bool, server: bool) -> bytes:
         """Our header lines, with Date and Server only where the application has not set them."""
@@ -204,14 +244,20 @@ class LoopState(LoopCore):
 
     def _on_tick(self, now: float) -> None:
         self.now = now
-        if now - self._warnings_began >= 60.0:
-            self._warnings_began = now
-            if self._warnings > WARNINGS_A_MINUTE:
-                logger.warning("%d more warnings like these were left out", self._warnings - WARNINGS_A_MINUTE)
-            self._warnings = 0
+        self.log_limit.tick(now)
         second = int(time.time())
         if second != self._date_second:
             self._date_second = second
             if self.config.date_header:
                 self._date_line = b"date: " + formatdate(second, usegmt=True).encode("ascii") + b"\r\n"
             self.head_lines = self.default_lines(True, True)
+
+
+def _too_many(client: str) -> RequestError:
+    return RequestError(
+        503,
+        "There are too many connections from this address.",
+        ((b"retry-after", b"5"),),
+        log_hint=f"{client} has as many connections as --limit-connections-per-client allows; if it is a proxy, it "
+        "belongs in --forwarded-allow-ips.",
+    )

@@ -15,12 +15,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
 from fastws.errors import ConfigError
+from fastws.origin import ANY, normalise_origin
 
 T = TypeVar("T")
 
-Kind = Literal["integer", "number", "text", "path", "choice", "flag", "boolean", "level", "headers", "list", "logging"]
-"""`flag` is spelled ``--name/--no-name``, `boolean` is ``--name BOOLEAN``: both hold a bool. `list` is comma-separated.
-`headers` are ``--header name:value``, repeated; `logging` is a file, or from Python a dictionary."""
+Kind = Literal[
+    "integer", "number", "text", "path", "choice", "flag", "boolean", "level", "headers", "list", "origins", "logging"
+]
+"""`flag` is spelled ``--name/--no-name``, `boolean` is ``--name BOOLEAN``: both hold a bool. `list` is comma-separated,
+`origins` too. `headers` are ``--header name:value``, repeated; `logging` is a file, or from Python a dictionary."""
 
 GROUPS: Final = ("Application", "Address", "WebSocket", "HTTP", "Limits", "Timeouts", "TLS", "Logging", "Process")
 """The concerns, in the order in which --help and the reference page show them."""
@@ -235,6 +238,13 @@ def _list(option: Option, value: Any) -> tuple[str, ...]:
     return tuple(item for item in (_text(option, item).strip() for item in items) if item)
 
 
+def _origins(option: Option, value: Any) -> tuple[str, ...]:
+    origins = [item if item == ANY else normalise_origin(item) for item in _list(option, value)]
+    if None in origins:
+        raise ValueError
+    return tuple(dict.fromkeys(origin for origin in origins if origin is not None))
+
+
 def _logging(option: Option, value: Any) -> dict[str, Any] | str:
     return value if isinstance(value, dict) else _path(option, value)
 
@@ -256,6 +266,7 @@ _CHECKS: Final[Mapping[Kind, Callable[[Option, Any], Any]]] = {
     "level": _level,
     "headers": _headers,
     "list": _list,
+    "origins": _origins,
     "logging": _logging,
 }
 _EXPECTED: Final[Mapping[Kind, str]] = {
@@ -269,6 +280,7 @@ _EXPECTED: Final[Mapping[Kind, str]] = {
     "level": "",
     "headers": "name:value, a header field without control characters",
     "list": "a list of texts separated by commas",
+    "origins": "origins such as https://example.com:8443, separated by commas, or *",
     "logging": "the path of a .json, .yaml or .ini file",
 }
 _METAVARS: Final[Mapping[Kind, str | None]] = {
@@ -280,6 +292,7 @@ _METAVARS: Final[Mapping[Kind, str | None]] = {
     "boolean": "BOOLEAN",
     "headers": "NAME:VALUE",
     "list": "LIST",
+    "origins": "LIST",
     "logging": "PATH",
 }
 

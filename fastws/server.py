@@ -358,6 +358,8 @@ class Server:
         engine = self._engine.name if self._engine is not None else "none"
         http = "httptools" if self.config.http == "auto" else self.config.http
         logger.info("WebSocket engine %s, HTTP parser %s, event loop %s", engine, http, loop)
+        if self._engine is not None and not self.config.ws_allowed_origins:
+            logger.info("Pages of any site may open WebSockets; --ws-allowed-origins says which may (* for all)")
         if self.config.ws == "auto" and engine != "cython":
             logger.warning("The compiled module fastws._codec is not installed: the engine %s is slower", engine)
 

@@ -25,7 +25,8 @@ def sweep_interval(timeouts: Iterable[float | None]) -> float:
 class Sweep:
     """Calls `Handler.on_deadline` of the connections whose deadline has passed, every `interval` seconds.
 
-    `on_tick` gets the time of each sweep before any deadline is looked at.
+    `on_tick` gets the time of each sweep before any deadline is looked at. `stalled` are the connections whose peer
+    holds up what is written; each gets `Connection.check_stalled` with `stall_timeout`.
     """
 
     def __init__(
@@ -34,10 +35,15 @@ class Sweep:
         connections: set[Connection],
         interval: float,
         on_tick: Callable[[float], None],
+        *,
+        stalled: set[Connection],
+        stall_timeout: float | None,
     ) -> None:
         self._loop = loop
         self._connections = connections
         self._on_tick = on_tick
+        self._stalled = stalled
+        self._stall_timeout = stall_timeout
         self._last = loop.time()
         self.interval = interval
         self._timer: asyncio.TimerHandle | None = loop.call_later(interval, self._tick)
@@ -61,3 +67,6 @@ class Sweep:
             handler = connection.handler
             if handler is not None:
                 handler.on_deadline(now)
+        if self._stalled and self._stall_timeout is not None:
+            for connection in list(self._stalled):
+                connection.check_stalled(now, self._stall_timeout)

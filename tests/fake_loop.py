@@ -82,8 +82,8 @@ class FakeTransport(asyncio.Transport):
     protocol's writing paused.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, protocol: Any) -> None:
-        super().__init__({"peername": ("192.0.2.1", 50000), "sockname": ("192.0.2.2", 80)})
+    def __init__(self, loop: asyncio.AbstractEventLoop, protocol: Any, peername: Any = ("192.0.2.1", 50000)) -> None:
+        super().__init__({"peername": peername, "sockname": ("192.0.2.2", 80)})
         self.loop = loop
         self.protocol = protocol
         self.writes: list[bytes] = []
@@ -207,9 +207,9 @@ class FakeTransport(asyncio.Transport):
 class Peer:
     """A client of a `FakeServer`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, state: LoopState) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, state: LoopState, *peername: Any) -> None:
         self.connection = state.new_connection()
-        self.transport = FakeTransport(loop, self.connection)
+        self.transport = FakeTransport(loop, self.connection, *peername)
         self._taken = 0
 
     async def send(self, data: bytes) -> None:
@@ -237,8 +237,9 @@ class FakeServer:
         application = Application(app, config, state={}, access_log=AccessLog() if access_log else None)
         self.state = LoopState(self.loop, config, application, load_engine(engine), secure=False)
 
-    def connect(self) -> Peer:
-        return Peer(self.loop, self.state)
+    def connect(self, *peername: Any) -> Peer:
+        """A new peer, whose address may be given as a transport has it."""
+        return Peer(self.loop, self.state, *peername)
 
 
 class Call:

@@ -324,7 +324,7 @@ def test_close_that_may_not_be_sent(engine: str, code: int, reason: str) -> None
 
 def test_every_failure_can_be_sent(engine: str) -> None:
     found = [value for value in vars(failures).values() if isinstance(value, Failure)]
-    assert len(found) == 15
+    assert len(found) == 17
     for failure in found:
         make(engine).send_close(failure.code, failure.reason)
 

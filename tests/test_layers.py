@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "fastws"
 
 # From the bottom. A name stands for a module or for all of a subpackage.
 LAYERS = {
-    "values": ["errors", "events", "engine", "failures", "options", "config"],
+    "values": ["errors", "events", "engine", "failures", "origin", "options", "config"],
     "compiled": ["_codec"],
     "sans-IO": [
         "handshake",
@@ -26,9 +26,11 @@ LAYERS = {
         "head_scan",
         "http_framing",
         "forwarded",
+        "client_counts",
+        "rate_limit",
         "proxy_protocol",
     ],
-    "event loop": ["loop_core", "connection", "http_connection", "loop_state", "sweep", "descriptors"],
+    "event loop": ["log_limit", "loop_core", "connection", "http_connection", "loop_state", "sweep", "descriptors"],
     "ASGI": ["asgi", "asgi_http", "asgi_websocket"],
     "operations": ["access_log", "log_format", "metrics", "health", "topics"],
     "process": [

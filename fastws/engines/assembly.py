@@ -44,6 +44,7 @@ class Assembly:
         "_message",
         "_opcode",
         "_received",
+        "inflated",
     )
 
     def __init__(self, max_message_size: int, inflater: Inflater | None) -> None:
@@ -51,6 +52,7 @@ class Assembly:
             raise ValueError("max_message_size must not be negative")
         self._limit = max_message_size
         self._inflater = inflater
+        self.inflated = 0  # bytes; the engine sets it back
         # -- the frame
         self._opcode = 0
         self._fin = True
@@ -136,6 +138,7 @@ class Assembly:
             if isinstance(plain, Failure):
                 return plain
             piece = plain
+            self.inflated += len(plain)
         if last and self._body is None:
             return self._finish(piece)
         if piece:

@@ -14,7 +14,7 @@ from websockets.exceptions import ProtocolError
 from websockets.extensions import Extension
 from websockets.frames import Frame, Opcode, apply_mask  # type: ignore[attr-defined]  # there in C or in Python
 
-from fastws.engine import Engine
+from fastws.engine import INFLATE_BUDGET, Engine
 from fastws.engines.assembly import Assembly, check_control, close_payload, to_bytes
 from fastws.events import Close, Event, Failure
 
@@ -46,6 +46,7 @@ class WebsocketsEngine(Engine):
         self, max_message_size: int, inflater: Inflater | None = None, deflater: Deflater | None = None
     ) -> None:
         self._deflater = deflater
+        self.rest = None
         self._output: list[bytes] = []
         self._waiting = 0
         # -- read state
@@ -59,6 +60,10 @@ class WebsocketsEngine(Engine):
     def receive_data(self, data: bytes | bytearray | memoryview) -> list[Event]:
         if self._ended:
             return []
+        if self.rest is not None:
+            data = self.rest + bytes(data)
+            self.rest = None
+        self._assembly.inflated = 0
         self._data = memoryview(data)
         if self._parser is None:
             self._parser = self._parse()
@@ -72,12 +77,17 @@ class WebsocketsEngine(Engine):
     def receive_eof(self) -> None:
         self._ended = True
         self._parser = None
+        self.rest = None
         self._assembly.drop()
 
     def _parse(self) -> Generator[None, None, None]:
         """Read frames until a Close or a Failure, yielding where data is missing."""
         while not (self._events and isinstance(self._events[-1], Close)):
             self._header.clear()
+            if self._assembly.inflated > INFLATE_BUDGET and self._data:
+                self.rest = bytes(self._data)
+                self._data = memoryview(b"")
+                yield
             try:
                 yield from Frame.parse(self._read_exact, mask=True, extensions=_RSV1)
             except ProtocolError as error:

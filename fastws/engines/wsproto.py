@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import FrameDecoder, FrameProtocol, Opcode, ParseFailed, RsvBits
 
-from fastws.engine import Engine
+from fastws.engine import INFLATE_BUDGET, Engine
 from fastws.engines.assembly import MAX_HEADER, Assembly, check_control, close_payload, to_bytes
 from fastws.events import Close, Event, Failure
 
@@ -55,6 +55,7 @@ class WsprotoEngine(Engine):
     def __init__(
         self, max_message_size: int, inflater: Inflater | None = None, deflater: Deflater | None = None
     ) -> None:
+        self.rest = None
         self._rsv1 = _Rsv1()
         self._deflater = deflater
         self._encoder = FrameProtocol(client=False, extensions=[self._rsv1])
@@ -69,8 +70,16 @@ class WsprotoEngine(Engine):
         events: list[Event] = []
         if self._ended:
             return events
-        self._decoder.receive_bytes(bytes(data))
+        data = bytes(data) if self.rest is None else self.rest + bytes(data)
+        self.rest = None
+        self._assembly.inflated = 0
+        self._decoder.receive_bytes(data)
+        unread = self._decoder.buffer.buffer
         while not (events and isinstance(events[-1], Close)):
+            if self._assembly.inflated > INFLATE_BUDGET and self._decoder.header is None and unread:
+                self.rest = bytes(unread)
+                unread.clear()
+                return events
             event, more = self._next()
             if event is not None:
                 events.append(event)
@@ -81,6 +90,7 @@ class WsprotoEngine(Engine):
 
     def receive_eof(self) -> None:
         self._ended = True
+        self.rest = None
         self._decoder.buffer.buffer.clear()
         self._assembly.drop()
 

@@ -1,0 +1,84 @@
+"""Lines of the log that a peer can provoke: so many of a kind a second, and how many were left out.
+
+Each kind has a bucket of lines that fills up by one a second: a kind that peers cause has room for one, so that the
+first is seen at once and a flood costs a line a second; errors of the application have room for several, since the
+second and third may differ. What was left out is counted, and told when there is room again. Time is an argument.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable
+from typing import Any, Final
+
+MAX_KINDS: Final = 256
+"""Kinds that are remembered; beyond, they share one bucket."""
+
+
+class _Kind:
+    """The bucket of one kind, with the last line of it that was left out."""
+
+    __slots__ = ("arguments", "left_out", "level", "message", "room", "since", "tokens")
+
+    def __init__(self, room: int, now: float) -> None:
+        self.room = room
+        self.tokens = float(room)
+        self.since = now
+        self.left_out = 0
+        self.level = 0
+        self.message = ""
+        self.arguments: tuple[object, ...] = ()
+
+    def take(self, now: float) -> bool:
+        """Whether there is room for a line at `now`."""
+        self.tokens = min(self.room, self.tokens + now - self.since)
+        self.since = now
+        if self.tokens < 1.0:
+            return False
+        self.tokens -= 1.0
+        return True
+
+
+class LogLimit:
+    """Writes to `logger`; `now` is in seconds, of any clock that does not go back."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._kinds: dict[Hashable, _Kind] = {}
+        self._waiting: dict[Hashable, _Kind] = {}
+
+    def log(
+        self,
+        now: float,
+        level: int,
+        message: str,
+        *arguments: object,
+        kind: Hashable = None,
+        room: int = 1,
+        exc_info: Any = None,
+    ) -> None:
+        """Log `message % arguments`, or count it; its kind is the message if not given, with `room` lines at once."""
+        kind = message if kind is None else kind
+        bucket = self._kinds.get(kind)
+        if bucket is None:
+            if len(self._kinds) >= MAX_KINDS:
+                kind = MAX_KINDS
+            bucket = self._kinds.setdefault(kind, _Kind(room, now))
+        if not bucket.left_out and bucket.take(now):
+            self._logger.log(level, message, *arguments, exc_info=exc_info)
+            return
+        bucket.left_out += 1
+        bucket.level, bucket.message, bucket.arguments = level, message, arguments
+        self._waiting[kind] = bucket
+
+    def tick(self, now: float) -> None:
+        """Tell how many lines were left out, of the kinds that have room again."""
+        if not self._waiting:
+            return
+        for kind, bucket in list(self._waiting.items()):
+            if bucket.take(now):
+                message = f"{bucket.message} (%d like it)"
+                self._logger.log(bucket.level, message, *bucket.arguments, bucket.left_out)
+                bucket.left_out = 0
+                bucket.arguments = ()
+                del self._waiting[kind]
