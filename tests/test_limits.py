@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import tracemalloc
+import zlib
 from typing import Any
 
 import pytest
@@ -17,7 +19,11 @@ from driving import connect, open_websocket
 from fake_loop import DrivenApp, FakeServer, Peer, on_fake_clock, settle
 from serving import serve
 
+from fastws.deflate import Inflater
+from fastws.engine import INFLATE_BUDGET
+from fastws.engines import load_engine
 from fastws.errors import ConfigError, RequestError
+from fastws.events import Close, Ping
 from fastws.handshake import check_origin
 from fastws.log_limit import LogLimit
 from fastws.origin import normalise_origin
@@ -483,6 +489,168 @@ def test_a_stalled_reader_over_a_real_socket() -> None:
                 assert other.response().status == 400
                 other.__exit__()
                 other.__init__(serving)  # type: ignore[misc]  # the next connection
+
+
+# ------------------------------------------------------------------------------------- rates and idleness of WebSockets
+
+
+def closes(peer: Peer) -> list[wire.Frame]:
+    return [frame for frame in wire.read_frames(peer.take()) if frame.opcode == wire.CLOSE]
+
+
+@on_fake_clock
+async def test_more_messages_a_second_than_allowed_are_1008(engine: str) -> None:
+    call, peer = await open_websocket(engine, ws_limit_message_rate=10, ws_max_queue=1000)
+    for _ in range(20):  # the rate itself, for as long as one likes
+        await peer.send(wire.text("x") * 10)
+        await asyncio.sleep(1.01)
+    await asyncio.sleep(5)
+    await peer.send(wire.text("x") * 30 + wire.frame(wire.PING) * 20)  # pings count
+    assert closes(peer) == []
+    await peer.send(wire.text("last") + wire.text("too much"))
+    await peer.send(wire.text("never seen"))
+    messages = [await call.receive() for _ in range(20 * 10 + 30 + 2)]
+    assert [each["text"] for each in messages[-2:]] == ["last", "too much"]
+    event = await call.receive()
+    assert (event["type"], event["code"]) == ("websocket.disconnect", 1008)
+    assert closes(peer) == [wire.closing(1008, "too many messages a second")]
+
+
+@on_fake_clock
+async def test_more_bytes_a_second_than_allowed_are_1008(engine: str) -> None:
+    call, peer = await open_websocket(engine, ws_limit_byte_rate=1000)
+    begin = wire.frame(wire.BINARY, b"x" * 900, fin=False)
+    await peer.send(begin)  # five seconds' worth in parts of a message
+    for _ in range(4):
+        await peer.send(wire.frame(wire.CONTINUATION, b"x" * 900, fin=False))
+    receiving = asyncio.ensure_future(call.receive())
+    await settle()
+    assert closes(peer) == []
+    await peer.send(wire.frame(wire.CONTINUATION, b"x" * 900, fin=False))
+    assert closes(peer) == [wire.closing(1008, "too many bytes a second")]
+    assert (await receiving)["code"] == 1008
+
+
+@on_fake_clock
+async def test_rates_are_not_limited_by_default(engine: str) -> None:
+    call, peer = await open_websocket(engine)
+    for _ in range(200):
+        await peer.send(wire.text("x") * 30)
+        for _ in range(30):
+            await call.receive()
+    assert closes(peer) == []
+
+
+@on_fake_clock
+async def test_an_idle_websocket_is_closed_with_1001(engine: str) -> None:
+    call, peer = await open_websocket(engine, ws_idle_timeout=30, ws_ping_interval=5, ws_ping_timeout=None)
+    for _ in range(3):
+        await asyncio.sleep(20)
+        await peer.send(wire.text("in"))
+        await call.receive()
+        await asyncio.sleep(20)
+        await call.send({"type": "websocket.send", "text": "out"})
+    receiving = asyncio.ensure_future(call.receive())
+    for _ in range(25):
+        await asyncio.sleep(1)
+        await peer.send(wire.frame(wire.PONG))
+    assert closes(peer) == []
+    for _ in range(10):  # pongs are no messages
+        await asyncio.sleep(1)
+        await peer.send(wire.frame(wire.PONG))
+    assert closes(peer) == [wire.closing(1001, "idle timeout")]
+    await peer.send(wire.close(1001))
+    assert (await receiving)["code"] == 1001
+
+
+@on_fake_clock
+async def test_a_websocket_is_not_idle_while_its_application_has_messages(engine: str) -> None:
+    call, peer = await open_websocket(engine, ws_idle_timeout=30, ws_ping_interval=None)
+    await peer.send(wire.text("waits"))
+    await asyncio.sleep(100)
+    assert closes(peer) == []
+    await call.receive()
+    await asyncio.sleep(40)
+    assert closes(peer) == [wire.closing(1001, "idle timeout")]
+
+
+# ------------------------------------------------------------------------------ what one read of a WebSocket may become
+
+
+def bomb(size: int) -> bytes:
+    """A frame with a compressed message of `size` equal bytes."""
+    stream = zlib.compressobj(9, wbits=-15)
+    payload = (stream.compress(b"x" * size) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    return wire.frame(wire.BINARY, payload, rsv1=True)
+
+
+@pytest.mark.parametrize("step", [0, 1, 700])
+def test_an_engine_stops_at_the_budget_and_goes_on(engine: str, step: int) -> None:
+    data = (bomb(100_000) * 5 + wire.frame(wire.PING, b"p")) * 4 + wire.close(1000)
+    reader = load_engine(engine)(1 << 20, Inflater())
+    events: list[Any] = []
+    for start in range(0, len(data), step or len(data)):
+        piece = reader.receive_data(memoryview(data)[start : start + (step or len(data))])
+        assert sum(len(event) for event in piece if isinstance(event, bytes)) <= INFLATE_BUDGET + 200_000
+        events += piece
+        while reader.rest is not None:
+            piece = reader.receive_data(b"")
+            assert sum(len(event) for event in piece if isinstance(event, bytes)) <= INFLATE_BUDGET + 200_000
+            events += piece
+    assert events == ([b"x" * 100_000] * 5 + [Ping(b"p")]) * 4 + [Close(1000, "")]
+
+
+def test_data_behind_a_rest_is_read_after_it(engine: str) -> None:
+    reader = load_engine(engine)(1 << 20, Inflater())
+    events = reader.receive_data(bomb(300_000) + wire.text("first") + wire.text("second")[:3])
+    assert events == [b"x" * 300_000]
+    assert reader.rest
+    assert reader.receive_data(wire.text("second")[3:]) == ["first", "second"]
+    assert reader.rest is None
+    assert reader.receive_data(bomb(300_000) + wire.text("lost")) == [b"x" * 300_000]
+    reader.receive_eof()
+    assert reader.rest is None
+
+
+@on_fake_clock
+async def test_a_read_of_compressed_messages_does_not_outgrow_the_queue(engine: str) -> None:
+    call, peer = await open_websocket(
+        engine, b"Sec-WebSocket-Extensions: permessage-deflate", ws_max_queue=100_000, ws_max_queue_bytes=1_000_000
+    )
+    count = 60_000 // len(bomb(200_000))
+    tracemalloc.start()
+    try:
+        await peer.send(bomb(200_000) * count + wire.text("end") + wire.close(1000))  # some fifty megabytes
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1_000_000 + (1 << 20)
+    assert not peer.transport.reading
+    for _ in range(count):
+        assert (await call.receive())["bytes"] == b"x" * 200_000
+    assert (await call.receive())["text"] == "end"
+    await call.send({"type": "websocket.send", "text": "answer"})
+    event = await call.receive()
+    assert (event["type"], event["code"]) == ("websocket.disconnect", 1000)
+    frames = wire.read_frames(peer.take())
+    assert [frame.opcode for frame in frames] == [wire.TEXT, wire.CLOSE]
+
+
+@pytest.mark.parametrize("ends", ["closes", "returns"])
+@on_fake_clock
+async def test_the_close_behind_a_rest_is_seen_when_the_application_ends(engine: str, ends: str) -> None:
+    call, peer = await open_websocket(
+        engine, b"Sec-WebSocket-Extensions: permessage-deflate", ws_max_queue_bytes=100_000
+    )
+    await peer.send(bomb(300_000) * 3 + wire.close(1000))
+    assert not peer.transport.reading
+    if ends == "closes":
+        await call.send({"type": "websocket.close"})
+    else:
+        call.end.set_result(None)
+    await settle()
+    assert peer.transport.closing
+    assert not peer.transport.aborted
 
 
 # ------------------------------------------------------------------------------------------------------------- the log
