@@ -118,7 +118,7 @@ cover: $(PURE)/.installed $(VENV)/.peers ## line and branch coverage of the pure
 	$(PURE)/bin/coverage html --quiet
 	$(PURE)/bin/coverage report
 
-options: $(VENV)/.built ## write docs/options.md anew from fastws/config.py
+options: $(VENV)/.built ## write docs/options.md, and SECURITY.md's limits, anew from fastws/config.py
 	$(BIN)/python docs/write_options.py
 
 $(VENV)/.bench: bench/requirements.txt | $(VENV)/.installed

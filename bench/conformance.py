@@ -142,8 +142,10 @@ def show(results: dict[str, list[Outcome]], seconds: dict[str, float], markdown:
         lines.append([f"{group:>2} {GROUPS.get(group, '')}", *counted])
     lines.append(["all", *(cell(outcomes) for outcomes in results.values())])
     if markdown:
-        lines.insert(1, ["---"] * len(lines[0]))
-        print("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        turned = [list(column) for column in zip(*lines, strict=True)]
+        turned[1:] = [[f"{name} {CONTENDERS[name].version}", *cells] for name, *cells in turned[1:]]
+        turned.insert(1, ["---"] * len(turned[0]))
+        print("\n".join(f"| {' | '.join(line)} |" for line in turned))
     else:
         lines.append(["seconds", *(f"{seconds[name]:.1f}" for name in results)])
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -1,4 +1,6 @@
-"""Writes docs/options.md from the fields of `fastws.config.Config`; `make options` runs it, a test compares.
+"""Writes docs/options.md, and the limits in SECURITY.md, from the fields of `fastws.config.Config`.
+
+`make options` runs it, a test compares.
 
 python docs/write_options.py [--check]
 """
@@ -13,6 +15,7 @@ from fastws.config import OPTIONS
 from fastws.options import GROUPS, Option
 
 PAGE = Path(__file__).with_name("options.md")
+SECURITY = Path(__file__).parents[1] / "SECURITY.md"
 
 HEAD = """\
 # Options
@@ -73,7 +76,26 @@ def page() -> str:
     return "".join(parts)
 
 
+# What bounds a client's cost; the other options of these groups say when the server ends.
+_LIMIT = re.compile(r"ws_(max|limit|ping|allowed)_|ws_\w+_timeout$|limit_(?!max_requests)|timeout_(?!graceful)|write_")
+_MARKED = re.compile(r"(?<=`make options` from fastws/config.py -->\n).*(?=<!-- end -->\n)", re.DOTALL)
+
+
+def security() -> str:
+    """SECURITY.md as it is, with the table of limits of today."""
+    table = "| option | default | |\n| --- | --- | --- |\n"
+    for option in OPTIONS:
+        if _LIMIT.match(option.name):
+            columns = (f"`{option.cli}`", default(option), _DEFAULT.sub("", option.help))
+            table += "| " + " | ".join(map(cell, columns)) + " |\n"
+    text, count = _MARKED.subn(lambda _: table, SECURITY.read_text())
+    assert count == 1, "SECURITY.md has lost its marks"
+    return text
+
+
 if __name__ == "__main__":
-    if "--check" in sys.argv[1:]:
-        sys.exit("docs/options.md is out of date: run `make options`" if PAGE.read_text() != page() else 0)
-    PAGE.write_text(page())
+    for path, text in ((PAGE, page()), (SECURITY, security())):
+        if "--check" not in sys.argv[1:]:
+            path.write_text(text)
+        elif path.read_text() != text:
+            sys.exit(f"{path.name} is out of date: run `make options`")

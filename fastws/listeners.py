@@ -54,6 +54,7 @@ def tls_context(config: Config) -> ssl.SSLContext | None:
         context = ssl.SSLContext(config.ssl_version)
     except (ValueError, OverflowError):
         raise ConfigError(f"--ssl-version: {config.ssl_version} is no protocol of Python's ssl module") from None
+    context.options |= ssl.OP_NO_RENEGOTIATION  # costs the server more than the client; OpenSSL 1.1 lets clients ask
     context.set_alpn_protocols(["http/1.1"])
     certfile, keyfile = os.fspath(config.ssl_certfile), config.ssl_keyfile and os.fspath(config.ssl_keyfile)
     for name, path in (

@@ -10,13 +10,30 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-ELSEWHERE = {"--full", "--quick", "--strict", "--interface", "--reload", "--workers", "--ssl"}
+UVICORN = set(
+    re.findall(
+        r"\S+",
+        """
+    --host --port --uds --fd --backlog --factory --app-dir --env-file --lifespan --root-path --proxy-headers --header
+    --forwarded-allow-ips --server-header --date-header --limit-concurrency --limit-max-requests --timeout-keep-alive
+    --limit-max-requests-jitter --timeout-graceful-shutdown --log-level --log-config --access-log --use-colors --loop
+    --http --ws --ws-max-size --ws-max-queue --ws-ping-interval --ws-ping-timeout --ws-per-message-deflate
+    --ssl-keyfile --ssl-certfile --ssl-keyfile-password --ssl-version --ssl-cert-reqs --ssl-ca-certs --ssl-ciphers
+    --interface --http2 --reset-contextvars --h11-max-incomplete-event-size --workers --timeout-worker-healthcheck
+    --reload --reload-dir --reload-include --reload-exclude --reload-delay --version
+    """,
+    )
+)
+"""The options of uvicorn 0.54."""
+
+ELSEWHERE = {"--against", "--full", "--markdown", "--quick", "--strict", "--timeout", "--ssl"}
+ELSEWHERE |= {"--websocket-max-frame-size", "--websocket-max-message-size"}
 """Options of other programs that the pages name, and the beginning of `--ssl-*`."""
 
 
-def test_options_page_is_current() -> None:
+def test_options_page_and_the_limits_of_security_are_current() -> None:
     subprocess.run([sys.executable, ROOT / "docs" / "write_options.py", "--check"], check=True)
 
 
@@ -31,5 +48,35 @@ def test_options_that_pages_name_exist(page: Path) -> None:
     from fastws.config import OPTIONS
 
     known = {option.cli for option in OPTIONS} | {f"--no-{option.cli.removeprefix('--')}" for option in OPTIONS}
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", page.read_text()))
-    assert named - ELSEWHERE <= known | {"--help", "--version"}
+    if page.name == "from-uvicorn.md":
+        known |= UVICORN
+    assert options_named_on(page) - ELSEWHERE <= known | {"--help", "--version"}
+
+
+def options_named_on(page: Path) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*[a-z0-9]", page.read_text()))
+
+
+def test_page_for_users_of_uvicorn_knows_each_of_its_options() -> None:
+    named = options_named_on(ROOT / "docs" / "from-uvicorn.md")
+    assert {name for name in UVICORN - named if not name.startswith("--ssl-")} == {"--version"}
+
+
+def test_page_for_users_of_uvicorn_says_which_of_its_options_are_not_there() -> None:
+    from fastws.config import OPTIONS
+
+    page = (ROOT / "docs" / "from-uvicorn.md").read_text()
+    missing = page.split("## What fastws does not have")[1].split("\n## ")[0]
+    there = {option.cli for option in OPTIONS} | {"--version"}
+    uvicorns = "\n".join(line.split("|")[1] for line in missing.splitlines() if line.startswith("| `--"))
+    assert set(re.findall(r"--[a-z0-9-]+", uvicorns)) == UVICORN - there
+
+
+def test_bounds_that_security_md_quotes_beside_the_options() -> None:
+    from fastws.asgi_websocket import EARLY_BYTES, MAX_PONGS
+    from fastws.failures import MAX_EMPTY_FRAGMENTS
+
+    text = " ".join((ROOT / "SECURITY.md").read_text().split())
+    assert f"{EARLY_BYTES // 1024} KiB of frames that arrive before the application accepted" in text
+    assert f"{MAX_EMPTY_FRAGMENTS:,} empty fragments" in text
+    assert f"the {MAX_PONGS} newest pings of a read" in text

@@ -27,6 +27,7 @@ from websockets.sync.client import connect
 
 import fastws
 from fastws.errors import ConfigError, StartupError
+from fastws.listeners import tls_context
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -283,6 +284,14 @@ def test_tls(files: dict[str, str], trusting: ssl.SSLContext, loop: str) -> None
         with connect(process.ws_url.replace("ws:", "wss:"), ssl=trusting) as websocket:
             websocket.send("secret")
             assert websocket.recv() == "secret"
+
+
+def test_tls_is_what_security_md_promises(files: dict[str, str]) -> None:
+    context = tls_context(fastws.Config(app, ssl_certfile=files["both"]))
+    assert context is not None
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert context.options & ssl.OP_NO_RENEGOTIATION
+    assert context.options & ssl.OP_NO_COMPRESSION
 
 
 @pytest.mark.parametrize(
