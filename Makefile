@@ -11,10 +11,14 @@ PYTHON ?= python3
 VENV   := .venv
 PURE   := .venv-pure
 OTHERS := .venv-servers
+SANITIZED := .venv-sanitize
 BIN    := $(VENV)/bin
 HOST   ?= 127.0.0.1
 PORT   ?= 8000
 ARGS   ?=
+
+FUZZ_SECONDS   ?= 60
+SANITIZE_BYTES ?= 100000000
 
 PIP_FLAGS := --quiet --disable-pip-version-check
 SOURCES   := $(shell find fastws -name '*.py')
@@ -24,6 +28,7 @@ PACKAGING := setup.py pyproject.toml
 
 .PHONY: help run build test test-compiled test-pure lint format types cover options bench hostile soak clean
 .PHONY: autobahn autobahn-strict autobahn-peers
+.PHONY: fuzz fuzz-briefly sanitize
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -152,7 +157,57 @@ hostile: $(VENV)/.built ## attack a server and measure what it costs: memory, CP
 soak: $(VENV)/.built ## open and close 100,000 connections in every way and see that nothing of them stays (ARGS)
 	$(BIN)/python bench/soak.py $(ARGS)
 
+# With gcc, whose coverage libFuzzer cannot read by itself: tests/fuzz/gcc_coverage.h.
+COVERAGE_FLAGS := -O1 -fsanitize-coverage=trace-pc,trace-cmp -include $(CURDIR)/tests/fuzz/gcc_coverage.h
+
+build/fuzz/.built: $(VENV)/.installed $(SOURCES) $(CYTHON) $(PACKAGING) tests/fuzz/gcc_coverage.h
+	@echo "== building the compiled modules with coverage into build/fuzz"
+	FASTWS_EXTENSION=yes FASTWS_CFLAGS="$(COVERAGE_FLAGS)" $(BIN)/python setup.py --quiet build --force \
+		--build-lib build/fuzz/lib --build-temp build/fuzz/temp
+	touch $@
+
+$(VENV)/.fuzz: $(VENV)/.dev
+	@echo "== installing atheris into $(VENV)"
+	$(BIN)/pip install $(PIP_FLAGS) 'fastws[fuzz]'
+	touch $@
+
+fuzz: build/fuzz/.built $(VENV)/.fuzz ## fuzz with atheris for FUZZ_SECONDS (ARGS=--keep adds to the corpus)
+	PYTHONPATH=build/fuzz/lib $(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(ARGS)
+
+fuzz-briefly: FUZZ_SECONDS := 16
+fuzz-briefly: fuzz # what CI runs
+
+$(SANITIZED)/.made:
+	$(make_venv)
+
+# The tests of the core and the server; browsers and Node.js do not start with the sanitizers preloaded.
+SANITIZE_TESTS ?= --ignore=tests/test_clients.py --ignore=tests/test_demo.py --ignore=tests/test_frameworks.py
+
+SANITIZERS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+
+$(SANITIZED)/.installed: $(SANITIZED)/.made $(SOURCES) $(CYTHON) $(PACKAGING)
+	@echo "== installing fastws with AddressSanitizer and UndefinedBehaviorSanitizer into $(SANITIZED)"
+	FASTWS_EXTENSION=no $(SANITIZED)/bin/pip install $(PIP_FLAGS) --no-build-isolation '.[test]'
+	rm -rf build/sanitize
+	FASTWS_EXTENSION=yes FASTWS_CFLAGS="$(SANITIZERS)" $(SANITIZED)/bin/python setup.py --quiet build --force \
+		--build-lib build/sanitize/lib --build-temp build/sanitize/temp \
+		bdist_wheel --skip-build --dist-dir build/sanitize
+	$(SANITIZED)/bin/pip install $(PIP_FLAGS) --no-deps --force-reinstall build/sanitize/*.whl
+	touch $@
+
+# Python itself is not built for them: its leaks at exit are not ours, and its own allocator would hide our mistakes.
+SANITIZE_ENV := PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=1 \
+	UBSAN_OPTIONS=print_stacktrace=1 FASTWS_TEST_ENGINES=cython \
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)"
+
+sanitize: $(SANITIZED)/.installed ## the tests and SANITIZE_BYTES fuzzed bytes with the compiled modules under ASan and UBSan
+	@echo "== fuzzed bytes under the sanitizers"
+	$(SANITIZE_ENV) $(SANITIZED)/bin/python tests/fuzz/volume.py --bytes $(SANITIZE_BYTES)
+	@echo "== tests under the sanitizers"
+	$(SANITIZE_ENV) $(SANITIZED)/bin/pytest -m "not build" -o timeout=300 $(SANITIZE_TESTS) $(ARGS)
+
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(PURE) $(OTHERS) build bench/.build dist *.egg-info htmlcov .coverage .coverage.* .*_cache .hypothesis
+	rm -rf $(VENV) $(PURE) $(OTHERS) $(SANITIZED) build bench/.build dist *.egg-info htmlcov .coverage .coverage.* \
+		.*_cache .hypothesis
 	find fastws tests bench -name __pycache__ -prune -exec rm -rf {} +
 	find fastws -name '*.so' -delete

@@ -10,11 +10,14 @@ FASTWS_EXTENSION says what to do about them:
   refuses) say so in one line and install without them.
 - ``yes``: build them, and fail where that fails.
 - ``no``: build none. Needs no Cython.
+
+FASTWS_CFLAGS are flags for the compiler and the linker behind ours, such as sanitizers.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import sysconfig
 import textwrap
@@ -31,7 +34,8 @@ if MODE not in ("auto", "yes", "no"):
 
 SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX")  # of this interpreter: what another one built is not ours
 PACKAGE = Path("fastws")
-C_FLAGS = ["-O3", "-g0", f"-ffile-prefix-map={Path.cwd()}=."]
+MORE_FLAGS = shlex.split(os.environ.get("FASTWS_CFLAGS", ""))
+C_FLAGS = ["-O3", "-g0", f"-ffile-prefix-map={Path.cwd()}=.", *MORE_FLAGS]
 
 
 def extensions() -> list[Extension]:
@@ -101,6 +105,7 @@ class BuildExtensions(build_ext):
         if self.compiler.compiler_type == "unix":
             for extension in self.extensions:
                 extension.extra_compile_args = [*extension.extra_compile_args, *C_FLAGS]
+                extension.extra_link_args = [*extension.extra_link_args, *MORE_FLAGS]
         super().build_extensions()
 
 
