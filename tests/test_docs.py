@@ -74,9 +74,11 @@ def test_page_for_users_of_uvicorn_says_which_of_its_options_are_not_there() -> 
 
 def test_bounds_that_security_md_quotes_beside_the_options() -> None:
     from fastws.asgi_websocket import EARLY_BYTES, MAX_PONGS
+    from fastws.engine import INFLATE_BUDGET
     from fastws.failures import MAX_EMPTY_FRAGMENTS
 
     text = " ".join((ROOT / "SECURITY.md").read_text().split())
     assert f"{EARLY_BYTES // 1024} KiB of frames that arrive before the application accepted" in text
     assert f"{MAX_EMPTY_FRAGMENTS:,} empty fragments" in text
+    assert f"in steps of {INFLATE_BUDGET // 1024} KiB" in text
     assert f"the {MAX_PONGS} newest pings of a read" in text
