@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import resource
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -33,6 +34,16 @@ def last_refused(first: int) -> int:
     Whoever is answered holds a descriptor until it has read the answer, or until its time is over.
     """
     return first + min(MOST_KEPT, first // 7) // 2
+
+
+def lowest_free() -> int:
+    """The number that the next descriptor gets; over any limit where there is none."""
+    try:
+        descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 1 << 62
+    os.close(descriptor)
+    return descriptor
 
 
 @contextlib.contextmanager

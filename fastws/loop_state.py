@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from fastws.client_counts import ClientCounts
 from fastws.connection import Connection, Handler
 from fastws.deflate import Deflaters
-from fastws.descriptors import first_kept, last_refused
+from fastws.descriptors import first_kept, last_refused, lowest_free
 from fastws.errors import RequestError
 from fastws.head_scan import Limits
 from fastws.http_connection import Exchange, HttpConnection
@@ -106,6 +106,7 @@ class LoopState(LoopCore):
             )
         self._first_kept = first_kept()
         self._last_refused = last_refused(self._first_kept)
+        self._other_descriptors = 0
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._date_second = -1
         self.log_limit = LogLimit(logger)
@@ -154,18 +155,19 @@ class LoopState(LoopCore):
         http = HttpConnection(connection, self)
         connection.handler = http
         transport = connection.transport
-        sock = None if transport is None else transport.get_extra_info("socket")
         if transport is not None and self.config.limit_connections_per_client is not None:
             connection.client = self.clients.enter(transport.get_extra_info("peername"))
             if connection.client is not None and self.clients.over(connection.client):
                 http.refuse(_too_many(connection.client))
                 connection.close()  # nothing that it sends is of interest
                 return
-        if sock is not None and sock.fileno() >= self._first_kept:
-            if sock.fileno() < self._last_refused:
-                http.refuse(_NO_DESCRIPTORS)
-            else:
+        if transport is not None and self._other_descriptors + len(self.connections) >= self._first_kept:
+            # Only now: a transport that has been asked for its socket holds it for as long as it lives.
+            descriptor = transport.get_extra_info("socket").fileno()
+            if descriptor >= self._last_refused:
                 connection.abort()
+            elif descriptor >= self._first_kept:
+                http.refuse(_NO_DESCRIPTORS)
 
     def connection_closed(self, connection: Connection) -> None:
         self.connections.discard(connection)
@@ -248,6 +250,7 @@ class LoopState(LoopCore):
         second = int(time.time())
         if second != self._date_second:
             self._date_second = second
+            self._other_descriptors = lowest_free() - len(self.connections)
             if self.config.date_header:
                 self._date_line = b"date: " + formatdate(second, usegmt=True).encode("ascii") + b"\r\n"
             self.head_lines = self.default_lines(True, True)
