@@ -153,8 +153,8 @@ def read_request(
     content_length = None
     value = fields.get(b"content-length")
     if value is not None:
-        # RFC 9110 section 8.6: digits only; the length bounds what int() is asked to do. Two of them have a comma here.
-        if not value.isdigit() or len(value) > 20:
+        # RFC 9110 section 8.6: digits only, and a number of 64 bits with a sign. Two of them have a comma here.
+        if not value.isdigit() or len(value) > 18:
             raise RequestError(400, "The Content-Length header is malformed.")
         content_length = int(value)
     chunked = False
