@@ -38,6 +38,9 @@ CORK_BYTES = 65536
 EARLY_BYTES = 65536
 """Bytes that a peer may send before the application has accepted; then reading stops."""
 
+READ_AHEAD_BYTES = 16384
+"""Bytes that are still read when the queue has its number of messages, for the Pings and Pongs among them."""
+
 SILENT = -1.0
 """`Connection.last_seen` since a ping that nothing has answered: the clock is too coarse to tell by the time."""
 
@@ -138,13 +141,15 @@ class Session:
         self._messages_out: int = 0
         self._bytes_out: int = 0
         connection.deadline = state.now + config.ws_handshake_timeout
+        connection.pause_reading_after(EARLY_BYTES - len(early_data))
 
     # What the connection calls.
 
     def data_received(self, data: memoryview) -> None:
         engine = self.engine
         if engine is None:
-            self._keep_early(data)
+            if self.state is CONNECTING:
+                self._early += bytes(data)  # delivered in order after the accept
             return
         events = engine.receive_data(data)
         if self._rates is not None:
@@ -316,13 +321,6 @@ class Session:
 
     # The handshake.
 
-    def _keep_early(self, data: memoryview) -> None:
-        """Keep what came before the application has decided; it is delivered in order after the accept."""
-        if self.state is CONNECTING:
-            self._early += bytes(data)
-            if len(self._early) > EARLY_BYTES:
-                self.connection.pause_reading()
-
     def _accept(self, event: dict[str, Any]) -> None:
         """Answer 101 and open the WebSocket (RFC 6455 section 4.2.2)."""
         shared, connection, upgrade = self.shared, self.connection, self._upgrade
@@ -391,6 +389,7 @@ class Session:
         self._responder = responder
         self.state = DENYING
         self._early = b""
+        self.connection.resume_reading()
         return None
 
     def _continue_denial(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
@@ -449,8 +448,10 @@ class Session:
             waiting = len(self._queue) - self._queue_head
         if ends:
             self._end_queued(last)
-        elif waiting > self._max_queue or self._queue_bytes > self._max_queue_bytes:
+        elif self._queue_bytes > self._max_queue_bytes:
             self.connection.pause_reading()
+        elif waiting > self._max_queue and self.connection.allowance < 0:
+            self.connection.pause_reading_after(READ_AHEAD_BYTES)
         self._wake()
 
     def _limit_rate(self, events: list[Any], size: int) -> None:
@@ -531,7 +532,7 @@ class Session:
             self._queue = None
             self._queue_head = 0
         connection = self.connection
-        if connection.reading_paused and left * 4 <= self._max_queue and self._queue_bytes * 4 <= self._max_queue_bytes:
+        if connection.allowance >= 0 and left * 4 <= self._max_queue and self._queue_bytes * 4 <= self._max_queue_bytes:
             connection.last_seen = self.shared.now
             self._read_on()
 

@@ -8,6 +8,7 @@ cdef class Connection:
     cdef public double deadline
     cdef public double last_seen
     cdef public bint reading_paused
+    cdef public long long allowance
     cdef public bint writing_paused
     cdef public long long burst
     cdef list _drain_waiters

@@ -25,7 +25,6 @@ STALLED_BYTES = 65536
 BURST_BYTES = 65536
 """Bytes that an application may write before one of its sends lasts a turn of the loop."""
 
-
 class Handler(Protocol):
     """What a connection needs of the protocol that its bytes belong to."""
 
@@ -56,6 +55,7 @@ class Connection:
         self.deadline: float = NEVER
         self.last_seen: float = state.now
         self.reading_paused: bool = False
+        self.allowance: int = -1  # bytes that are read until reading pauses; -1: no end
         self.writing_paused: bool = False
         self.burst: int = 0  # bytes that were written since an application last waited for the loop
         self._drain_waiters: list[asyncio.Future[None]] | None = None
@@ -76,10 +76,14 @@ class Connection:
         self.state.connection_opened(self)
 
     def get_buffer(self, sizehint: int) -> Any:
+        if self.allowance > 0:
+            return self.state.receive_buffer[: self.allowance]
         return self.state.receive_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         self.last_seen = self.state.now
+        if self.allowance > 0:
+            self.pause_reading_after(max(0, self.allowance - nbytes))
         if self.handler is not None:
             self.handler.data_received(self.state.receive_buffer[:nbytes])
 
@@ -181,11 +185,21 @@ class Connection:
         self._stalled_unsent = 0 if self.transport is None else self.transport.get_write_buffer_size()
 
     def pause_reading(self) -> None:
+        self.allowance = 0
         if not self.reading_paused and self.transport is not None and not self.transport.is_closing():
             self.reading_paused = True
             self.transport.pause_reading()
 
+    def pause_reading_after(self, size: int) -> None:
+        """Read `size` bytes more at most; then reading is paused. What was said of that before no longer holds."""
+        if size > 0:
+            self.resume_reading()
+            self.allowance = size
+        else:
+            self.pause_reading()
+
     def resume_reading(self) -> None:
+        self.allowance = -1
         if self.reading_paused and self.transport is not None and not self.transport.is_closing():
             self.reading_paused = False
             self.transport.resume_reading()

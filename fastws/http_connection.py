@@ -384,8 +384,8 @@ class HttpConnection:
         self._parser = self._head = self._upgrade = None
         connection = self.connection
         connection.deadline = NEVER
-        connection.handler = self.state.application.websocket(self, head, upgrade, early_data)
         connection.resume_reading()
+        connection.handler = self.state.application.websocket(self, head, upgrade, early_data)
 
     def _fail(self, error: RequestError, head_only: bool = False) -> None:
         """Refuse the request that is arriving, and close."""

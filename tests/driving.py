@@ -11,6 +11,9 @@ from fake_loop import Call, DrivenApp, FakeServer, Peer
 
 ACCEPT = {"type": "websocket.accept"}
 
+AHEAD = wire.frame(wire.PONG, bytes(122)) * 128
+"""What is still read from a peer whose messages fill the queue: 16 KiB, here of what is for nobody."""
+
 
 async def connect(server: FakeServer, *fields: bytes, early: bytes = b"") -> Peer:
     """A peer whose handshake has arrived."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import wire
-from driving import ACCEPT, connect, errors, open_websocket
+from driving import ACCEPT, AHEAD, connect, errors, open_websocket
 from fake_loop import DrivenApp, FakeServer, Peer, on_fake_clock, settle
 from serving import serve
 
@@ -196,6 +196,7 @@ async def test_a_queue_that_early_frames_have_filled_is_not_filled_further(engin
     peer = await connect(FakeServer(app, engine=engine, ws_max_queue=4), early=wire.text("x") * 10)
     [call] = app.calls
     await call.send(ACCEPT)
+    await peer.send(AHEAD)
     await peer.send(wire.text("y"))
     assert not peer.transport.reading
     assert peer.transport.unread

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import wire
-from driving import ACCEPT, connect, open_websocket
+from driving import ACCEPT, AHEAD, connect, open_websocket
 from fake_loop import Call, DrivenApp, FakeServer, on_fake_clock, settle
 from serving import serve
 
@@ -30,8 +30,12 @@ def sent(message: str) -> Sent:
 async def test_reading_stops_above_the_queue_and_goes_on_at_a_quarter(engine: str) -> None:
     call, peer = await open_websocket(engine, ws_max_queue=8)
     await peer.send(wire.text("x") * 8)
+    await peer.send(AHEAD)
     assert peer.transport.reading
     await peer.send(wire.text("x"))
+    await peer.send(AHEAD[:-1])
+    assert peer.transport.reading
+    await peer.send(AHEAD[-1:])
     assert not peer.transport.reading
     for left in range(8, 2, -1):
         await call.receive()
@@ -90,6 +94,7 @@ async def test_reading_is_not_paused_for_each_message(engine: str) -> None:
 async def test_after_its_own_close_the_application_no_longer_holds_up_the_reading(engine: str) -> None:
     call, peer = await open_websocket(engine, ws_max_queue=2)
     await peer.send(wire.text("x") * 10)
+    await peer.send(AHEAD)
     assert not peer.transport.reading
     await call.send({"type": "websocket.close"})
     await peer.send(wire.text("x") * 10 + wire.close(1000))
