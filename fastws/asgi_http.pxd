@@ -43,4 +43,5 @@ cdef object DONE
 cdef object NO_BODY
 cdef object LENGTH
 cdef object CHUNKED
+cdef object UNTIL_CLOSE
 cdef Py_ssize_t JOIN_BYTES

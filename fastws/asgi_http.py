@@ -67,6 +67,7 @@ DONE = Stage.DONE
 NO_BODY = Framing.NONE
 LENGTH = Framing.LENGTH
 CHUNKED = Framing.CHUNKED
+UNTIL_CLOSE = Framing.CLOSE
 
 SENDABLE: dict[Stage, dict[str, str]] = {
     START: {"http.response.start": "_start", "http.response.early_hint": "_early_hint"},
@@ -209,6 +210,8 @@ class Responder:
                     )
         self._framing = framing
         self.keep_alive = keep_alive
+        if framing is UNTIL_CLOSE:
+            self.connection.unfinished = more
         if framing is NO_BODY:
             self.connection.burst += size  # a response without a body must not keep the loop for itself either
             body = b""

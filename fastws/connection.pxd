@@ -12,6 +12,7 @@ cdef class Connection:
     cdef public bint writing_paused
     cdef public long long burst
     cdef list _drain_waiters
+    cdef public bint unfinished
     cdef bint _eof
     cdef long long _unsent
     cdef public object client

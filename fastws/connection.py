@@ -10,6 +10,9 @@ The module is compiled by Cython where the extension was built (connection.pxd) 
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.errors import ClientDisconnected
@@ -24,6 +27,10 @@ STALLED_BYTES = 65536
 
 BURST_BYTES = 65536
 """Bytes that an application may write before one of its sends lasts a turn of the loop."""
+
+RESET = struct.pack("ii", 1, 0)
+"""The value of SO_LINGER that makes the end of a connection a reset."""
+
 
 class Handler(Protocol):
     """What a connection needs of the protocol that its bytes belong to."""
@@ -59,6 +66,8 @@ class Connection:
         self.writing_paused: bool = False
         self.burst: int = 0  # bytes that were written since an application last waited for the loop
         self._drain_waiters: list[asyncio.Future[None]] | None = None
+        # What is written is delimited by the end of the connection, and more of it is to come.
+        self.unfinished: bool = False
         self._eof: bool = False
         self._unsent: int = 0
         # Whose connection it is, where that is counted.
@@ -89,7 +98,10 @@ class Connection:
 
     def eof_received(self) -> bool:
         self._eof = True
-        return self.handler is not None and self.handler.eof_received()
+        stays = self.handler is not None and self.handler.eof_received()
+        if self.unfinished and not stays:
+            self.abort()
+        return stays
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.transport = None
@@ -206,13 +218,24 @@ class Connection:
 
     def close(self) -> None:
         """Close when everything written has been sent."""
-        if self.transport is not None:
+        if self.unfinished:
+            self.abort()
+        elif self.transport is not None:
             self.transport.close()
 
     def abort(self) -> None:
-        """Close at once; what was not sent is lost."""
-        if self.transport is not None:
-            self.transport.abort()
+        """Close at once; what was not sent is lost.
+
+        Where the peer would take that for the end of a response, it gets a reset (RFC 9112 section 8).
+        """
+        transport = self.transport
+        if transport is None:
+            return
+        accepted = transport.get_extra_info("socket") if self.unfinished else None
+        if accepted is not None:
+            with suppress(OSError):
+                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        transport.abort()
 
     def write_eof(self) -> bool:
         """Half-close so that a peer which still sends gets our last bytes and no reset (RFC 9112 section 9.6).
@@ -221,6 +244,9 @@ class Connection:
         """
         transport = self.transport
         if transport is None or transport.is_closing():
+            return False
+        if self.unfinished:
+            self.abort()
             return False
         if self._eof or not transport.can_write_eof():
             transport.close()
