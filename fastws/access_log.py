@@ -69,7 +69,7 @@ class AccessLog:
         extra = {
             "duration": seconds,
             "close_code": code,
-            "close_reason": reason,
+            "close_reason": escape(reason),
             "messages_in": messages_in,
             "bytes_in": bytes_in,
             "messages_out": messages_out,

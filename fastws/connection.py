@@ -190,7 +190,7 @@ class Connection:
         if self._stalled_unsent - self.transport.get_write_buffer_size() >= STALLED_BYTES:
             self._watch_stalled(now)
         else:
-            self.transport.abort()
+            self.abort()
 
     def _watch_stalled(self, now: float) -> None:
         self._stalled_since = now

@@ -71,7 +71,7 @@ def test_a_websocket(kept: Any) -> None:
         f'{line}[closed 4000 "say \\"hi\\"" {counts}',
     ]
     record = kept.records[-1]
-    assert (record.close_code, record.close_reason, record.messages_in, record.bytes_in) == (4000, 'say "hi"', 1, 2)
+    assert (record.close_code, record.close_reason, record.messages_in, record.bytes_in) == (4000, 'say \\"hi\\"', 1, 2)
     assert (record.messages_out, record.bytes_out, record.duration) == (3, 4, 1.5)
 
 
