@@ -168,6 +168,35 @@ def stored(data: bytes) -> bytes:
     return b"\x00" + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little") + data
 
 
+@pytest.mark.parametrize(
+    ("offers", "answer"),
+    [
+        (["permessage-deflate; no_such_parameter"], b""),
+        (["permessage-deflate; server_max_window_bits=7"], b""),
+        (["permessage-deflate; server_max_window_bits=16, x-unknown"], b""),
+        (["permessage-deflate; server_no_context_takeover; server_no_context_takeover"], b""),
+        (["permessage-deflate; client_max_window_bits=x, permessage-deflate"], b"permessage-deflate"),
+        (["x-unknown", "permessage-deflate; wrong", "permessage-deflate"], b"permessage-deflate"),
+        (["permessage-deflate;;", '"'], b""),
+    ],
+)
+@on_fake_clock
+async def test_an_offer_of_compression_that_is_invalid_is_declined_alone(
+    engine: str, offers: list[str], answer: bytes
+) -> None:
+    app = DrivenApp()
+    fields = [b"Sec-WebSocket-Extensions: " + offer.encode() for offer in offers]
+    peer = await connect(FakeServer(app, engine=engine), *fields)
+    await app.calls[0].send(ACCEPT)
+    response, _ = wire.read_response(peer.take()) or (None, b"")
+    assert response is not None
+    assert response.status == 101
+    assert response.headers.get(b"sec-websocket-extensions", b"").partition(b";")[0] == answer
+    await peer.send(wire.text("still works") + wire.close(1000))
+    await app.calls[0].receive()
+    assert (await app.calls[0].receive())["text"] == "still works"
+
+
 @on_fake_clock
 async def test_messages_with_final_deflate_blocks_and_those_after_them_arrive(engine: str) -> None:
     server = FakeServer(DrivenApp(), engine=engine)
@@ -426,6 +455,19 @@ async def test_a_chunked_body_that_others_might_read_otherwise_is_refused(data: 
     assert peer.transport.half_closed
 
 
+@on_fake_clock
+async def test_the_first_head_has_its_time_from_the_accept_and_not_from_its_first_byte() -> None:
+    peer = FakeServer(echo, timeout_request_head=10).connect()
+    await asyncio.sleep(9)
+    await peer.send(GET[:5])
+    assert peer.take() == b""
+    await asyncio.sleep(3)
+    response, _ = wire.read_response(peer.take()) or (None, b"")
+    assert response is not None
+    assert response.status == 408
+    assert peer.transport.half_closed
+
+
 @pytest.mark.parametrize("length", [2**63 - 1, 2**63, 2**64 - 1, 10**18])
 @on_fake_clock
 async def test_a_length_that_no_number_holds_is_refused(length: int, caplog: pytest.LogCaptureFixture) -> None:
@@ -465,7 +507,7 @@ async def test_no_body_of_an_upgrade_is_read_as_a_request(field: bytes, upgrade:
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-@pytest.mark.parametrize("how", ["raises", "returns", "half-closes", "shutdown"])
+@pytest.mark.parametrize("how", ["raises", "returns", "half-closes", "stalls", "shutdown"])
 def test_a_response_that_ends_with_the_connection_and_is_cut_short_ends_in_a_reset(loop: str, how: str) -> None:
     """HTTP/1.0 has no other sign: the end of the stream would make it a whole one."""
 
@@ -479,9 +521,14 @@ def test_a_response_that_ends_with_the_connection_and_is_cut_short_ends_in_a_res
         if how == "shutdown":
             await asyncio.Event().wait()
 
-    options: dict[str, Any] = {"lifespan": "off", "loop": loop, "timeout_graceful_shutdown": 0.1}
+    options: dict[str, Any] = {
+        "lifespan": "off",
+        "loop": loop,
+        "timeout_graceful_shutdown": 0.1,
+        "timeout_request_body": 0.1,
+    }
     with serve(app, **options) as serving, wire.Client(serving) as client:
-        length = b"Content-Length: 10\r\n" if how == "half-closes" else b""
+        length = b"Content-Length: 10\r\n" if how in ("half-closes", "stalls") else b""
         client.send(b"POST / HTTP/1.0\r\n" + length + b"\r\n")
         while len(client.received) < 1000:
             assert client._receive()
