@@ -224,14 +224,14 @@ def slow_app_deflate(attacker: Attacker) -> Iterator[None]:
 def slow_app_bombs(attacker: Attacker) -> Iterator[None]:
     """Compressed messages of 15 MiB each, four in what is read at once, to the same."""
     sockets = [attacker.websocket(b"/slow", DEFLATE) for _ in range(4)]
-    blast(sockets, frame(FIN | RSV1 | BINARY, deflated(bytes(1 << 20), 15)) * 8)
+    blast(sockets, frame(FIN | RSV1 | BINARY, deflated(bytes(1 << 20), 15)) * 8, 256 << 10)  # of 256 MiB
     yield
 
 
 def echoed_bombs(attacker: Attacker) -> Iterator[None]:
     """Compressed messages of 1 MiB, 1 KiB on the wire, to an application that answers each; nothing is read."""
     sockets = [attacker.websocket(b"/", DEFLATE) for _ in range(4)]
-    blast(sockets, frame(FIN | RSV1 | BINARY, deflated(bytes(1 << 20))) * 64)
+    blast(sockets, frame(FIN | RSV1 | BINARY, deflated(bytes(1 << 20))) * 64, 128 << 10)  # of 128 MiB
     yield
 
 
@@ -636,7 +636,7 @@ ATTACKS = (
     Attack(slow_app, 10, 1 * MIB),
     Attack(slow_app_deflate, 10, 1 * MIB),
     Attack(slow_app_bombs, 4, 2 * 16 * MIB),
-    Attack(echoed_bombs, 4, 1 * MIB),
+    Attack(echoed_bombs, 4, 4 * MIB),  # the queue, the message that fills it, the next one, the one in the application
     Attack(early_data, 10),
     Attack(unread_pongs, 10),
     Attack(read_pongs, 1),

@@ -7,7 +7,6 @@ Memory is anonymous memory: what the server allocated, without the kernel's sock
 from __future__ import annotations
 
 import contextlib
-import os
 import statistics
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 SAMPLE_SECONDS = 0.02
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def anonymous_kib(pids: Sequence[int]) -> int:
@@ -32,13 +30,16 @@ def anonymous_kib(pids: Sequence[int]) -> int:
     return total
 
 
-def cpu_seconds(pids: Sequence[int]) -> float:
-    """What the processes have used of CPUs, user and system, in seconds."""
-    total = 0
+def scheduled_seconds(pids: Sequence[int]) -> tuple[float, float]:
+    """How long the processes have run on a CPU, and how long they have waited for one, in seconds."""
+    ran = waited = 0
     for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICKS
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # a thread that has just ended
+                fields = (task / "schedstat").read_text().split()
+                ran += int(fields[0])
+                waited += int(fields[1])
+    return ran / 1e9, waited / 1e9
 
 
 class Watch:
@@ -135,10 +136,25 @@ class Others:
         return False
 
 
+@dataclass
+class Spent:
+    """What a block has taken, in seconds, once it has ended."""
+
+    elapsed: float = 0.0
+    cpu: float = 0.0
+    waited: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """The share of its time on a CPU, 1.0 for a loop that spins, however busy the machine is with others."""
+        return self.cpu / max(self.elapsed - self.waited, self.cpu, 1e-9)
+
+
 @contextlib.contextmanager
-def measured(pids: Sequence[int]) -> Iterator[list[float]]:
-    """The seconds of wall clock and of CPU that the block takes, appended to the list that it gets."""
-    result: list[float] = []
-    began, used = time.monotonic(), cpu_seconds(pids)
+def measured(pids: Sequence[int]) -> Iterator[Spent]:
+    """Measure what the processes use while the block runs."""
+    result = Spent()
+    began, (ran, waited) = time.monotonic(), scheduled_seconds(pids)
     yield result
-    result += [time.monotonic() - began, cpu_seconds(pids) - used]
+    ended, (ran_until, waited_until) = time.monotonic(), scheduled_seconds(pids)
+    result.elapsed, result.cpu, result.waited = ended - began, ran_until - ran, waited_until - waited

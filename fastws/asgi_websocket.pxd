@@ -18,6 +18,7 @@ cdef class Session:
     cdef list _queue
     cdef Py_ssize_t _queue_head
     cdef long long _queue_bytes
+    cdef bint _reading_on
     cdef object _waiter
     cdef bint _busy
     cdef Py_ssize_t _max_queue
@@ -48,7 +49,7 @@ cdef class Session:
     cdef _pop(self, Py_ssize_t size)
     cdef _take_events(self, list events)
     cdef _wake(self)
-    cdef _read_rest(self)
+    cdef _put_off(self)
     cdef _read_on(self)
     cdef bint _is_full(self)
 

@@ -112,6 +112,7 @@ class Session:
         self._queue: list[Any] | None = None
         self._queue_head: int = 0
         self._queue_bytes: int = 0
+        self._reading_on: bool = False  # soon, what the engine has put off
         self._waiter: asyncio.Future[None] | None = None
         self._busy: bool = False
         self._max_queue: int = config.ws_max_queue
@@ -157,7 +158,7 @@ class Session:
         if events:
             self._take_events(events)
         if engine.rest is not None:
-            self._read_rest()
+            self._put_off()
 
     def eof_received(self) -> bool:
         # A peer that has closed the WebSocket may still read the answers to what it sent before.
@@ -472,28 +473,40 @@ class Session:
             len(queue) - self._queue_head > self._max_queue or self._queue_bytes > self._max_queue_bytes
         )
 
-    def _read_rest(self) -> None:
-        """Read what the engine has put off, as far as the queue has room; until then nothing more is wanted."""
-        engine = self.engine
-        assert engine is not None
-        while engine.rest is not None:
-            if self._is_full():
-                self.connection.pause_reading()
-                return
-            events = engine.receive_data(b"")
-            if self._rates is not None:
-                self._limit_rate(events, 0)
-            if events:
-                self._take_events(events)
+    def _put_off(self) -> None:
+        """Leave the rest of a read for later: for when the queue has room, and not before the loop has turned.
+
+        Compressed, it may be worth a thousand times its bytes; others are served in between.
+        """
+        self.connection.pause_reading()
+        if not self._is_full():
+            self._read_on()
 
     def _read_on(self) -> None:
-        """Read again, first what the engine has put off."""
+        """Read again, first what was put off."""
         engine = self.engine
-        if engine is not None and engine.rest is not None:
-            self._read_rest()
-            if self._is_full():
-                return
-        self.connection.resume_reading()
+        if engine is None or engine.rest is None:
+            self.connection.resume_reading()
+        elif not self._reading_on:
+            self._reading_on = True
+            self.shared.loop.call_soon(self.read_put_off)
+
+    def read_put_off(self) -> None:
+        """Read some of what was put off."""
+        self._reading_on = False
+        engine = self.engine
+        assert engine is not None
+        if self._is_full() or self.connection.transport is None:
+            return
+        events = engine.receive_data(b"")
+        if self._rates is not None:
+            self._limit_rate(events, 0)
+        if events:
+            self._take_events(events)
+        if engine.rest is not None:
+            self._put_off()
+        elif not self._is_full():
+            self.connection.resume_reading()
 
     def _answer_pings(self, events: list[Any]) -> list[Any]:
         """Answer Pings, drop Pongs; returns what is for the application.

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import socket
 import threading
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+import wire
+from driving import connect as handshake
+from fake_loop import FakeServer, on_fake_clock
 from serving import PATIENCE, Serving, serve
 from websockets.sync.client import connect
 
@@ -85,3 +90,27 @@ def test_others_are_served_while_a_peer_reads_as_fast_as_it_can(serving: Serving
             done.set()
             reader.join(PATIENCE)
     assert ended.get(timeout=PATIENCE) == "ClientDisconnected"
+
+
+@on_fake_clock
+async def test_the_loop_turns_between_echoes_of_compressed_messages(engine: str) -> None:
+    # 64 KiB hold sixty of them, and what is written is as small: each costs as much as 1 MiB.
+    turns: list[int] = []
+    turn = 0
+
+    async def echo(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (event := await receive())["type"] == "websocket.receive":
+            turns.append(turn)
+            await send({"type": "websocket.send", "bytes": event["bytes"]})
+
+    peer = await handshake(FakeServer(echo, engine=engine), b"Sec-WebSocket-Extensions: permessage-deflate")
+    deflater = zlib.compressobj(wbits=-15)
+    compressed = deflater.compress(bytes(1 << 20)) + deflater.flush(zlib.Z_SYNC_FLUSH)
+    frame = wire.frame(wire.BINARY, compressed[:-4], rsv1=True)
+    peer.transport.feed(frame * 20)
+    for turn in range(1, 200):  # noqa: B007  # the application reads it
+        await asyncio.sleep(0)
+    assert len(turns) == 20
+    assert max(turns.count(each) for each in turns) <= 4
