@@ -59,7 +59,9 @@ def fuzz(target: str, folder: Path, arguments: list[str]) -> None:
             data = mutate(data, choose, heads=target in WITH_HEADS, prefix=PREFIX[target], max_size=max_size)
         return data
 
-    atheris.Setup([sys.argv[0], *arguments], test, custom_mutator=mutator, internal_libfuzzer=True)
+    # To merge, libFuzzer calls what it takes for its program again, by the shell.
+    program = f"{sys.executable} {__file__} --child {target} {folder}"
+    atheris.Setup([program, *arguments], test, custom_mutator=mutator, internal_libfuzzer=True)
     atheris.Fuzz()
 
 
@@ -109,12 +111,14 @@ def drive(target: str, seconds: float, keep: bool) -> bool:
 
 def write_corpus(target: str, inputs: list[bytes]) -> None:
     """Keep the shortest inputs of a target, as many as make up 60 KB of text."""
-    lines, size = [], 0
+    lines: list[str] = []
+    size = 0
     for data in sorted(set(inputs), key=lambda data: (len(data), data)):
         size += 2 * len(data) + 1
         if size > 60_000:
             break
         lines.append(data.hex() + "\n")
+    assert lines, "there must be a corpus"
     CORPUS.mkdir(exist_ok=True)
     (CORPUS / f"{target}.txt").write_text("".join(lines), "ascii")
 
