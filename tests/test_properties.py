@@ -7,7 +7,7 @@ import zlib
 import wire
 from engine_cases import frame
 from fuzz import cutting
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fastws.deflate import DeflateParameters, Deflater, Deflaters, Inflater, negotiate
@@ -62,6 +62,7 @@ def test_what_is_sent_is_received(engine: str, sent: list[str | bytes], seed: in
 
 @quick
 @given(messages, st.integers(0, 255), windows, st.booleans())
+@example(["\x80\U00010000\U00010000" * 9000] * 4, 1, 9, False)  # over INFLATE_BUDGET in one read
 def test_what_is_compressed_is_received(
     engine: str, sent: list[str | bytes], seed: int, bits: int, takeover: bool
 ) -> None:

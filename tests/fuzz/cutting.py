@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from fastws.engine import Engine
 from fastws.events import Close, Event
@@ -27,10 +28,18 @@ def at_random(stream: bytes, seed: int, sizes: tuple[int, ...] = SMALL_READS) ->
         position += size
 
 
+def _while_put_off(engine: Engine) -> Iterator[bytes]:
+    while engine.rest is not None:
+        yield b""
+
+
 def read(engine: Engine, pieces: Iterable[bytes]) -> list[Event]:
-    """The events of all `pieces`, from a buffer that is overwritten after each, as a loop's receive buffer is."""
+    """The events of all `pieces`, from a buffer that is overwritten after each, as a loop's receive buffer is.
+
+    What the engine puts off in its `rest` is read with the next piece, and after the last one on its own.
+    """
     events: list[Event] = []
-    for piece in pieces:
+    for piece in chain(pieces, _while_put_off(engine)):
         buffer = bytearray(piece)
         found = engine.receive_data(memoryview(buffer))
         buffer[:] = b"\xee" * len(piece)
