@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from fastws.asgi_http import AccessLog, HttpCycle, Stage
-from fastws.asgi_websocket import Session, State
+from fastws.asgi_states import State
+from fastws.asgi_websocket import Session
 from fastws.connection import Connection
 from fastws.errors import ClientDisconnected
 from fastws.forwarded import TrustedPeers, apply_forwarded

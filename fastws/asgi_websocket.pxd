@@ -8,12 +8,8 @@ cdef class Session:
     cdef public LoopCore shared
     cdef public object state
     cdef public Engine engine
-    cdef public dict scope
     cdef public object task
-    cdef object _head
-    cdef object _upgrade
-    cdef bytes _early
-    cdef object _responder
+    cdef object _opening
     cdef bint _connect_received
     cdef list _queue
     cdef Py_ssize_t _queue_head
@@ -35,13 +31,7 @@ cdef class Session:
     cdef bint _closed_by_app
     cdef bint _disconnect_received
     cdef double _pinged
-    cdef object _access_log
-    cdef bint _counting
-    cdef double _opened
-    cdef long long _messages_in
-    cdef long long _bytes_in
-    cdef long long _messages_out
-    cdef long long _bytes_out
+    cdef object _traffic
 
     cdef _send_event(self, dict event)
     cdef _send_message(self, dict event)

@@ -16,14 +16,16 @@ coroutines. This module is compiled by Cython where the extension was built (asg
 from __future__ import annotations
 
 import asyncio
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from fastws.asgi_http import AccessLog, Responder, chain_waiter, not_allowed, plain_event
+from fastws.asgi_opening import EARLY_BYTES, Opening
+from fastws.asgi_states import SENDABLE, State, describe_bad_message
+from fastws.asgi_traffic import Traffic
 from fastws.connection import BURST_BYTES, NEVER, Connection
 from fastws.errors import ApplicationError, ClientDisconnected, RequestError
 from fastws.events import Close, Failure, Ping, Pong
-from fastws.handshake import UpgradeRequest, accept_response
+from fastws.handshake import UpgradeRequest
 from fastws.http_framing import error_response
 from fastws.http_head import RequestHead
 from fastws.rate_limit import RateLimit
@@ -35,9 +37,6 @@ if TYPE_CHECKING:
 CORK_BYTES = 65536
 """Bytes of corked output that are written without waiting for more."""
 
-EARLY_BYTES = 65536
-"""Bytes that a peer may send before the application has accepted; then reading stops."""
-
 READ_AHEAD_BYTES = 16384
 """Bytes that are still read when the queue has its number of messages, for the Pings and Pongs among them."""
 
@@ -48,38 +47,11 @@ MAX_PONGS = 32
 """How many of the Pings in one read are answered."""
 
 
-class State(Enum):
-    """Where a WebSocket is in its life (RFC 6455 sections 4 and 7)."""
-
-    CONNECTING = "connecting"
-    """The handshake has arrived and the application has not decided."""
-    DENYING = "denying"
-    """The application sends an HTTP response instead of accepting."""
-    OPEN = "open"
-    CLOSING = "closing"
-    """We have sent a Close and wait for the peer's."""
-    CLOSED = "closed"
-    """Nothing can be sent any more."""
-
-
 CONNECTING = State.CONNECTING
 DENYING = State.DENYING
 OPEN = State.OPEN
 CLOSING = State.CLOSING
 CLOSED = State.CLOSED
-
-SENDABLE: dict[State, dict[str, str]] = {
-    CONNECTING: {
-        "websocket.accept": "_accept",
-        "websocket.close": "_deny",
-        "websocket.http.response.start": "_start_denial",
-    },
-    DENYING: {"websocket.http.response.body": "_continue_denial"},
-    OPEN: {"websocket.send": "_send_message", "websocket.close": "_close"},
-    CLOSING: {},
-    CLOSED: {},
-}
-"""What an application may send in which state, and the method of `Session` that does it."""
 
 
 class Session:
@@ -100,13 +72,8 @@ class Session:
         self.shared = state
         self.state: State = CONNECTING
         self.engine: Engine | None = None
-        self.scope = scope
         self.task: asyncio.Task[None] | None = None
-        # Handshake state, dropped when the application has decided.
-        self._head: RequestHead | None = head
-        self._upgrade: UpgradeRequest | None = upgrade
-        self._early: bytes = early_data
-        self._responder: Responder | None = None
+        self._opening: Opening | None = Opening(head, upgrade, early_data)
         self._connect_received: bool = False
         # Read state. The queue is the list that the engine returned, taken from its head.
         self._queue: list[Any] | None = None
@@ -133,14 +100,9 @@ class Session:
         self._disconnect_received: bool = False
         # Keepalive state: when the last ping was sent.
         self._pinged: float = 0.0
-        # For the access log; nothing is counted where there is none.
-        self._access_log: AccessLog | None = access_log
-        self._counting: bool = access_log is not None
-        self._opened: float = 0.0
-        self._messages_in: int = 0
-        self._bytes_in: int = 0
-        self._messages_out: int = 0
-        self._bytes_out: int = 0
+        self._traffic: Traffic | None = None
+        if access_log is not None:
+            self._traffic = Traffic(access_log, scope, state.loop)
         connection.deadline = state.now + config.ws_handshake_timeout
         connection.pause_reading_after(EARLY_BYTES - len(early_data))
 
@@ -149,8 +111,8 @@ class Session:
     def data_received(self, data: memoryview) -> None:
         engine = self.engine
         if engine is None:
-            if self.state is CONNECTING:
-                self._early += bytes(data)  # delivered in order after the accept
+            if self.state is CONNECTING and self._opening is not None:
+                self._opening.early += bytes(data)  # delivered in order after the accept
             return
         events = engine.receive_data(data)
         if self._rates is not None:
@@ -175,8 +137,8 @@ class Session:
         self.state = CLOSED
         if self.engine is not None:
             self.engine.receive_eof()
-        if self._responder is not None:
-            self._responder.disconnected()
+        if self._opening is not None and self._opening.responder is not None:
+            self._opening.responder.disconnected()
         self._wake()
         self._log_closed()
 
@@ -264,11 +226,10 @@ class Session:
         elif text is None and isinstance(data, (bytes, bytearray, memoryview)):
             pending = engine.send_bytes(data)
         else:
-            raise ApplicationError(_describe_bad_message(text, data))
+            raise ApplicationError(describe_bad_message(text, data))
         self._last_message = self.shared.now
-        if self._counting:
-            self._messages_out += 1
-            self._bytes_out += _size(text if data is None else data)
+        if self._traffic is not None:
+            self._traffic.sent(text if data is None else data)
         if self._queue is None and self._direct:
             self._direct = False
             self._flush()
@@ -291,9 +252,10 @@ class Session:
         if method is None:
             if (state is CLOSING or state is CLOSED) and not self._closed_by_app:
                 raise ClientDisconnected("the WebSocket is closed, nothing can be sent")
-            if kind == "websocket.http.response.body" and self._responder is not None:
+            opening = self._opening
+            if kind == "websocket.http.response.body" and opening is not None and opening.responder is not None:
                 return None  # as in HTTP, messages after the end of the response are ignored
-            raise ApplicationError(not_allowed(kind, _DESCRIPTIONS[state], SENDABLE[state]))
+            raise ApplicationError(not_allowed(kind, state.value, SENDABLE[state]))
         waiter: asyncio.Future[None] | None = getattr(self, method)(event)
         return waiter
 
@@ -306,9 +268,10 @@ class Session:
         if self.state is CONNECTING:
             self._refuse(RequestError(500, "Internal Server Error"))
         elif self.state is DENYING:
-            assert self._responder is not None
-            self._responder.fail()
-            self._end_denial()
+            assert self._opening is not None
+            assert self._opening.responder is not None
+            self._opening.responder.fail()
+            self._end_denial(self._opening.responder)
         elif self.state is OPEN:
             if failed:
                 self._send_close(1011, "Internal Error")
@@ -324,29 +287,11 @@ class Session:
 
     def _accept(self, event: dict[str, Any]) -> None:
         """Answer 101 and open the WebSocket (RFC 6455 section 4.2.2)."""
-        shared, connection, upgrade = self.shared, self.connection, self._upgrade
-        engine_class = shared.engine
-        assert upgrade is not None
-        assert engine_class is not None
-        parameters = None
-        deflaters = shared.deflaters
-        if upgrade.extensions and deflaters is not None:
-            parameters = deflaters.negotiate(upgrade.extensions)
-        response = accept_response(
-            upgrade,
-            subprotocol=event.get("subprotocol"),
-            headers=event.get("headers") or (),
-            extensions=parameters.response() if parameters is not None else None,
-            default_headers=shared.head_lines,
-        )
-        max_size = shared.config.ws_max_size
-        if parameters is None or deflaters is None:
-            self.engine = engine_class(max_size)
-        else:
-            self.engine = engine_class(max_size, parameters.inflater(), deflaters.get(parameters))
+        shared, connection, opening = self.shared, self.connection, self._opening
+        assert opening is not None
+        response, self.engine = opening.accept(event, shared)
         self.state = OPEN
-        self._head = self._upgrade = None
-        early, self._early = self._early, b""
+        self._opening = None
         connection.write(response)
         connection.last_seen = shared.now
         self._last_message = shared.now
@@ -359,8 +304,8 @@ class Session:
         if shared.shutting_down:
             self.shut_down()
         connection.resume_reading()
-        if early:
-            self.data_received(memoryview(early))
+        if opening.early:
+            self.data_received(memoryview(opening.early))
 
     def _deny(self, event: dict[str, Any]) -> None:
         """ASGI: `websocket.close` before accept is a 403."""
@@ -371,7 +316,6 @@ class Session:
         """Answer the handshake with an error, and close: a proxy may already treat the connection as a tunnel."""
         connection = self.connection
         self.state = CLOSED
-        self._early = b""
         connection.write(error_response(error, self.shared.head_lines))
         self._log_opened(error.status)
         self._end_refused()
@@ -383,30 +327,27 @@ class Session:
 
     def _start_denial(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
         """The ASGI extension `websocket.http.response`: the application's own response instead of a 101."""
-        head = self._head
-        assert head is not None
-        responder = Responder(self.connection, self.shared, head, False)
-        responder.send_event({**event, "type": "http.response.start"})
-        self._responder = responder
+        opening = self._opening
+        assert opening is not None
+        opening.start_denial(event, self.connection, self.shared)
         self.state = DENYING
-        self._early = b""
         self.connection.resume_reading()
         return None
 
     def _continue_denial(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
-        responder = self._responder
-        assert responder is not None
-        waiter = responder.send_event({**event, "type": "http.response.body"})
+        opening = self._opening
+        assert opening is not None
+        assert opening.responder is not None
+        responder = opening.responder
+        waiter = opening.continue_denial(event)
         if responder.finished():
-            self._end_denial()
+            self._end_denial(responder)
         elif responder.response_started():
             self.connection.deadline = NEVER  # a response may last, as in HTTP
         return waiter
 
-    def _end_denial(self) -> None:
+    def _end_denial(self, responder: Responder) -> None:
         """The application's response is complete, or will never be."""
-        responder = self._responder
-        assert responder is not None
         self.state = CLOSED
         self._closed_by_app = True
         self._log_opened(responder.status)
@@ -431,9 +372,8 @@ class Session:
                 return
         last = events[-1]
         ends = isinstance(last, Close)
-        if self._counting:
-            self._messages_in += len(events) - ends
-            self._bytes_in += sum([_size(item) for item in events if not isinstance(item, Close)])
+        if self._traffic is not None:
+            self._traffic.received(events)
         if self._closed_by_app:
             # Only the peer's Close is of interest.
             if ends:
@@ -699,51 +639,11 @@ class Session:
     # The access log.
 
     def _log_opened(self, status: int) -> None:
-        log = self._access_log
-        if log is not None:
-            log.websocket_opened(self.scope, status)
-            if status == 101:
-                self._opened = self.shared.loop.time()
-            else:
-                self._access_log = None
+        if self._traffic is not None:
+            self._traffic.opened(status)
 
     def _log_closed(self) -> None:
-        log = self._access_log
-        if log is not None and self._opened:
-            self._access_log = None
-            log.websocket_closed(
-                self.scope,
-                self._close_code,
-                self._close_reason,
-                self.shared.loop.time() - self._opened,
-                self._messages_in,
-                self._bytes_in,
-                self._messages_out,
-                self._bytes_out,
-            )
-
-
-def _size(message: Any) -> int:
-    """Bytes of a message on the wire, before compression."""
-    if isinstance(message, str):
-        return len(message) if message.isascii() else len(message.encode("utf-8", "surrogatepass"))
-    return memoryview(message).nbytes
-
-
-_DESCRIPTIONS = {
-    CONNECTING: "before the WebSocket is accepted",
-    DENYING: "in the response that denies the WebSocket",
-    OPEN: "on an open WebSocket",
-    CLOSING: "after 'websocket.close'",
-    CLOSED: "after the WebSocket was closed",
-}
-
-
-def _describe_bad_message(text: object, data: object) -> str:
-    if text is not None and data is not None:
-        return "The event 'websocket.send' has both 'text' and 'bytes': exactly one must be given."
-    if text is None and data is None:
-        return "The event 'websocket.send' has neither 'text' nor 'bytes': exactly one must be given."
-    if text is not None:
-        return f"'text' of 'websocket.send' must be str, not {type(text).__name__}."
-    return f"'bytes' of 'websocket.send' must be bytes, not {type(data).__name__}."
+        traffic = self._traffic
+        if traffic is not None and self.engine is not None:
+            self._traffic = None
+            traffic.closed(self._close_code, self._close_reason)

@@ -31,7 +31,7 @@ LAYERS = {
         "proxy_protocol",
     ],
     "event loop": ["log_limit", "loop_core", "connection", "http_connection", "loop_state", "sweep", "descriptors"],
-    "ASGI": ["asgi", "asgi_http", "asgi_websocket"],
+    "ASGI": ["asgi", "asgi_http", "asgi_opening", "asgi_states", "asgi_traffic", "asgi_websocket"],
     "operations": ["access_log", "log_format", "metrics", "health", "topics"],
     "process": [
         "__init__",
