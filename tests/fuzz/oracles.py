@@ -94,6 +94,8 @@ def read_wsproto(pieces: list[bytes], limit: int, deflate: bool, takeover: bool)
     extension = WsprotoDeflate(client_no_context_takeover=not takeover, server_no_context_takeover=not takeover)
     extension.finalize("permessage-deflate")
     connection = Connection(ConnectionType.SERVER, [extension] if deflate else [])
+    if deflate and takeover:
+        pieces = [bytes([byte]) for piece in pieces for byte in piece]
     reading = Reading([])
     text: list[str] = []
     data: list[bytes] = []
@@ -123,6 +125,9 @@ def read_wsproto(pieces: list[bytes], limit: int, deflate: bool, takeover: bool)
                     reading.why = event.reason or ""
                     return reading
                 reading.events.append(Close(int(event.code), event.reason or ""))
+        if takeover and extension._decompressor is not None and extension._decompressor.eof:
+            reading.lost = True  # after a block with BFINAL set, every later message is an error to it
+            return reading
     return reading
 
 
