@@ -337,6 +337,20 @@ async def test_a_close_in_what_was_not_inflated_yet_comes_behind_the_messages(en
 
 
 @on_fake_clock
+async def test_a_close_waits_for_the_answer_to_the_message_before_it(engine: str) -> None:
+    """Though they came in two reads, and the application has taken the message in between."""
+    call, peer = await open_websocket(engine)
+    receiving = asyncio.ensure_future(call.receive())
+    await settle()
+    await peer.send(wire.text("question"))
+    assert (await receiving)["text"] == "question"
+    await peer.send(wire.close(1000))
+    await call.send({"type": "websocket.send", "text": "answer"})
+    assert (await call.receive())["code"] == 1000
+    assert wire.read_frames(peer.take()) == [*wire.messages("answer"), wire.closing(1000)]
+
+
+@on_fake_clock
 async def test_a_close_that_follows_on_a_long_message_waits_for_its_answer(engine: str) -> None:
     call, peer = await open_on(FakeServer(DrivenApp(), engine=engine), OFFER)
     receiving = asyncio.ensure_future(call.receive())
@@ -466,6 +480,28 @@ async def test_the_first_head_has_its_time_from_the_accept_and_not_from_its_firs
     assert response is not None
     assert response.status == 408
     assert peer.transport.half_closed
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET /" + b"a" * 8300, 414),
+        (b"GET / HTTP/1.1\r\nHost: t\r\nA: " + b"b" * 8300, 431),
+        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 12_000, 431),
+    ],
+    ids=["target", "line", "head"],
+)
+@on_fake_clock
+async def test_a_head_that_never_ends_is_refused_when_it_is_too_long(data: bytes, status: int) -> None:
+    peer = FakeServer(echo).connect()
+    for start in range(0, len(data), 1000):
+        assert peer.take() == b"" or start > 8000
+        await peer.send(data[start : start + 1000])
+    peer.transport.feed_eof()
+    response, rest = wire.read_response(b"".join(peer.transport.writes)) or (None, b"")
+    assert response is not None
+    assert response.status == status
+    assert rest == b""
 
 
 @pytest.mark.parametrize("length", [2**63 - 1, 2**63, 2**64 - 1, 10**18])
