@@ -7,9 +7,9 @@ CPU time, and whether it goes on being used when the attackers hold still; the l
 that what one attack has left behind cannot hide what another one takes.
 
 Targets: at most 1 MiB held a connection beyond what is granted; no use of CPU by attackers that hold still; at most
-one line of a kind a second in the log; others served without a failure, meanwhile and afterwards; and the right
-answer. Exit code: 0 when all are met, 1 when one is missed, 2 when the server cannot be run. `--against uvicorn`
-attacks another.
+one line a second in the log, beside the first of each kind; others served without a failure, meanwhile and afterwards;
+and the right answer. Exit code: 0 when all are met, 1 when one is missed, 2 when the server cannot be run. `--against
+uvicorn` attacks another.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ class Arena:
         self.dirty = False
 
     def log_lines(self, since: int) -> tuple[int, int]:
-        """Lines in the server's log behind the position `since`, and how many of them are alike but for numbers."""
+        """Lines in the server's log behind the position `since`, and how many beside the first of each kind."""
         size = os.fstat(self.server.log.fileno()).st_size
         lines = os.pread(self.server.log.fileno(), size - since, since).splitlines()
         kinds = collections.Counter(re.sub(rb"\(\d+ like it\)|\d+", b"", line).strip() for line in lines)
-        return len(lines), max(kinds.values(), default=0)
+        return len(lines), len(lines) - len(kinds)
 
     def attack(self, attack: Attack) -> Result:
         """Attack, hold, judge, and let the server recover."""
@@ -151,8 +151,8 @@ def judge(result: Result, recovered: bool) -> None:
         missed.append(f"{excess:,.0f} KiB a connection over the limit")
     if result.idle > TARGET_IDLE:
         missed.append(f"{100 * result.idle:.0f}% of a core used while nothing happens")
-    if result.repeated > 2 + result.seconds:  # the first comes at once
-        missed.append(f"{result.repeated} lines of a kind in the log in {result.seconds:.1f} s")
+    if result.repeated > 2 + result.seconds:
+        missed.append(f"{result.repeated} lines in the log beside the first of each kind in {result.seconds:.1f} s")
     for name, service in result.meanwhile.items():
         if name == "connect" and not attack.newcomers:
             continue

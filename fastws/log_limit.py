@@ -1,8 +1,9 @@
 """Lines of the log that a peer can provoke: so many of a kind a second, and how many were left out.
 
 Each kind has a bucket of lines that fills up by one a second: a kind that peers cause has room for one, so that the
-first is seen at once and a flood costs a line a second; errors of the application have room for several, since the
-second and third may differ. What was left out is counted, and told when there is room again. Time is an argument.
+first is seen at once; errors of the application have room for several, since the second and third may differ. What was
+left out is counted, and told one kind a second, the one that has waited longest: however many kinds a flood provokes,
+it costs a line a second. Time is an argument.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class LogLimit:
         self._logger = logger
         self._kinds: dict[Hashable, _Kind] = {}
         self._waiting: dict[Hashable, _Kind] = {}
+        self._told = float("-inf")
 
     def log(
         self,
@@ -72,13 +74,15 @@ class LogLimit:
         self._waiting[kind] = bucket
 
     def tick(self, now: float) -> None:
-        """Tell how many lines were left out, of the kinds that have room again."""
-        if not self._waiting:
+        """Tell how many lines were left out of the kind that has waited longest, among those that have room again."""
+        if not self._waiting or now - self._told < 1.0:
             return
-        for kind, bucket in list(self._waiting.items()):
+        for kind, bucket in self._waiting.items():
             if bucket.take(now):
+                self._told = now
                 message = f"{bucket.message} (%d like it)"
                 self._logger.log(bucket.level, message, *bucket.arguments, bucket.left_out)
                 bucket.left_out = 0
                 bucket.arguments = ()
                 del self._waiting[kind]
+                return

@@ -186,7 +186,7 @@ class LoopState(LoopCore):
         self._wake_when_idle()
 
     def warn(self, message: str, *arguments: object, kind: str | None = None) -> None:
-        """Log what a peer did wrong: a line a second of each kind, by default the message, and how many there were."""
+        """Log what a peer did wrong: the first of its kind, by default the message, then a line a second and a count."""
         self.log_limit.log(self.now, logging.WARNING, message, *arguments, kind=kind)
 
     def log_application_error(self, message: str, error: BaseException | None = None) -> None:

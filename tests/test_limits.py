@@ -679,18 +679,26 @@ def test_a_line_a_second_of_each_kind() -> None:
     for i in range(300):
         now = 100 + i / 100
         limit.log(now, logging.WARNING, "bad %s", i)
-        limit.log(now, logging.WARNING, "worse")
         limit.tick(now)
     limit.tick(110.0)
-    assert [line for line in lines if line.startswith("bad")] == [
-        "bad 0",
-        "bad 100 (100 like it)",
-        "bad 200 (100 like it)",
-        "bad 299 (99 like it)",
-    ]
-    assert len(lines) == 8
+    assert lines == ["bad 0", "bad 100 (100 like it)", "bad 200 (100 like it)", "bad 299 (99 like it)"]
     limit.log(120.0, logging.WARNING, "bad %s", "again")
     assert lines[-1] == "bad again"
+
+
+def test_many_kinds_of_lines_give_one_a_second_too() -> None:
+    limit, lines = limited()
+    for i in range(1000):
+        now = 100 + i / 100
+        for kind in ("bad", "worse", "worst"):
+            limit.log(now, logging.WARNING, kind)
+        limit.tick(now)
+    assert lines[:3] == ["bad", "worse", "worst"]
+    assert len(lines) <= 3 + 10
+    for second in range(3):
+        limit.tick(120.0 + second)
+    counted = [int(line.partition("(")[2].split()[0]) for line in lines[3:]]
+    assert 3 + sum(counted) == 3000
 
 
 def test_kinds_of_lines_are_bounded() -> None:
