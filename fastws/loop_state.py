@@ -186,7 +186,7 @@ class LoopState(LoopCore):
         self._wake_when_idle()
 
     def warn(self, message: str, *arguments: object, kind: str | None = None) -> None:
-        """Log what a peer did wrong: the first of its kind, by default the message, then a line a second and a count."""
+        """Log what a peer did wrong: the first of its kind (by default the message), then a count of the rest."""
         self.log_limit.log(self.now, logging.WARNING, message, *arguments, kind=kind)
 
     def log_application_error(self, message: str, error: BaseException | None = None) -> None:
