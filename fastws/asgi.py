@@ -36,13 +36,19 @@ DISCONNECTS = frozenset({"ClientDisconnect", "WebSocketDisconnect", "WebSocketDi
 """Names of the exceptions by which frameworks (Starlette, FastAPI, Litestar, Falcon) tell that the peer is gone."""
 
 
-class HttpCall(HttpCycle):
-    """An `HttpCycle` with the coroutines that the application calls."""
+class Call:
+    """The coroutines that the application calls, for what has their steps: an `HttpCycle` or a `Session`."""
 
     __slots__ = ()
 
+    if TYPE_CHECKING:
+
+        def next_event(self) -> Event | None: ...
+        def wait_for_event(self) -> asyncio.Future[None]: ...
+        def send_event(self, event: Any) -> asyncio.Future[None] | None: ...
+
     async def receive(self) -> Event:
-        """ASGI: the next `http.request` or `http.disconnect`."""
+        """ASGI: the next event for the application."""
         event = self.next_event()
         while event is None:
             await self.wait_for_event()
@@ -56,24 +62,16 @@ class HttpCall(HttpCycle):
             await waiter
 
 
-class WebSocketCall(Session):
-    """A `Session` with the coroutines that the application calls."""
+class HttpCall(HttpCycle, Call):
+    """An `HttpCycle` as the application has it."""
 
     __slots__ = ()
 
-    async def receive(self) -> Event:
-        """ASGI: the next `websocket.connect`, `websocket.receive` or `websocket.disconnect`."""
-        event = self.next_event()
-        while event is None:
-            await self.wait_for_event()
-            event = self.next_event()
-        return event
 
-    async def send(self, event: Event) -> None:
-        """ASGI: send `event`; returns when the peer reads fast enough for more."""
-        waiter = self.send_event(event)
-        if waiter is not None:
-            await waiter
+class WebSocketCall(Session, Call):
+    """A `Session` as the application has it."""
+
+    __slots__ = ()
 
 
 class Application:
