@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fastws.connection import BURST_BYTES, Connection
+from fastws.connection import Connection
 from fastws.errors import ApplicationError, ClientDisconnected
 from fastws.http_framing import LAST_CHUNK, Framing, encode_chunk, frame_response, last_chunk
 from fastws.http_head import Header, RequestHead, ResponseHead, response_head
@@ -132,12 +132,7 @@ class Responder:
             if method is None:
                 raise ApplicationError(not_allowed(kind, stage.value, SENDABLE[stage]))
             getattr(self, method)(event)
-        connection = self.connection
-        if connection.writing_paused:
-            return connection.drained()
-        if connection.burst >= BURST_BYTES:
-            return connection.next_turn()
-        return None
+        return self.connection.wait_for_room()
 
     def fail(self) -> None:
         """The application has ended without a whole response: 500 where nothing was written, else cut it short."""

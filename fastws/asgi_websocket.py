@@ -22,7 +22,7 @@ from fastws.asgi_http import AccessLog, Responder, chain_waiter, not_allowed, pl
 from fastws.asgi_opening import EARLY_BYTES, Opening
 from fastws.asgi_states import SENDABLE, State, describe_bad_message
 from fastws.asgi_traffic import Traffic
-from fastws.connection import BURST_BYTES, NEVER, Connection
+from fastws.connection import NEVER, Connection
 from fastws.errors import ApplicationError, ClientDisconnected, RequestError
 from fastws.events import Close, Failure, Ping, Pong
 from fastws.handshake import UpgradeRequest
@@ -124,16 +124,16 @@ class Session:
 
     def eof_received(self) -> bool:
         # A peer that has closed the WebSocket may still read the answers to what it sent before.
-        queue = self._queue
-        if queue is not None and isinstance(queue[-1], Close) and not self.shared.secure:
+        if self._queued_end() is not None and not self.shared.secure:
             return True
         # The transport closes when it has sent what waits: a peer that does not read must not put that off for ever.
         self._set_close_deadline()
         return False
 
     def connection_lost(self) -> None:
-        if self._queue is not None and isinstance(self._queue[-1], Close):
-            self._finish(self._queue[-1])
+        end = self._queued_end()
+        if end is not None:
+            self._finish(end)
         self.state = CLOSED
         if self.engine is not None:
             self.engine.receive_eof()
@@ -148,9 +148,10 @@ class Session:
         if transport is None or transport.is_closing():
             self._end_closing()
         elif state is OPEN:
-            if self._queue is not None and isinstance(self._queue[-1], Close):
+            end = self._queued_end()
+            if end is not None:
                 # The application did not come back for the messages before the peer's Close.
-                self._finish(self._queue[-1])
+                self._finish(end)
             else:
                 self._end_idleness(now)
         elif state is CONNECTING or state is DENYING:
@@ -238,12 +239,7 @@ class Session:
         elif not self._corked:
             self._corked = True
             self.shared.cork(self)
-        connection = self.connection
-        if connection.writing_paused:
-            return connection.drained()
-        if connection.burst >= BURST_BYTES:
-            return connection.next_turn()
-        return None
+        return self.connection.wait_for_room()
 
     def _send_other(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
         state = self.state
@@ -463,6 +459,11 @@ class Session:
             self._flush()
         return [item for item in events if type(item) is not Ping and type(item) is not Pong]
 
+    def _queued_end(self) -> Close | None:
+        """The peer's Close or failure, where it waits behind messages that the application has not taken."""
+        last = None if self._queue is None else self._queue[-1]
+        return last if isinstance(last, Close) else None
+
     def _end_queued(self, item: Close) -> None:
         """The last event of this peer is queued: act on it now, or when the application has come back for more."""
         queue = self._queue
@@ -575,15 +576,15 @@ class Session:
             engine.send_close(code, reason)
         except ValueError as error:
             raise ApplicationError(f"The event 'websocket.close' has a bad code or reason: {error}") from None
-        queue = self._queue
         self._flush()
         self._close_sent = True
         self._close_code = code
         self._close_reason = reason
         self.state = CLOSING
         self._set_close_deadline()
-        if queue is not None and isinstance(queue[-1], Close):
-            self._finish(queue[-1])
+        end = self._queued_end()
+        if end is not None:
+            self._finish(end)
 
     def _finish(self, item: Close) -> None:
         """Act on the peer's Close or on its breaking of the rules: our last frame, then the end of the connection."""

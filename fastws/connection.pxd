@@ -21,3 +21,4 @@ cdef class Connection:
 
     cdef write(self, bytes data)
     cdef write_all(self, list chunks)
+    cdef wait_for_room(self)

@@ -147,6 +147,14 @@ class Connection:
             else:
                 self.transport.writelines(chunks)
 
+    def wait_for_room(self) -> asyncio.Future[None] | None:
+        """What an application that has sent must wait for before it sends more, if anything."""
+        if self.writing_paused:
+            return self.drained()
+        if self.burst >= BURST_BYTES:
+            return self.next_turn()
+        return None
+
     def drained(self) -> asyncio.Future[None]:
         """A future of the moment when writing may go on; its error is `ClientDisconnected`.
 
