@@ -65,8 +65,8 @@ def fuzz(target: str, folder: Path, arguments: list[str]) -> None:
     atheris.Fuzz()
 
 
-def drive(target: str, seconds: float, keep: bool) -> bool:
-    """Fuzz `target`, print its line of the table; whether nothing was found."""
+def drive(target: str, until: list[str], keep: bool) -> bool:
+    """Fuzz `target` `until` libFuzzer's options say; print its line of the table; whether nothing was found."""
     FINDINGS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -84,8 +84,9 @@ def drive(target: str, seconds: float, keep: bool) -> bool:
         ]
         found = [str(folder / "found"), str(folder / "seeds")]
         done = subprocess.run(
-            [*command, *options, f"-max_total_time={max(1, round(seconds))}", *found],
+            [*command, *options, *until, *found],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            env={**os.environ, "PYTHONHASHSEED": "0"},
         )  # fmt: skip
         runs, size = struct.unpack("QQ", (folder / "count").read_bytes())
         covered = re.findall(r"cov: (\d+) ft: (\d+) corp: (\d+)", done.stdout) or [("?", "?", "?")]
@@ -129,6 +130,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Fuzz fastws with atheris.")
     parser.add_argument("targets", nargs="*", default=TARGETS, metavar="TARGET", help=", ".join(TARGETS))
     parser.add_argument("--seconds", type=float, default=60, help="for all targets together")
+    parser.add_argument("--runs", type=int, help="inputs for each target, from a fixed seed, instead of a time")
     parser.add_argument("--keep", action="store_true", help="add what reached something new to the corpus")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run one input, without atheris")
     arguments = parser.parse_args()
@@ -140,8 +142,10 @@ def main() -> int:
             return 1
         return 0
     print(f"{'target':14}{'runs':>10}{'bytes':>15}{'cov':>8}{'ft':>8}{'corpus':>8}   found")
-    share = arguments.seconds / len(arguments.targets)
-    results = [drive(target, share, arguments.keep) for target in arguments.targets]
+    until = [f"-max_total_time={max(1, round(arguments.seconds / len(arguments.targets)))}"]
+    if arguments.runs is not None:
+        until = ["-seed=1", f"-runs={arguments.runs}"]
+    results = [drive(target, until, arguments.keep) for target in arguments.targets]
     return 0 if all(results) else 1
 
 
