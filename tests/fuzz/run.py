@@ -144,7 +144,7 @@ def main() -> int:
     print(f"{'target':14}{'runs':>10}{'bytes':>15}{'cov':>8}{'ft':>8}{'corpus':>8}   found")
     until = [f"-max_total_time={max(1, round(arguments.seconds / len(arguments.targets)))}"]
     if arguments.runs is not None:
-        until = ["-seed=1", f"-runs={arguments.runs}"]
+        until = ["-seed=1", "-entropic=0", f"-runs={arguments.runs}"]
     results = [drive(target, until, arguments.keep) for target in arguments.targets]
     return 0 if all(results) else 1
 
