@@ -19,7 +19,7 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from types import FrameType
 from typing import Any, Final
 
@@ -51,6 +51,8 @@ MAX_NAMED_TASKS: Final = 5
 """Of how many tasks that are left behind the log says where they are."""
 WATCH_SECONDS: Final = 5.0
 """How much longer than it may take a step of a shutdown takes before the process is ended under it."""
+TICK_SECONDS: Final = 1.0
+"""How often `on_tick` is called."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -59,10 +61,21 @@ class Server:
 
     `run()` makes the loop; `await serve()` uses the running one. On the main thread both end on SIGINT and SIGTERM,
     elsewhere when `should_exit` is set, which any thread may do.
+
+    Who runs it may watch it: the loop calls `on_started` once it accepts connections, and `on_tick` about once a second
+    from before the application starts until it has shut down. A loop that is stuck does not tick.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        on_started: Callable[[], None] | None = None,
+        on_tick: Callable[[], None] | None = None,
+    ) -> None:
         self.config = config
+        self._on_started = on_started
+        self._on_tick = on_tick
         self.started = False
         """Whether the server accepts, or has accepted, connections."""
         self.servers: list[asyncio.AbstractServer] = []
@@ -138,7 +151,7 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._set_events()
         try:
-            with self._signals():
+            with self._signals(), self._ticking():
                 await self._serve(sockets)
         finally:
             self._finished.set()
@@ -240,6 +253,8 @@ class Server:
                 where,
                 extra={"color_message": "fastws running on \x1b[1m%s\x1b[0m (Press CTRL+C to quit)"},
             )
+        if self._on_started is not None:
+            self._on_started()
 
     async def _until_exit(self, state: LoopState) -> None:
         """Wait until somebody says so, or --limit-max-requests is reached."""
@@ -338,6 +353,27 @@ class Server:
             self._catching = False
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def _ticking(self) -> Iterator[None]:
+        """Call `on_tick` from the running loop, at once and then every TICK_SECONDS."""
+        on_tick = self._on_tick
+        if on_tick is None:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        timer = loop.call_soon(lambda: None)
+
+        def tick() -> None:
+            nonlocal timer
+            timer = loop.call_later(TICK_SECONDS, tick)
+            on_tick()
+
+        tick()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _wake(self) -> None:
         """Tell the loop that a flag has changed. The caller may be any thread, or a signal handler."""

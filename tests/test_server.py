@@ -471,6 +471,41 @@ def test_shutdown_waits_for_the_end() -> None:
     asyncio.run(main())
 
 
+def test_who_runs_a_server_is_told_that_it_started_and_that_its_loop_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastws.server.TICK_SECONDS", 0.001)
+    seen: list[str] = []
+    enough = asyncio.Event()
+
+    def on_tick() -> None:
+        seen.append(f"tick {server.started}")
+        if seen.count("tick True") == 3:
+            server.should_exit = True
+
+    async def watched(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        while seen.count("tick False") < 3:  # it ticks while the application starts
+            await asyncio.sleep(0)
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        before = len(seen)
+        while len(seen) < before + 3:  # and while it shuts down
+            await asyncio.sleep(0)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def main() -> None:
+        await server.serve()
+        at_the_end = len(seen)
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(enough.wait(), 0.02)
+        assert len(seen) == at_the_end
+
+    config = fastws.Config(watched, port=0, log_config=None)
+    server = fastws.Server(config, on_started=lambda: seen.append("started"), on_tick=on_tick)
+    asyncio.run(main())
+    assert seen.count("started") == 1
+    assert seen.index("started") < seen.index("tick True")
+
+
 def test_signal_handlers_are_restored() -> None:
     def mine(number: int, frame: Any) -> None:
         raise AssertionError
