@@ -16,6 +16,7 @@ BIN    := $(VENV)/bin
 HOST   ?= 127.0.0.1
 PORT   ?= 8000
 ARGS   ?=
+JOBS   ?= 4# tests at once; they wait for processes more than they compute
 
 FUZZ_SECONDS   ?= 60
 SANITIZE_BYTES ?= 100000000
@@ -96,12 +97,13 @@ test: test-compiled test-pure ## all tests on the compiled build, then on a pure
 
 test-compiled: $(VENV)/.built $(VENV)/.dev $(VENV)/.peers
 	@echo "== tests, compiled"
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 # From tests/, so that no Python started here finds fastws/ of this directory, which is compiled, before the installed one.
 test-pure: $(PURE)/.installed $(VENV)/.peers
 	@echo "== tests, pure"
-	cd tests && FASTWS_TEST_ENGINES=websockets,wsproto ../$(PURE)/bin/pytest -m "not build and not deploy" $(ARGS)
+	cd tests && FASTWS_TEST_ENGINES=websockets,wsproto ../$(PURE)/bin/pytest -n $(JOBS) --dist worksteal \
+		-m "not build and not deploy" $(ARGS)
 
 lint: $(VENV)/.dev ## ruff
 	$(BIN)/ruff check .
