@@ -20,5 +20,6 @@ cdef class HttpConnection:
     cdef bint _muted
     cdef object _current
     cdef object _upgrade
+    cdef object _page
     cdef bint _eof
     cdef bint _closing

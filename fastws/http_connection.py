@@ -23,6 +23,7 @@ from fastws.handshake import UpgradeRequest, check_origin, read_upgrade
 from fastws.head_scan import parse_failure, scan_head
 from fastws.http_framing import error_response
 from fastws.http_head import RequestHead, plain_head, read_request
+from fastws.pages import METHODS, Page, PageResponse, encode_page
 
 if TYPE_CHECKING:
     from fastws.loop_state import LoopState
@@ -89,6 +90,7 @@ class HttpConnection:
         # Write state: the request that is being answered.
         self._current: Exchange | None = None
         self._upgrade: UpgradeRequest | None = None
+        self._page: Page | None = None
         self._eof: bool = False
         self._closing: bool = False
         connection.deadline = state.now + state.config.timeout_request_head
@@ -174,10 +176,7 @@ class HttpConnection:
             return
         self._current = None
         if not keep_alive or self._eof:
-            if self._in_body or self._stash:
-                self._linger()
-            else:
-                self._close()
+            self._end()
             return
         # What is left of the body, if anything, is read and dropped, up to a bound.
         self.connection.deadline = self.state.now + self.state.config.timeout_keep_alive
@@ -229,6 +228,12 @@ class HttpConnection:
             if self._upgrade is not None:
                 self._begin_websocket(data[position:])
                 return
+            if self._page is not None:
+                timeout = self.state.config.timeout_request_head if position < length else None
+                if not self._answer_page(timeout):
+                    self._stash = data[position:]
+                    self._end()
+                    return
         self.update_reading()
 
     def _feed_head(self, data: bytes) -> None:
@@ -330,26 +335,35 @@ class HttpConnection:
                     raise _at_limit("The server is at its limit of WebSockets.")
                 state.requests_total += 1
                 return
+        if head.path in state.pages and head.method in METHODS:
+            self._page = state.pages[head.path]
+            self._begin_body(head)
+            return
         if state.max_requests is not None and state.requests >= state.max_requests:
             raise _at_limit("The server is at its limit of requests.")
         limit = state.config.limit_request_body
         if limit is not None and head.content_length is not None and head.content_length > limit:
             raise RequestError(413, "The request body is too large.")
         state.requests_total += 1
-        self._in_body = head.has_body
-        self._body_left = head.content_length or 0
-        self._body_bytes = 0
-        self._framing_bytes = 0
-        self._tail_open = False
-        self._discarded = 0
+        self._begin_body(head)
         self.connection.deadline = NEVER
         if self._in_body and state.config.timeout_request_body is not None:
             self.connection.deadline = state.now + state.config.timeout_request_body
         self._current = state.application.exchange(self, head)
         if not self._in_body:
             self._current.body_completed()
+
+    def _begin_body(self, head: RequestHead) -> None:
+        """Expect the body that `head` promises, if any."""
+        self._in_body = head.has_body
+        self._body_left = head.content_length or 0
+        self._body_bytes = 0
+        self._framing_bytes = 0
+        self._tail_open = False
+        self._discarded = 0
         # On an upgrade httptools reports the end of the message next, body or not.
-        self._muted = parser.should_upgrade()
+        assert self._parser is not None
+        self._muted = self._parser.should_upgrade()
 
     def on_body(self, data: bytes) -> None:
         size = len(data)
@@ -374,6 +388,34 @@ class HttpConnection:
                 self._current.body_completed()
 
     # Ends.
+
+    def _answer_page(self, timeout: float | None) -> bool:
+        """Answer the request from a page of the server's own; a body that follows is dropped.
+
+        False if the connection ends with that. Else it stays for --timeout-keep-alive, or `timeout` seconds.
+        """
+        page, head, state, connection = self._page, self._head, self.state, self.connection
+        assert page is not None
+        assert head is not None
+        self._page = None
+        try:
+            response = page(head)
+        except Exception as error:
+            state.log_application_error("Exception in a page of the server", error)
+            response = PageResponse(500, (), b"Internal Server Error\n")
+        # A peer that asks again and again without reading the answers is not served for ever.
+        keep_alive = not (state.shutting_down or head.expect_continue or connection.writing_paused)
+        data, keep_alive = encode_page(response, head, keep_alive and head.keep_alive, state.head_lines)
+        connection.write(data)
+        connection.deadline = state.now + (state.config.timeout_keep_alive if timeout is None else timeout)
+        return keep_alive
+
+    def _end(self) -> None:
+        """The last response is written: close."""
+        if self._in_body or self._stash:
+            self._linger()
+        else:
+            self._close()
 
     def _begin_websocket(self, early_data: bytes) -> None:
         """Hand the connection over to a WebSocket session; this object is done."""

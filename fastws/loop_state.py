@@ -23,6 +23,7 @@ from fastws.http_connection import Exchange, HttpConnection
 from fastws.log_limit import LogLimit
 from fastws.loop_core import LoopCore
 from fastws.origin import ANY
+from fastws.pages import Page
 from fastws.sweep import Sweep, sweep_interval
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ class LoopState(LoopCore):
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.requests_total = 0
+        self.pages: dict[str, Page] = {}
+        """By path, what is answered before any limit and without the application."""
         self.limits = Limits(
             target=config.limit_request_line,
             fields=config.limit_request_fields,

@@ -27,6 +27,7 @@ LAYERS = {
         "http_framing",
         "forwarded",
         "client_counts",
+        "pages",
         "rate_limit",
         "proxy_protocol",
     ],
