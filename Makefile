@@ -27,7 +27,7 @@ CYTHON    := $(shell find fastws -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 COMPILED  := $(wildcard $(patsubst %.pxd,%.py,$(filter %.pxd,$(CYTHON))))
 PACKAGING := setup.py pyproject.toml
 
-.PHONY: help run build test test-compiled test-pure lint format types cover options bench hostile soak clean
+.PHONY: help run build test test-compiled test-pure lint format types cover options bench counts hostile soak clean
 .PHONY: autobahn autobahn-strict autobahn-peers
 .PHONY: fuzz fuzz-briefly sanitize
 
@@ -135,6 +135,10 @@ $(VENV)/.bench: bench/requirements.txt | $(VENV)/.installed
 
 bench: $(VENV)/.built $(VENV)/.bench ## messages, CPU and memory beside uvicorn (QUICK=1, ARGS)
 	$(BIN)/python bench/bench.py $(if $(QUICK),--quick) $(ARGS)
+
+counts: $(VENV)/.built $(VENV)/.peers ## instructions, system calls and allocations a message beside the baseline (ARGS)
+	@echo "== counts, compared with bench/baseline.json"
+	$(BIN)/python bench/counts.py $(ARGS)
 
 # kosoku, the client, has modules by the names of some that these servers bring: they live apart.
 $(OTHERS)/.made: bench/servers.txt

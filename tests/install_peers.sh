@@ -3,7 +3,7 @@
 # password): nothing is done twice. What cannot be installed is named; the tests that need it then fail and say so.
 #
 #   install_peers.sh python    venv and headers for $PYTHON, where it is Debian's python3
-#   install_peers.sh           Chromium with its driver, Node.js and its `ws` package, curl
+#   install_peers.sh           Chromium with its driver, Node.js and its `ws` package, curl, valgrind, strace
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -36,6 +36,8 @@ command -v chromedriver >/dev/null || missing+=(chromium-driver)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 command -v curl >/dev/null || missing+=(curl)
+command -v valgrind >/dev/null || missing+=(valgrind)
+command -v strace >/dev/null || missing+=(strace)
 if [ "${#missing[@]}" -gt 0 ]; then apt_install "${missing[@]}"; fi
 
 # Into tests/node_modules, where node finds it from any script in tests/.

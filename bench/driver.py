@@ -1,0 +1,408 @@
+"""Work for a whole server but its sockets: scenarios, and what gives them to real connections on a fake transport.
+
+Everything is real from `Connection` up: session, engine, application, event loop. The transport only counts what is
+written, and rounds are in step: the next one begins when all of the last one was answered. So what is counted of a
+round is the same each time. The client's side of a scenario, as bytes, also serves system_calls.py, on real sockets.
+
+As a program (`python bench/driver.py SCENARIO ...`, in a process of its own, for instructions.py and counts.py) it
+prints a line of JSON for each scenario: the answers' sizes, what was written, and what was allocated. Under `valgrind
+--tool=callgrind` it makes one output file for each, in their order. Nothing here measures time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
+GET = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nUser-Agent: fastws-load\r\nAccept: */*\r\n\r\n"
+SETTLED_TURNS = 20
+"""Turns of the loop without a write after which a round is taken to be answered, where its answer is learned."""
+
+
+def upgrade(path: bytes = b"/", extensions: bytes = b"") -> bytes:
+    """A client's handshake (RFC 6455 section 4.1)."""
+    offer = b"sec-websocket-extensions: " + extensions + b"\r\n" if extensions else b""
+    return (
+        b"GET " + path + b" HTTP/1.1\r\nhost: test\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
+        b"sec-websocket-version: 13\r\nsec-websocket-key: " + KEY + b"\r\n" + offer + b"\r\n"
+    )
+
+
+def frame(payload: bytes, opcode: int, first: int = 0x80) -> bytes:
+    """One masked client frame (RFC 6455 section 5.2), with FIN set."""
+    mask = b"\x12\x34\x56\x78"
+    length = len(payload)
+    if length < 126:
+        head = bytes((first | opcode, 0x80 | length))
+    elif length < 65536:
+        head = bytes((first | opcode, 0xFE)) + length.to_bytes(2, "big")
+    else:
+        head = bytes((first | opcode, 0xFF)) + length.to_bytes(8, "big")
+    repeated = int.from_bytes((mask * (length // 4 + 1))[:length], "big")
+    return head + mask + (int.from_bytes(payload, "big") ^ repeated).to_bytes(length, "big")
+
+
+def json_payload(number: int) -> bytes:
+    """About 1 KiB of JSON; another for each number."""
+    rows = [
+        {"id": 7919 * (i + number) % 1000, "name": f"item {i}", "price": 1.25 * i + number, "on": (i + number) % 3 > 0}
+        for i in range(18)
+    ]
+    return json.dumps(rows).encode()
+
+
+def compressed_frame(payload: bytes) -> bytes:
+    """A compressed text message that needs no earlier one (RFC 7692 section 7.2.1)."""
+    stream = zlib.compressobj(6, zlib.DEFLATED, -12)
+    data = stream.compress(payload) + stream.flush(zlib.Z_SYNC_FLUSH)
+    return frame(data[:-4], 1, 0xC0)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One kind of work, in rounds.
+
+    In a round the first of `connections` open connections sends `steps`, each when the one before was answered, and
+    `units` things of the kind `unit` are then done. With `reconnect`, each round has a connection of its own that
+    begins and ends with it.
+    """
+
+    title: str
+    rounds: int
+    steps: tuple[bytes, ...]
+    units: int = 1
+    unit: str = "message"
+    request: bytes = upgrade()
+    connections: int = 1
+    reconnect: bool = False
+
+
+_OFFER = b"permessage-deflate; client_max_window_bits"
+_DEFLATED = b"".join(compressed_frame(json_payload(number)) for number in range(8))
+
+SCENARIOS = {
+    "64x1": Scenario("echo of 64 B, one a read", 1500, (frame(b"a" * 64, 1),)),
+    "64x16": Scenario("echo of 64 B, 16 a read", 200, (frame(b"a" * 64, 1) * 16,), 16),
+    "1kx8": Scenario("echo of 1 KiB, 8 a read", 300, (frame(b"a" * 1024, 1) * 8,), 8),
+    "64k": Scenario("echo of 64 KiB, binary", 300, (frame(b"a" * 65536, 2),)),
+    "deflate": Scenario("echo of 1 KiB, deflated, 8 a read", 25, (_DEFLATED,), 8, request=upgrade(b"/", _OFFER)),
+    "broadcast": Scenario(
+        "64 B to 100 connections", 40, (frame(b"a" * 64, 1),), 100, "delivery", upgrade(b"/fanout"), 100
+    ),
+    "http": Scenario("HTTP hello world", 500, (GET,), 1, "request", GET),
+    "connection": Scenario(
+        "handshake, echo of 64 B, close",
+        150,
+        (upgrade(), frame(b"a" * 64, 1), frame(b"\x03\xe8", 8)),
+        1,
+        "connection",
+        reconnect=True,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What a scenario is run on: an engine, with fastws compiled or interpreted around it."""
+
+    name: str
+    engine: str
+    interpreted: bool = False
+
+    @contextlib.contextmanager
+    def source(self) -> Iterator[Path | None]:
+        """The folder to import fastws from, where that is not what this Python imports anyway."""
+        if not self.interpreted:
+            yield None
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            package = HERE.parent / "fastws"
+            for path in package.rglob("*.py"):
+                copy = Path(folder) / "fastws" / path.relative_to(package)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, copy)
+            yield Path(folder)
+
+
+CONFIGURATIONS = {
+    each.name: each
+    for each in (
+        Configuration("cython", "cython"),
+        Configuration("websockets", "websockets"),
+        Configuration("interpreted", "websockets", interpreted=True),
+    )
+}
+
+
+class Output:
+    """What all transports of a driver have written."""
+
+    __slots__ = ("size", "writes")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.writes = 0
+
+
+class Transport(asyncio.Transport):
+    """A transport whose peer takes everything at once."""
+
+    def __init__(self, protocol: Any, output: Output) -> None:
+        super().__init__({"peername": ("127.0.0.2", 40000), "sockname": ("127.0.0.1", 8000)})
+        self.protocol = protocol
+        self.output = output
+        self.closing = False
+        protocol.connection_made(self)
+
+    def write(self, data: Any) -> None:
+        output = self.output
+        output.size += len(data)
+        output.writes += 1
+
+    def writelines(self, list_of_data: Any) -> None:
+        output = self.output
+        for data in list_of_data:
+            output.size += len(data)
+        output.writes += 1
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def close(self) -> None:
+        if not self.closing:
+            self.closing = True
+            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
+
+    abort = close
+
+
+def feed(protocol: Any, data: bytes) -> None:
+    """Give the protocol these bytes as a loop does: through its own buffer."""
+    while data:
+        buffer = protocol.get_buffer(-1)
+        size = min(len(buffer), len(data))
+        buffer[:size] = data[:size]
+        protocol.buffer_updated(size)
+        data = data[size:]
+
+
+class Driver:
+    """Gives one scenario to the connections of a `LoopState`."""
+
+    def __init__(self, scenario: Scenario, state: Any) -> None:
+        self.scenario = scenario
+        self.state = state
+        self.answers: list[int] = []  # bytes written for each step
+        self.transports: list[Transport] = []
+        self.output = Output()
+
+    def connect(self) -> Transport:
+        """A new connection."""
+        return Transport(self.state.new_connection(), self.output)
+
+    async def settle(self) -> int:
+        """Bytes written until nothing more is."""
+        before = last = self.output.size
+        quiet = 0
+        while quiet < SETTLED_TURNS:
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if self.output.size == last else 0
+            last = self.output.size
+        return last - before
+
+    async def prepare(self) -> None:
+        """Open the connections and learn how much each step is answered with."""
+        if not self.scenario.reconnect:
+            for _ in range(self.scenario.connections):
+                transport = self.connect()
+                self.transports.append(transport)
+                feed(transport.protocol, self.scenario.request)
+                await self.settle()
+            transport = self.transports[0]
+        else:
+            transport = self.connect()
+        for step in self.scenario.steps:
+            before = self.output.size
+            feed(transport.protocol, step)
+            await self.settle()
+            self.answers.append(self.output.size - before)
+            if not self.answers[-1]:
+                raise RuntimeError(f"{self.scenario.title}: no answer")
+
+    async def run(self, rounds: int) -> None:
+        """Do `rounds` rounds. The steps between two turns of the loop are as few as can be: they are counted too."""
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        call_soon, output = loop.call_soon, self.output
+        steps, answers, reconnect = self.scenario.steps, self.answers, self.scenario.reconnect
+        transport = self.connect() if reconnect else self.transports[0]
+        number = 0
+        wanted = output.size
+
+        def turn() -> None:
+            nonlocal number, wanted, rounds, transport
+            if output.size == wanted:
+                if number == len(steps):
+                    number = 0
+                    rounds -= 1
+                    if not rounds:
+                        done.set_result(None)
+                        return
+                    if reconnect:
+                        transport = self.connect()
+                wanted += answers[number]
+                data = steps[number]
+                number += 1
+                protocol = transport.protocol
+                buffer = protocol.get_buffer(-1)
+                if len(data) <= len(buffer):
+                    buffer[: len(data)] = data
+                    protocol.buffer_updated(len(data))
+                else:
+                    feed(protocol, data)
+            call_soon(turn)
+
+        turn()
+        await done
+
+    def end(self) -> None:
+        """Close the connections."""
+        for transport in self.transports:
+            transport.protocol.connection_lost(None)
+
+
+def load_counters(folder: Path) -> ctypes.PyDLL:
+    """Build counters.c with $CC or cc, where it is newer than the library in `folder`, and load it."""
+    library = folder / f"counters{sysconfig.get_config_var('EXT_SUFFIX')}"
+    source = HERE / "counters.c"
+    if not library.exists() or library.stat().st_mtime < source.stat().st_mtime:
+        folder.mkdir(parents=True, exist_ok=True)
+        made = library.with_name(f"{library.name}.{os.getpid()}")  # several may do this at once
+        command = [os.environ.get("CC", "cc"), "-O1", "-shared", "-fPIC", f"-I{sysconfig.get_path('include')}"]
+        subprocess.run([*command, "-o", str(made), str(source)], check=True)
+        made.rename(library)
+    counters = ctypes.PyDLL(str(library))
+    counters.allocations.restype = counters.allocated_bytes.restype = ctypes.c_ulonglong
+    return counters
+
+
+async def drive(names: Sequence[str], engine: str, allocations: bool, scale: float) -> None:
+    """Do the scenarios, one after the other, and print what was counted of each."""
+    from apps import app
+
+    from fastws.asgi import Application
+    from fastws.config import Config
+    from fastws.engines import load_engine
+    from fastws.loop_state import LoopState
+
+    counters = load_counters(HERE / ".build")
+    if allocations:
+        counters.count_allocations()
+    config = Config(app, access_log=False)
+    state = LoopState(
+        asyncio.get_running_loop(),
+        config,
+        Application(app, config, state={}, access_log=None),
+        load_engine(engine),
+        secure=False,
+    )
+    codec = sys.modules.get("fastws._codec")
+    print(json.dumps({"kernel": "none" if codec is None else codec.KERNELS[-1]}), flush=True)
+    counters.start_instrumentation()
+    for name in names:
+        scenario = SCENARIOS[name]
+        driver = Driver(scenario, state)
+        await driver.prepare()
+        await driver.run(max(3, scenario.rounds // 10))
+        rounds = max(3, round(scenario.rounds * scale))
+        gc.collect()
+        gc.freeze()
+        writes = driver.output.writes
+        called, size = counters.allocations(), counters.allocated_bytes()
+        counters.zero_stats()
+        await driver.run(rounds)
+        counters.dump_stats()
+        called, size = counters.allocations() - called, counters.allocated_bytes() - size
+        units = rounds * scenario.units
+        found: dict[str, Any] = {
+            "scenario": name,
+            "units": units,
+            "answers": driver.answers,
+            "writes": (driver.output.writes - writes) / units,
+        }
+        if allocations:
+            found |= {"allocations": called / units, "bytes": size / units}
+        print(json.dumps(found), flush=True)
+        driver.end()
+        await asyncio.sleep(0)
+    os._exit(0)  # nothing of the end is of interest
+
+
+def run_driver(
+    configuration: Configuration, names: Sequence[str], *options: str, wrapper: Sequence[str] = (), loop: str = "uvloop"
+) -> tuple[str, list[dict[str, Any]]]:
+    """Run this file as a program, behind `wrapper`; the kernel it unmasks with, and what it printed of each scenario.
+
+    Its environment is the same wherever it is run, and so are hashes.
+    """
+    with configuration.source() as source:
+        command = [*wrapper, sys.executable, str(HERE / "driver.py"), *names, "--engine", configuration.engine]
+        command += ["--loop", loop, *options, *([] if source is None else ["--source", str(source)])]
+        environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONMALLOC": "pymalloc"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
+    if done.returncode:
+        raise SystemExit(f"{configuration.name}: {' '.join(command)}\n{done.stderr[-3000:]}")
+    first, *found = map(json.loads, done.stdout.splitlines())
+    return first["kernel"], found
+
+
+def main() -> None:
+    """The program that the other files start."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scenarios", nargs="+", choices=SCENARIOS)
+    parser.add_argument("--engine", default="cython")
+    parser.add_argument("--loop", default="uvloop", choices=("uvloop", "asyncio"))
+    parser.add_argument("--allocations", action="store_true", help="count allocations")
+    parser.add_argument("--scale", type=float, default=1, help="rounds, as a factor of each scenario's own number")
+    parser.add_argument("--source", type=Path, help="a folder that has the fastws to import, before all others")
+    arguments = parser.parse_args()
+    if arguments.source is not None:
+        sys.path.insert(0, str(arguments.source))
+    if arguments.loop == "uvloop":
+        from uvloop import run
+    else:
+        from asyncio import run
+    run(drive(arguments.scenarios, arguments.engine, arguments.allocations, arguments.scale))
+
+
+if __name__ == "__main__":
+    main()
