@@ -331,7 +331,7 @@ async def drive(names: Sequence[str], engine: str, allocations: bool, scale: flo
     state = LoopState(
         asyncio.get_running_loop(),
         config,
-        Application(app, config, state={}, access_log=None),
+        Application(app, config, state={}),
         load_engine(engine),
         secure=False,
     )

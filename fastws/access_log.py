@@ -2,17 +2,22 @@
 
 Lines go to the logger ``fastws.access``, whose records carry uvicorn's arguments (client, method, path, HTTP version,
 status), so that filters written for uvicorn keep working. Records also have `duration` (seconds), `body_bytes` for a
-request, and for a WebSocket that closed `close_code`, `close_reason`, `messages_in`, `bytes_in`, `messages_out` and
-`bytes_out`, for formatters that want them. Everything that the peer sent is escaped. This file counts nothing itself.
+request, and for a WebSocket that closed `close_code`, `close_reason`, `closed_by`, `messages_in`, `bytes_in`,
+`messages_out` and `bytes_out`, for formatters that want them; with --request-id-header they have `request_id`.
+Everything that the peer sent is escaped. Lines in a format of the operator's are `fastws.access_format`'s.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fastws.config import Config
+from fastws.observer import Observer, Scope, WebSocketEnd
+from fastws.request_id import request_id_of
+
+if TYPE_CHECKING:
+    from fastws.http_head import ResponseHead
 
 LOGGER: Final = logging.getLogger("fastws.access")
 _REQUEST: Final = '%s - "%s %s HTTP/%s" %d'
@@ -20,14 +25,12 @@ _WEBSOCKET: Final = '%s - "%s %s" %s'
 _INFO: Final = logging.INFO
 
 
-def access_log(config: Config) -> AccessLog | None:
-    """The log for a server, or None where it is off or nobody would see it: then a request costs nothing for it."""
-    if not config.access_log or not LOGGER.hasHandlers() or not LOGGER.isEnabledFor(_INFO):
-        return None
-    return AccessLog()
+def is_wanted(config: Config) -> bool:
+    """Whether the log is on and somebody would see it; where not, a request costs nothing for it."""
+    return config.access_log and LOGGER.hasHandlers() and LOGGER.isEnabledFor(_INFO)
 
 
-class AccessLog:
+class AccessLog(Observer):
     """Writes the lines. One for each server; it holds no state but the logger."""
 
     __slots__ = ("_logger",)
@@ -35,49 +38,36 @@ class AccessLog:
     def __init__(self, logger: logging.Logger = LOGGER) -> None:
         self._logger = logger
 
-    def request(self, scope: Mapping[str, Any], status: int, body_bytes: int, seconds: float) -> None:
-        """A response was sent: `body_bytes` of body, `seconds` after the request's head was read."""
+    def request(
+        self, scope: Scope, status: int, body_bytes: int, seconds: float, response: ResponseHead | None = None
+    ) -> None:
+        """See `Observer.request`."""
         if self._logger.isEnabledFor(_INFO):
-            args = (_client(scope), escape(scope["method"]), _target(scope), scope["http_version"], status)
-            self._write(_REQUEST, args, {"duration": seconds, "body_bytes": body_bytes})
+            args = (client(scope), escape(scope["method"]), target(scope), scope["http_version"], status)
+            self._write(scope, _REQUEST, args, {"duration": seconds, "body_bytes": body_bytes})
 
-    def websocket_opened(self, scope: Mapping[str, Any], status: int) -> None:
-        """The handshake was answered: 101, or the status that denied it."""
+    def websocket_opened(self, scope: Scope, status: int) -> None:
+        """See `Observer.websocket_opened`."""
         if self._logger.isEnabledFor(_INFO):
             outcome = "[accepted]" if status == 101 else str(status)
-            self._write(_WEBSOCKET, (_client(scope), "WebSocket", _target(scope), outcome), {})
+            self._write(scope, _WEBSOCKET, (client(scope), "WebSocket", target(scope), outcome), {})
 
-    def websocket_closed(
-        self,
-        scope: Mapping[str, Any],
-        code: int,
-        reason: str,
-        seconds: float,
-        messages_in: int,
-        bytes_in: int,
-        messages_out: int,
-        bytes_out: int,
-    ) -> None:
-        """The WebSocket ended with a close code (RFC 6455 section 7.4); in and out as the server sees it."""
+    def websocket_closed(self, scope: Scope, end: WebSocketEnd) -> None:
+        """See `Observer.websocket_closed`."""
         if not self._logger.isEnabledFor(_INFO):
             return
-        quoted = f' "{escape(reason)}"' if reason else ""
+        quoted = f' "{escape(end.reason)}"' if end.reason else ""
         outcome = (
-            f"[closed {code}{quoted} after {seconds:.3f} s, "
-            f"in {messages_in} messages {bytes_in} bytes, out {messages_out} messages {bytes_out} bytes]"
+            f"[closed {end.code}{quoted} after {end.seconds:.3f} s, "
+            f"in {end.messages_in} messages {end.bytes_in} bytes, "
+            f"out {end.messages_out} messages {end.bytes_out} bytes]"
         )
-        extra = {
-            "duration": seconds,
-            "close_code": code,
-            "close_reason": escape(reason),
-            "messages_in": messages_in,
-            "bytes_in": bytes_in,
-            "messages_out": messages_out,
-            "bytes_out": bytes_out,
-        }
-        self._write(_WEBSOCKET, (_client(scope), "WebSocket", _target(scope), outcome), extra)
+        self._write(scope, _WEBSOCKET, (client(scope), "WebSocket", target(scope), outcome), fields_of(end))
 
-    def _write(self, message: str, args: tuple[object, ...], extra: dict[str, object]) -> None:
+    def _write(self, scope: Scope, message: str, args: tuple[object, ...], extra: dict[str, object]) -> None:
+        found = request_id_of(scope)
+        if found is not None:
+            extra["request_id"] = found
         # Logger.info() would walk the stack for the caller's file and line: more than all the rest costs.
         logger = self._logger
         logger.handle(
@@ -92,7 +82,21 @@ def escape(text: str) -> str:
     return text.encode("unicode_escape").decode("ascii").replace('"', '\\"')
 
 
-def _target(scope: Mapping[str, Any]) -> str:
+def fields_of(end: WebSocketEnd) -> dict[str, object]:
+    """The attributes that a record of a WebSocket's end has."""
+    return {
+        "duration": end.seconds,
+        "close_code": end.code,
+        "close_reason": escape(end.reason),
+        "closed_by": end.by,
+        "messages_in": end.messages_in,
+        "bytes_in": end.bytes_in,
+        "messages_out": end.messages_out,
+        "bytes_out": end.bytes_out,
+    }
+
+
+def target(scope: Scope) -> str:
     """Path and query as they came."""
     raw_path: bytes | None = scope.get("raw_path")
     path = raw_path.decode("latin-1") if raw_path is not None else scope["path"]
@@ -100,12 +104,12 @@ def _target(scope: Mapping[str, Any]) -> str:
     return escape(f"{path}?{query.decode('latin-1')}" if query else path)
 
 
-def _client(scope: Mapping[str, Any]) -> str:
+def client(scope: Scope) -> str:
     """``127.0.0.1:5000``, ``[::1]:5000``, or ``unix`` where the peer has no address."""
-    client = scope.get("client")
-    if not client or not client[0]:
+    peer = scope.get("client")
+    if not peer or not peer[0]:
         return "unix"
-    host, port = client
+    host, port = peer
     if port is None:
         return escape(host)
     return escape(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")

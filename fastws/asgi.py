@@ -13,12 +13,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from fastws.asgi_http import AccessLog, HttpCycle, Stage
+from fastws.asgi_http import HttpCycle, Stage
 from fastws.asgi_states import State
 from fastws.asgi_websocket import Session
 from fastws.connection import Connection
 from fastws.errors import ClientDisconnected
 from fastws.forwarded import TrustedPeers, apply_forwarded
+from fastws.observer import Observer
 
 if TYPE_CHECKING:
     from fastws.config import Config
@@ -83,13 +84,13 @@ class Application:
         config: Config,
         *,
         state: dict[str, Any] | None = None,
-        access_log: AccessLog | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._app = app
         self._root_path = config.root_path
         self._state = state
         self._trusted = TrustedPeers(config.forwarded_allow_ips) if config.proxy_headers else None
-        self._access_log = access_log
+        self._observer = observer
         # Shared by all scopes, which costs less memory than a copy for each connection.
         self._asgi = {"version": "3.0", "spec_version": "2.5"}
         self._http_extensions: dict[str, Any] = {"http.response.trailers": {}, "http.response.early_hint": {}}
@@ -107,7 +108,7 @@ class Application:
         scope = self._scope("http", head, http)
         scope["method"] = head.method
         scope["extensions"] = self._http_extensions
-        call = HttpCall(http, shared, head, scope, self._access_log)
+        call = HttpCall(http, shared, head, scope, self._observer)
         shared.requests += 1
         call.task = self._start(self._run_http(call, scope))
         return call
@@ -118,7 +119,7 @@ class Application:
         scope = self._scope("websocket", head, http)
         scope["subprotocols"] = upgrade.subprotocols
         scope["extensions"] = self._websocket_extensions
-        call = WebSocketCall(http.connection, shared, scope, self._access_log, head, upgrade, early_data)
+        call = WebSocketCall(http.connection, shared, scope, self._observer, head, upgrade, early_data)
         shared.websockets += 1
         call.task = self._start(self._run_websocket(call, scope))
         return call

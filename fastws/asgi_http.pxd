@@ -25,7 +25,7 @@ cdef class HttpCycle(Responder):
     cdef public HttpConnection http
     cdef public dict scope
     cdef public object task
-    cdef object _access_log
+    cdef object _observer
     cdef double _began
     cdef object _body
     cdef long long _body_size

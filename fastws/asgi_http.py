@@ -8,14 +8,15 @@ coroutines. This module is compiled by Cython where the extension was built (asg
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from fastws.connection import Connection
 from fastws.errors import ApplicationError, ClientDisconnected
 from fastws.http_framing import LAST_CHUNK, Framing, encode_chunk, frame_response, last_chunk
 from fastws.http_head import Header, RequestHead, ResponseHead, response_head
+from fastws.observer import Observer
 
 if TYPE_CHECKING:
     from fastws.http_connection import HttpConnection
@@ -25,29 +26,6 @@ JOIN_BYTES = 65536
 """Up to this size a body is copied behind its head to be written as one; beyond, both are handed over as they are."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class AccessLog(Protocol):
-    """Where requests and WebSockets are logged; fastws.access_log has it."""
-
-    def request(self, scope: Mapping[str, Any], status: int, body_bytes: int, seconds: float) -> None:
-        """A response is complete, or was cut short."""
-
-    def websocket_opened(self, scope: Mapping[str, Any], status: int) -> None:
-        """A handshake was answered."""
-
-    def websocket_closed(
-        self,
-        scope: Mapping[str, Any],
-        code: int,
-        reason: str,
-        seconds: float,
-        messages_in: int,
-        bytes_in: int,
-        messages_out: int,
-        bytes_out: int,
-    ) -> None:
-        """An accepted WebSocket has ended."""
 
 
 class Stage(Enum):
@@ -263,14 +241,14 @@ class HttpCycle(Responder):
         state: LoopState,
         head: RequestHead,
         scope: dict[str, Any],
-        access_log: AccessLog | None,
+        observer: Observer | None,
     ) -> None:
         Responder.__init__(self, http.connection, state, head, head.keep_alive)
         self.http = http
         self.scope = scope
         self.task: asyncio.Task[None] | None = None
-        self._access_log = access_log
-        self._began: float = 0.0 if access_log is None else state.loop.time()
+        self._observer = observer
+        self._began: float = 0.0 if observer is None else state.loop.time()
         self._body: bytes | bytearray | None = None
         self._body_size: int = 0
         self._body_complete: bool = False
@@ -367,10 +345,11 @@ class HttpCycle(Responder):
         self.http.response_completed(self, self.keep_alive)
 
     def _log(self) -> None:
-        log = self._access_log
-        if log is not None:
-            self._access_log = None
-            log.request(self.scope, self.status, self.body_bytes, self.shared.loop.time() - self._began)
+        observer = self._observer
+        if observer is not None:
+            self._observer = None
+            seconds = self.shared.loop.time() - self._began
+            observer.request(self.scope, self.status, self.body_bytes, seconds, self._response)
 
 
 def chain_waiter(earlier: asyncio.Future[None] | None, waiter: asyncio.Future[None]) -> asyncio.Future[None]:

@@ -1,62 +1,92 @@
-"""What went over one WebSocket, counted for the access log; where there is no access log, nothing is counted."""
+"""What goes over one WebSocket, counted for whoever observes it; where nobody does, there is no `Traffic`.
+
+The sums of the connection and those of its loop (`fastws.loop_counts`) grow together, in one pass over the messages.
+This module is compiled by Cython where the extension was built (asgi_traffic.pxd) and interpreted elsewhere.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
-from fastws.asgi_http import AccessLog
-from fastws.events import Close
+from fastws.loop_core import LoopCore
+from fastws.observer import NOBODY, Observer, WebSocketEnd
 
 
 class Traffic:
-    """The messages of one WebSocket and its lines in the access log."""
+    """The messages of one WebSocket, and what its observer is told."""
 
-    __slots__ = ("_began", "_bytes_in", "_bytes_out", "_log", "_loop", "_messages_in", "_messages_out", "_scope")
-
-    def __init__(self, log: AccessLog, scope: dict[str, Any], loop: asyncio.AbstractEventLoop) -> None:
-        self._log = log
-        self._scope = scope
-        self._loop = loop
-        self._began = 0.0
-        self._messages_in = 0
-        self._bytes_in = 0
-        self._messages_out = 0
-        self._bytes_out = 0
+    def __init__(self, observer: Observer, scope: dict[str, Any], shared: LoopCore) -> None:
+        self._observer = observer
+        self.scope = scope
+        self._shared = shared
+        self._counts = shared.counts
+        self._began: float = 0.0
+        self._pinged: float = 0.0  # when, while no answer has come
+        self.by: str = NOBODY
+        """Who closes the WebSocket, as `fastws.observer` has it."""
+        self.messages_in: int = 0
+        self.bytes_in: int = 0
+        self.messages_out: int = 0
+        self.bytes_out: int = 0
 
     def opened(self, status: int) -> None:
         """The handshake was answered with `status`: 101, or the one that denied it."""
-        self._log.websocket_opened(self._scope, status)
-        self._began = self._loop.time()
+        self._observer.websocket_opened(self.scope, status)
+        self._began = self._shared.loop.time()
 
     def received(self, events: list[Any]) -> None:
         """The peer sent the messages in `events`."""
         for item in events:
-            if not isinstance(item, Close):
-                self._messages_in += 1
-                self._bytes_in += _size(item)
+            kind = type(item)
+            if kind is bytes:
+                size = len(item)
+            elif kind is str:
+                size = text_size(item)
+            else:
+                continue
+            self.messages_in += 1
+            self.bytes_in += size
+            self._counts.received(size)
 
     def sent(self, message: Any) -> None:
         """The application sent `message`."""
-        self._messages_out += 1
-        self._bytes_out += _size(message)
+        kind = type(message)
+        if kind is bytes:
+            size = len(message)
+        elif kind is str:
+            size = text_size(message)
+        else:
+            size = text_size(str(message)) if isinstance(message, str) else memoryview(message).nbytes
+        self.messages_out += 1
+        self.bytes_out += size
+        self._counts.sent(size)
+
+    def pinged(self) -> None:
+        """A ping was sent."""
+        self._counts.pings += 1
+        self._pinged = self._shared.loop.time()
+
+    def ponged(self) -> None:
+        """A pong came; the first one after a ping is its answer."""
+        if self._pinged:
+            self._counts.round_trip(self._shared.loop.time() - self._pinged)
+            self._pinged = 0.0
 
     def closed(self, code: int, reason: str) -> None:
-        """The WebSocket, which was open, has ended; the log gets its second line."""
-        self._log.websocket_closed(
-            self._scope,
+        """The WebSocket, which was open, has ended."""
+        end = WebSocketEnd(
             code,
             reason,
-            self._loop.time() - self._began,
-            self._messages_in,
-            self._bytes_in,
-            self._messages_out,
-            self._bytes_out,
+            self.by,
+            self._shared.loop.time() - self._began,
+            self.messages_in,
+            self.bytes_in,
+            self.messages_out,
+            self.bytes_out,
         )
+        self._observer.websocket_closed(self.scope, end)
 
 
-def _size(message: Any) -> int:
-    """Bytes of a message on the wire, before compression."""
-    if isinstance(message, str):
-        return len(message) if message.isascii() else len(message.encode("utf-8", "surrogatepass"))
-    return memoryview(message).nbytes
+def text_size(text: str) -> int:
+    """Bytes of a text as UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

@@ -1,3 +1,4 @@
+from fastws.asgi_traffic cimport Traffic
 from fastws.connection cimport Connection
 from fastws.engine cimport Engine
 from fastws.loop_core cimport LoopCore
@@ -31,7 +32,7 @@ cdef class Session:
     cdef bint _closed_by_app
     cdef bint _disconnect_received
     cdef double _pinged
-    cdef object _traffic
+    cdef Traffic _traffic
 
     cdef _send_event(self, dict event)
     cdef _send_message(self, dict event)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from fastws.asgi_http import AccessLog, Responder, chain_waiter, not_allowed, plain_event
+from fastws.asgi_http import Responder, chain_waiter, not_allowed, plain_event
 from fastws.asgi_opening import EARLY_BYTES, Opening
 from fastws.asgi_states import SENDABLE, State, describe_bad_message
 from fastws.asgi_traffic import Traffic
@@ -28,6 +28,7 @@ from fastws.events import Close, Failure, Ping, Pong
 from fastws.handshake import UpgradeRequest
 from fastws.http_framing import error_response
 from fastws.http_head import RequestHead
+from fastws.observer import APPLICATION, CLIENT, SERVER, Observer
 from fastws.rate_limit import RateLimit
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Session:
         connection: Connection,
         state: LoopState,
         scope: dict[str, Any],
-        access_log: AccessLog | None,
+        observer: Observer | None,
         head: RequestHead,
         upgrade: UpgradeRequest,
         early_data: bytes,
@@ -101,8 +102,8 @@ class Session:
         # Keepalive state: when the last ping was sent.
         self._pinged: float = 0.0
         self._traffic: Traffic | None = None
-        if access_log is not None:
-            self._traffic = Traffic(access_log, scope, state.loop)
+        if observer is not None:
+            self._traffic = Traffic(observer, scope, state)
         connection.deadline = state.now + config.ws_handshake_timeout
         connection.pause_reading_after(EARLY_BYTES - len(early_data))
 
@@ -270,9 +271,9 @@ class Session:
             self._end_denial(self._opening.responder)
         elif self.state is OPEN:
             if failed:
-                self._send_close(1011, "Internal Error")
+                self._send_close(1011, "Internal Error", APPLICATION)
             else:
-                self._send_close(1000, "")
+                self._send_close(1000, "", APPLICATION)
         self._closed_by_app = True
         self._queue = None
         self.task = None
@@ -452,6 +453,8 @@ class Session:
         """
         engine = self.engine
         assert engine is not None
+        if self._traffic is not None and any(type(item) is Pong for item in events):
+            self._traffic.ponged()
         pings = [item for item in events if type(item) is Ping]
         if pings and self.state is OPEN and not self.connection.writing_paused:
             for ping in pings[-MAX_PONGS:]:
@@ -535,6 +538,8 @@ class Session:
         self._ping_due = self._next_ping()
         if self._ping_due <= now:
             engine.send_ping(b"")
+            if self._traffic is not None:
+                self._traffic.pinged()
             self._flush()
             connection.peer_takes()
             self._ping_due = now + (config.ws_ping_interval or 0.0)
@@ -546,6 +551,9 @@ class Session:
     def _time_out(self) -> None:
         """Close 1011 and abort: nobody is there, or nobody reads."""
         self._close_reason = "keepalive ping timeout"
+        self.shared.counts.ping_timeouts += 1
+        if self._traffic is not None:
+            self._traffic.by = SERVER
         engine = self.engine
         if engine is not None and not self.connection.writing_paused:
             engine.send_close(1011, "keepalive ping timeout")
@@ -562,13 +570,13 @@ class Session:
         reason = "" if reason is None else reason
         if not isinstance(code, int) or not isinstance(reason, str):
             raise ApplicationError("'code' of 'websocket.close' must be int, and 'reason' str.")
-        self._send_close(code, reason)
+        self._send_close(code, reason, APPLICATION)
         self._closed_by_app = True
         self._queue = None
         self._read_on()
         self._wake()
 
-    def _send_close(self, code: int, reason: str) -> None:
+    def _send_close(self, code: int, reason: str, by: str = SERVER) -> None:
         """Send our Close and wait for the peer's; what it sent before is still read."""
         engine = self.engine
         assert engine is not None
@@ -578,6 +586,8 @@ class Session:
             raise ApplicationError(f"The event 'websocket.close' has a bad code or reason: {error}") from None
         self._flush()
         self._close_sent = True
+        if self._traffic is not None:
+            self._traffic.by = by
         self._close_code = code
         self._close_reason = reason
         self.state = CLOSING
@@ -598,6 +608,8 @@ class Session:
         assert engine is not None
         if not self._close_sent:
             self._close_sent = True
+            if self._traffic is not None:
+                self._traffic.by = CLIENT if type(item) is Close else SERVER
             self._close_code = item.code
             self._close_reason = item.reason
             engine.send_close(item.code, "" if type(item) is Close and item.code == 1005 else item.reason)
@@ -637,7 +649,7 @@ class Session:
             if not waiter.done():
                 waiter.set_result(None)
 
-    # The access log.
+    # Who observes it.
 
     def _log_opened(self, status: int) -> None:
         if self._traffic is not None:

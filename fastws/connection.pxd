@@ -5,6 +5,8 @@ cdef class Connection:
     cdef public LoopCore state
     cdef public object transport
     cdef public object handler
+    cdef public long long number
+    cdef public double since
     cdef public double deadline
     cdef public double last_seen
     cdef public bint reading_paused

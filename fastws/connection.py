@@ -58,6 +58,9 @@ class Connection:
         self.state = state
         self.transport: asyncio.Transport | None = None
         self.handler: Handler | None = None
+        # Which of its loop's connections it is, and since when.
+        self.number: int = 0
+        self.since: float = state.now
         # Times are those of the loop's coarse clock, `LoopState.now`, in seconds.
         self.deadline: float = NEVER
         self.last_seen: float = state.now
@@ -116,6 +119,7 @@ class Connection:
 
     def pause_writing(self) -> None:
         self.writing_paused = True
+        self.state.counts.writing_pauses += 1
         self.state.stalled.add(self)
         self._watch_stalled(self.state.now)
 
@@ -208,6 +212,7 @@ class Connection:
         self.allowance = 0
         if not self.reading_paused and self.transport is not None and not self.transport.is_closing():
             self.reading_paused = True
+            self.state.counts.reading_pauses += 1
             self.transport.pause_reading()
 
     def pause_reading_after(self, size: int) -> None:

@@ -332,6 +332,7 @@ class HttpConnection:
                 if state.allowed_origins is not None:
                     check_origin(head, state.allowed_origins)
                 if state.max_websockets is not None and state.websockets >= state.max_websockets:
+                    state.counts.refused_websockets += 1
                     raise _at_limit("The server is at its limit of WebSockets.")
                 state.requests_total += 1
                 return
@@ -340,6 +341,7 @@ class HttpConnection:
             self._begin_body(head)
             return
         if state.max_requests is not None and state.requests >= state.max_requests:
+            state.counts.refused_requests += 1
             raise _at_limit("The server is at its limit of requests.")
         limit = state.config.limit_request_body
         if limit is not None and head.content_length is not None and head.content_length > limit:
@@ -447,6 +449,7 @@ class HttpConnection:
             started = current.response_started()
             current.disconnected()
         if not started:
+            self.state.counts.error(error.status, self._upgrade is not None)
             self.connection.write(error_response(error, self.state.head_lines, head_only=head_only))
 
     def _close(self) -> None:

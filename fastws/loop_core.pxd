@@ -1,3 +1,6 @@
+from fastws.loop_counts cimport LoopCounts
+
+
 cdef class LoopCore:
     cdef public object loop
     cdef public double now
@@ -7,5 +10,6 @@ cdef class LoopCore:
     cdef public Py_ssize_t requests
     cdef public set stalled
     cdef public Py_ssize_t write_high_water
+    cdef public LoopCounts counts
 
     cdef cork(self, corked)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
+from fastws.loop_counts import LoopCounts
+
 RECEIVE_BUFFER_BYTES = 65536
 
 
@@ -34,6 +36,7 @@ class LoopCore:
         # Connections whose peer does not take what waits for it, and the bytes that may wait.
         self.stalled: set[Any] = set()
         self.write_high_water: int = 65536
+        self.counts = LoopCounts()
 
     def cork(self, corked: Corked) -> None:
         """Call `corked.end_of_turn()` once, when everything that is ready to run now has run."""

@@ -155,18 +155,23 @@ class LoopState(LoopCore):
 
     def connection_opened(self, connection: Connection) -> None:
         self.connections.add(connection)
+        self.counts.connections += 1
+        connection.number = self.counts.connections
         http = HttpConnection(connection, self)
         connection.handler = http
         transport = connection.transport
         if transport is not None and self.config.limit_connections_per_client is not None:
             connection.client = self.clients.enter(transport.get_extra_info("peername"))
             if connection.client is not None and self.clients.over(connection.client):
+                self.counts.refused_per_client += 1
                 http.refuse(_too_many(connection.client))
                 connection.close()  # nothing that it sends is of interest
                 return
         if transport is not None and self._other_descriptors + len(self.connections) >= self._first_kept:
             # Only now: a transport that has been asked for its socket holds it for as long as it lives.
             descriptor = transport.get_extra_info("socket").fileno()
+            if descriptor >= self._first_kept:
+                self.counts.refused_descriptors += 1
             if descriptor >= self._last_refused:
                 connection.abort()
             elif descriptor >= self._first_kept:

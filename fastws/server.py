@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import fastws
 from fastws import listeners
-from fastws.access_log import access_log
+from fastws.access_log import AccessLog, is_wanted
 from fastws.app_loading import AppError, ASGIApplication, load_application, load_env_file
 from fastws.asgi import Application
 from fastws.config import OPTION, Config
@@ -177,7 +177,9 @@ class Server:
     async def _serve(self, given: Sequence[socket.socket] | None) -> None:
         assert self._app is not None
         lifespan = Lifespan(self._app, self.config.lifespan)
-        application = Application(self._app, self.config, state=lifespan.state, access_log=access_log(self.config))
+        application = Application(
+            self._app, self.config, state=lifespan.state, observer=AccessLog() if is_wanted(self.config) else None
+        )
         state: LoopState | None = None
         self._log_process()
         with self._bound(given) as sockets:

@@ -234,7 +234,7 @@ class FakeServer:
     def __init__(self, app: Any, *, engine: str = "auto", access_log: bool = False, **options: Any) -> None:
         self.loop = asyncio.get_running_loop()
         config = fastws.Config(app, **options)
-        application = Application(app, config, state={}, access_log=AccessLog() if access_log else None)
+        application = Application(app, config, state={}, observer=AccessLog() if access_log else None)
         self.state = LoopState(self.loop, config, application, load_engine(engine), secure=False)
 
     def connect(self, *peername: Any) -> Peer:

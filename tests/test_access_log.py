@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from fastws.access_log import AccessLog, access_log, escape
+from fastws.access_log import AccessLog, escape, is_wanted
 from fastws.config import Config
 from fastws.log_format import AccessFormatter, DefaultFormatter
+from fastws.observer import CLIENT, WebSocketEnd
 
 SCOPE: dict[str, Any] = {
     "type": "http",
@@ -60,8 +61,8 @@ def test_a_request(kept: Any) -> None:
 def test_a_websocket(kept: Any) -> None:
     kept.log.websocket_opened(SCOPE, 101)
     kept.log.websocket_opened(SCOPE, 403)
-    kept.log.websocket_closed(SCOPE, 1000, "", 1.5, 1, 2, 3, 4)
-    kept.log.websocket_closed(SCOPE, 4000, 'say "hi"', 1.5, 1, 2, 3, 4)
+    kept.log.websocket_closed(SCOPE, WebSocketEnd(1000, "", CLIENT, 1.5, 1, 2, 3, 4))
+    kept.log.websocket_closed(SCOPE, WebSocketEnd(4000, 'say "hi"', CLIENT, 1.5, 1, 2, 3, 4))
     line = 'INFO:     127.0.0.1:5000 - "WebSocket /x%20y?a=b" '
     counts = "after 1.500 s, in 1 messages 2 bytes, out 3 messages 4 bytes]"
     assert kept.lines == [
@@ -118,21 +119,21 @@ def test_escaped_text_is_printable_ascii_without_bare_quotes(text: str) -> None:
 def test_nothing_is_made_where_nobody_would_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
     logger = logging.Logger("fastws.access", logging.INFO)
     monkeypatch.setattr("fastws.access_log.LOGGER", logger)
-    assert access_log(Config("a:b")) is None
+    assert not is_wanted(Config("a:b"))
     logger.addHandler(Kept())
-    assert access_log(Config("a:b")) is not None
-    assert access_log(Config("a:b", access_log=False)) is None
+    assert is_wanted(Config("a:b"))
+    assert not is_wanted(Config("a:b", access_log=False))
     quiet = logging.Logger("fastws.access", logging.WARNING)
     quiet.addHandler(Kept())
     monkeypatch.setattr("fastws.access_log.LOGGER", quiet)
-    assert access_log(Config("a:b")) is None
+    assert not is_wanted(Config("a:b"))
 
 
 def test_a_level_raised_later_is_respected(kept: Any) -> None:
     kept.log._logger.setLevel(logging.WARNING)
     kept.log.request(SCOPE, 200, 0, 0)
     kept.log.websocket_opened(SCOPE, 101)
-    kept.log.websocket_closed(SCOPE, 1000, "", 0, 0, 0, 0, 0)
+    kept.log.websocket_closed(SCOPE, WebSocketEnd(1000, "", CLIENT, 0, 0, 0, 0, 0))
     assert kept.lines == []
 
 

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "fastws"
 
 # From the bottom. A name stands for a module or for all of a subpackage.
 LAYERS = {
-    "values": ["errors", "events", "engine", "failures", "origin", "options", "config"],
+    "values": ["errors", "events", "engine", "failures", "origin", "options", "log_atoms", "config"],
     "compiled": ["_codec"],
     "sans-IO": [
         "handshake",
@@ -31,9 +31,27 @@ LAYERS = {
         "rate_limit",
         "proxy_protocol",
     ],
-    "event loop": ["log_limit", "loop_core", "connection", "http_connection", "loop_state", "sweep", "descriptors"],
-    "ASGI": ["asgi", "asgi_http", "asgi_opening", "asgi_states", "asgi_traffic", "asgi_websocket"],
-    "operations": ["access_log", "log_format", "metrics", "health", "topics"],
+    "event loop": [
+        "log_limit",
+        "loop_core",
+        "loop_counts",
+        "connection",
+        "http_connection",
+        "loop_state",
+        "sweep",
+        "descriptors",
+    ],
+    "ASGI": [
+        "asgi",
+        "asgi_http",
+        "asgi_opening",
+        "asgi_states",
+        "asgi_traffic",
+        "asgi_websocket",
+        "observer",
+        "request_id",
+    ],
+    "operations": ["access_log", "access_format", "log_format", "metrics", "health", "topics"],
     "process": [
         "__init__",
         "__main__",

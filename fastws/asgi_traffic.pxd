@@ -1,0 +1,27 @@
+cimport cython
+
+from fastws.loop_core cimport LoopCore
+from fastws.loop_counts cimport LoopCounts
+
+
+@cython.final
+cdef class Traffic:
+    cdef object _observer
+    cdef public dict scope
+    cdef LoopCore _shared
+    cdef LoopCounts _counts
+    cdef double _began
+    cdef double _pinged
+    cdef public object by
+    cdef public long long messages_in
+    cdef public long long bytes_in
+    cdef public long long messages_out
+    cdef public long long bytes_out
+
+    @cython.locals(size=Py_ssize_t)
+    cdef received(self, list events)
+    @cython.locals(size=Py_ssize_t)
+    cdef sent(self, message)
+
+
+cdef Py_ssize_t text_size(str text) except -1

@@ -1,0 +1,101 @@
+"""What one loop has counted since it began: plain numbers that only grow, for `fastws.metrics` to read.
+
+Counting is a few additions of C integers where the extension was built (loop_counts.pxd): no object, no clock, no
+look-up. What happens with every message is counted only where somebody observes it (see `fastws.asgi_traffic`), the
+rest always, for it is rare. A histogram is a list of how many values were in each bucket, not added up.
+"""
+
+from __future__ import annotations
+
+SIZE_BOUNDS = tuple(64 * 4**power for power in range(10))
+"""Upper bounds, in bytes, of the buckets of message sizes: 64 B to 16 MiB; the last bucket has no bound."""
+
+TIME_BOUNDS = tuple(0.0005 * 2**power for power in range(15))
+"""Upper bounds, in seconds, of the buckets of times: 0.5 ms to 8 s."""
+
+
+class LoopCounts:
+    """The counters of one loop."""
+
+    def __init__(self) -> None:
+        self.connections: int = 0
+        # Connections and requests that a limit kept out, by the limit.
+        self.refused_per_client: int = 0
+        self.refused_descriptors: int = 0
+        self.refused_websockets: int = 0
+        self.refused_requests: int = 0
+        # Responses with an error that the server gave by itself, by status; handshakes among them are apart.
+        self.errors: dict[int, int] = {}
+        self.handshake_errors: dict[int, int] = {}
+        self.reading_pauses: int = 0
+        self.writing_pauses: int = 0
+        # Messages of WebSockets, and their bytes before compression.
+        self.messages_in: int = 0
+        self.bytes_in: int = 0
+        self.messages_out: int = 0
+        self.bytes_out: int = 0
+        self._sizes_in: list[int] = [0] * 11
+        self._sizes_out: list[int] = [0] * 11
+        # Keepalive.
+        self.pings: int = 0
+        self.ping_timeouts: int = 0
+        self.round_trips: list[int] = [0] * 16
+        self.round_trip_seconds: float = 0.0
+        # How much later than it should the loop's timer came.
+        self.lags: list[int] = [0] * 16
+        self.lag_seconds: float = 0.0
+        self.last_lag: float = 0.0
+
+    def received(self, size: int) -> None:
+        """Count a message of `size` bytes from a peer."""
+        self.messages_in += 1
+        self.bytes_in += size
+        bucket = 0
+        while bucket < 10 and size > 64:
+            size = (size + 3) >> 2
+            bucket += 1
+        self._sizes_in[bucket] += 1
+
+    def sent(self, size: int) -> None:
+        """Count a message of `size` bytes from the application."""
+        self.messages_out += 1
+        self.bytes_out += size
+        bucket = 0
+        while bucket < 10 and size > 64:
+            size = (size + 3) >> 2
+            bucket += 1
+        self._sizes_out[bucket] += 1
+
+    def sizes_in(self) -> list[int]:
+        """The messages received, by the buckets of SIZE_BOUNDS."""
+        return [self._sizes_in[bucket] for bucket in range(11)]
+
+    def sizes_out(self) -> list[int]:
+        """The messages sent, by the buckets of SIZE_BOUNDS."""
+        return [self._sizes_out[bucket] for bucket in range(11)]
+
+    def error(self, status: int, handshake: bool) -> None:
+        """Count a response of the server's own."""
+        errors = self.handshake_errors if handshake else self.errors
+        errors[status] = errors.get(status, 0) + 1
+
+    def round_trip(self, seconds: float) -> None:
+        """Count a ping that was answered after so long."""
+        self.round_trips[time_bucket(seconds)] += 1
+        self.round_trip_seconds += seconds
+
+    def lag(self, seconds: float) -> None:
+        """Count a turn of the timer that came so much too late."""
+        self.lags[time_bucket(seconds)] += 1
+        self.lag_seconds += seconds
+        self.last_lag = seconds
+
+
+def time_bucket(seconds: float) -> int:
+    """The index in TIME_BOUNDS of the first bound that is not under `seconds`."""
+    bucket = 0
+    bound = 0.0005
+    while bucket < 15 and seconds > bound:
+        bound += bound
+        bucket += 1
+    return bucket

@@ -1,0 +1,57 @@
+"""Request ids: one for each request and each WebSocket, the same for everybody who had to do with it.
+
+With --request-id-header an id is taken from that field of a request, where the peer is one whose X-Forwarded-* fields
+are believed too, and otherwise made up. The application finds it in ``scope["state"]["request_id"]`` (Starlette's
+``request.state.request_id``), the client in the response's field of that name, the operator in the log's lines, and
+whatever runs in the request's task in `REQUEST_ID`.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any, Final
+
+from fastws.forwarded import TrustedPeers
+
+REQUEST_ID: Final[ContextVar[str | None]] = ContextVar("fastws_request_id", default=None)
+"""The id of the request that this task serves; None where there is none."""
+
+MAX_LENGTH: Final = 128
+"""Characters of an id; what a proxy sends that is longer, or has others than `_VALID`, is not taken."""
+
+_VALID: Final = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,%d}" % MAX_LENGTH).fullmatch
+_KEY: Final = "request_id"
+
+
+class RequestIds:
+    """Chooses the ids of a server whose field is called `header`; `trusted` are the peers whose ids are taken."""
+
+    def __init__(self, header: str, trusted: TrustedPeers | None) -> None:
+        self.name = header.lower().encode("latin-1")
+        self._trusted = trusted
+
+    def choose(self, fields: Mapping[bytes, bytes], peer: str | None) -> str:
+        """The id for a request with these header fields that came from the address `peer`."""
+        given = fields.get(self.name)
+        if given is not None and self._trusted is not None and _VALID(given) and self._trusted.trusts(peer):
+            return given.decode("ascii")
+        return secrets.token_hex(16)
+
+    def header(self, scope: Mapping[str, Any]) -> tuple[bytes, bytes]:
+        """The field that the response to `scope` gets."""
+        return self.name, (request_id_of(scope) or "").encode("ascii")
+
+
+def request_id_of(scope: Mapping[str, Any]) -> str | None:
+    """The id that the server gave to `scope`."""
+    state = scope.get("state")
+    found = state.get(_KEY) if state is not None else None
+    return found if isinstance(found, str) else None
+
+
+def put_request_id(scope: dict[str, Any], request_id: str) -> None:
+    """Give `scope` its id."""
+    scope.setdefault("state", {})[_KEY] = request_id
