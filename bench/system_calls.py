@@ -1,8 +1,9 @@
 """Count system calls a message: `python bench/system_calls.py`.
 
 A server runs under `strace -c -f`, which attaches when its connections are open and have been used, and a client on the
-loopback does the rounds of driver.py's scenarios, each when the last one was answered: so a count does not depend on
-what else the machine does. How long it takes under strace means nothing.
+loopback does the rounds of driver.py's scenarios, each step when the one before was answered and the server sleeps:
+else an idle turn of its loop would be counted or not by which of both is quicker. So a count does not depend on what
+else the machine does. How long it takes under strace means nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from driver import CONFIGURATIONS, SCENARIOS, Configuration, Scenario, run_driver
 from servers import COMMON, Contender, Running, running
@@ -25,10 +28,11 @@ ANSWER_SECONDS = 30.0
 class Client:
     """The client's side of a scenario on real sockets; `answers` are the sizes that driver.py has learned."""
 
-    def __init__(self, scenario: Scenario, answers: Sequence[int], port: int) -> None:
+    def __init__(self, scenario: Scenario, answers: Sequence[int], server: Running) -> None:
         self.scenario = scenario
         self.answers = answers
-        self.port = port
+        self.port = server.port
+        self.pid = server.process.pid
         self.sockets: list[socket.socket] = []
         self.buffer = memoryview(bytearray(1 << 20))
         if not scenario.reconnect:
@@ -47,9 +51,11 @@ class Client:
 
     def round(self) -> None:
         """One round of the scenario."""
+        wait_for_sleep(self.pid)
         first = self.connect() if self.scenario.reconnect else self.sockets[0]
         readers = self.sockets or [first]
         for step, size in zip(self.scenario.steps, self.answers, strict=True):
+            wait_for_sleep(self.pid)
             first.sendall(step)
             for reader in readers:
                 self.read(reader, size // len(readers))
@@ -70,6 +76,17 @@ class Client:
         """Close what is open."""
         for each in self.sockets:
             each.close()
+
+
+def wait_for_sleep(pid: int) -> None:
+    """Return when this process waits for something to happen."""
+    while True:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+        if state == "S":
+            return
+        if state in "ZX":
+            raise SystemExit("the server has ended")
+        time.sleep(0.0001)
 
 
 def trace(server: Running, client: Client, rounds: int) -> dict[str, float]:
@@ -104,7 +121,7 @@ def count_system_calls(
         contender = Contender(configuration.name, "fastws", ("--ws", configuration.engine), "fastws", common=COMMON)
         with running(contender, wrapper=wrapper) as server:
             for name, sizes in answers.items():
-                client = Client(SCENARIOS[name], sizes, server.port)
+                client = Client(SCENARIOS[name], sizes, server)
                 for _ in range(3):
                     client.round()
                 found[name] = trace(server, client, rounds)
