@@ -219,7 +219,7 @@ class Responder:
             self._complete()
 
     def _may_keep_alive(self) -> bool:
-        return self.keep_alive and not self.shared.shutting_down
+        return self.keep_alive and not self.shared.draining
 
     def _default_lines(self, response: ResponseHead) -> bytes:
         """The header lines that the server adds by itself."""
@@ -334,7 +334,7 @@ class HttpCycle(Responder):
     def _may_keep_alive(self) -> bool:
         # A peer that was never told to go on may send the body or not: what follows could not be told apart.
         waits_for_continue = self._continue and not self._body_complete
-        return self.keep_alive and not waits_for_continue and not self.shared.shutting_down
+        return self.keep_alive and not waits_for_continue and not self.shared.draining
 
     def _complete(self) -> None:
         self.stage = DONE

@@ -24,6 +24,8 @@ cdef class Session:
     cdef double _ping_due
     cdef double _idle_timeout
     cdef double _last_message
+    cdef double _end_due
+    cdef bint _retiring
     cdef bint _direct
     cdef bint _corked
     cdef int _close_code

@@ -16,6 +16,7 @@ coroutines. This module is compiled by Cython where the extension was built (asg
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import TYPE_CHECKING, Any
 
 from fastws.asgi_http import Responder, chain_waiter, not_allowed, plain_event
@@ -43,6 +44,9 @@ READ_AHEAD_BYTES = 16384
 
 SILENT = -1.0
 """`Connection.last_seen` since a ping that nothing has answered: the clock is too coarse to tell by the time."""
+
+AGE_JITTER = 0.1
+"""Part of --ws-max-age, at random, by which a WebSocket ends earlier."""
 
 MAX_PONGS = 32
 """How many of the Pings in one read are answered."""
@@ -90,6 +94,9 @@ class Session:
         self._ping_due: float = NEVER
         self._idle_timeout: float = NEVER if config.ws_idle_timeout is None else config.ws_idle_timeout
         self._last_message: float = state.now
+        # When we end it: at its greatest age, or in the window of a drain. Retiring, it waits for the application.
+        self._end_due: float = NEVER
+        self._retiring: bool = False
         # Write state.
         self._direct: bool = True
         self._corked: bool = False
@@ -153,6 +160,8 @@ class Session:
             if end is not None:
                 # The application did not come back for the messages before the peer's Close.
                 self._finish(end)
+            elif self._end_due <= now:
+                self._retire()
             else:
                 self._end_idleness(now)
         elif state is CONNECTING or state is DENYING:
@@ -162,9 +171,13 @@ class Session:
             self._end_closing()
 
     def shut_down(self) -> None:
-        """Send Close 1012 (RFC 6455 section 7.4.2 and its registry): the service restarts."""
-        if self.state is OPEN:
-            self._send_close(1012, "Service Restart")
+        """Close at a time within the drain's window; a peer that has closed by itself is left to it."""
+        if self.state is OPEN and self._queued_end() is None:
+            self._end_due = min(self._end_due, self.shared.drain_due())
+            if self._end_due <= self.shared.now:
+                self._retire()
+            else:
+                self.connection.deadline = min(self.connection.deadline, self._end_due)
 
     def end_of_turn(self) -> None:
         self._corked = False
@@ -192,6 +205,8 @@ class Session:
             self._finish(item)
         if self.state is CLOSED or (self.state is CLOSING and self._closed_by_app):
             return self._disconnect_event()
+        if self._retiring:
+            self._retire()
         self._busy = False
         self._direct = True
         self._flush()
@@ -247,7 +262,9 @@ class Session:
         kind: Any = event.get("type")
         method = SENDABLE[state].get(kind) if isinstance(kind, str) else None
         if method is None:
-            if (state is CLOSING or state is CLOSED) and not self._closed_by_app:
+            if state is CLOSING and not self._closed_by_app and isinstance(kind, str):
+                return self._send_behind_close(kind)
+            if state is CLOSED and not self._closed_by_app:
                 raise ClientDisconnected("the WebSocket is closed, nothing can be sent")
             opening = self._opening
             if kind == "websocket.http.response.body" and opening is not None and opening.responder is not None:
@@ -255,6 +272,17 @@ class Session:
             raise ApplicationError(not_allowed(kind, state.value, SENDABLE[state]))
         waiter: asyncio.Future[None] | None = getattr(self, method)(event)
         return waiter
+
+    def _send_behind_close(self, kind: str) -> asyncio.Future[None] | None:
+        """The application sends behind a Close of the server's own, of which it does not know yet.
+
+        What it sends goes nowhere. An error would keep it from taking the messages that are still to be delivered; once
+        the WebSocket has ended it gets one.
+        """
+        if kind == "websocket.close":
+            self._leave()
+            return None
+        return self.connection.next_turn()
 
     def undecided(self) -> bool:
         """Whether the application has neither accepted nor denied the WebSocket to the end."""
@@ -274,11 +302,8 @@ class Session:
                 self._send_close(1011, "Internal Error", APPLICATION)
             else:
                 self._send_close(1000, "", APPLICATION)
-        self._closed_by_app = True
-        self._queue = None
         self.task = None
-        self._read_on()
-        self._wake()  # a task that the application has left behind may wait
+        self._leave()  # a task that the application has left behind may wait
 
     # The handshake.
 
@@ -293,16 +318,18 @@ class Session:
         connection.last_seen = shared.now
         self._last_message = shared.now
         self._ping_due = self._next_ping()
-        connection.deadline = min(self._ping_due, shared.now + self._idle_timeout)
         config = shared.config
+        if config.ws_max_age is not None:
+            self._end_due = shared.now + config.ws_max_age * (1.0 - AGE_JITTER * random.random())
+        connection.deadline = min(self._ping_due, shared.now + self._idle_timeout, self._end_due)
         if config.ws_limit_message_rate is not None or config.ws_limit_byte_rate is not None:
             self._rates = RateLimit(config.ws_limit_message_rate, config.ws_limit_byte_rate, shared.now)
         self._log_opened(101)
-        if shared.shutting_down:
-            self.shut_down()
         connection.resume_reading()
         if opening.early:
             self.data_received(memoryview(opening.early))
+        if shared.shutting_down:
+            self.shut_down()
 
     def _deny(self, event: dict[str, Any]) -> None:
         """ASGI: `websocket.close` before accept is a 403."""
@@ -422,6 +449,8 @@ class Session:
     def _read_on(self) -> None:
         """Read again, first what was put off."""
         engine = self.engine
+        if self._retiring:
+            return
         if engine is None or engine.rest is None:
             self.connection.resume_reading()
         elif not self._reading_on:
@@ -442,7 +471,7 @@ class Session:
             self._take_events(events)
         if engine.rest is not None:
             self._put_off()
-        elif not self._is_full():
+        elif not self._is_full() and not self._retiring:
             self.connection.resume_reading()
 
     def _answer_pings(self, events: list[Any]) -> list[Any]:
@@ -520,7 +549,7 @@ class Session:
                 return
         if self._ping_due <= now:
             self._keep_alive(now)
-        self.connection.deadline = min(self._ping_due, idle_end)
+        self.connection.deadline = min(self._ping_due, idle_end, self._end_due)
 
     def _keep_alive(self, now: float) -> None:
         """Ping a silent peer, and give one up that does not answer (RFC 6455 section 5.5.2)."""
@@ -571,10 +600,30 @@ class Session:
         if not isinstance(code, int) or not isinstance(reason, str):
             raise ApplicationError("'code' of 'websocket.close' must be int, and 'reason' str.")
         self._send_close(code, reason, APPLICATION)
+        self._leave()
+
+    def _leave(self) -> None:
+        """The application wants no more messages."""
         self._closed_by_app = True
         self._queue = None
         self._read_on()
         self._wake()
+
+    def _retire(self) -> None:
+        """Close 1012, "a client may reconnect" (RFC 6455 section 7.4.2 and its registry).
+
+        Behind the application's answers to what it was given: until it comes back for more, or half of the close
+        timeout has passed, no more is read and the Close waits. What the peer sends before it answers the Close is
+        then still delivered.
+        """
+        connection, shared = self.connection, self.shared
+        if not self._retiring and (self._queue is not None or self._busy):
+            self._retiring = True
+            connection.pause_reading()
+            connection.deadline = shared.now + shared.config.ws_close_timeout / 2
+            return
+        self._send_close(1012, "Service Restart" if shared.shutting_down else "Maximum Age")
+        self._read_on()
 
     def _send_close(self, code: int, reason: str, by: str = SERVER) -> None:
         """Send our Close and wait for the peer's; what it sent before is still read."""
@@ -586,6 +635,7 @@ class Session:
             raise ApplicationError(f"The event 'websocket.close' has a bad code or reason: {error}") from None
         self._flush()
         self._close_sent = True
+        self._retiring = False
         if self._traffic is not None:
             self._traffic.by = by
         self._close_code = code

@@ -211,6 +211,16 @@ class Config:
         nullable=True,
         zero_is_none=True,
     )
+    ws_max_age: float | None = option(
+        None,
+        "Seconds after which a WebSocket is closed (1012), less up to a tenth at random, so that clients come back and "
+        "spread over the servers anew; none: never.",
+        group="WebSocket",
+        kind="number",
+        minimum=0,
+        nullable=True,
+        zero_is_none=True,
+    )
     ws_allowed_origins: Sequence[str] = option(
         (),
         "Origins whose pages may open WebSockets, as https://example.com, with commas between; others get 403."
@@ -234,6 +244,29 @@ class Config:
         "  [default: $FORWARDED_ALLOW_IPS, else 127.0.0.1,::1]",
         group="HTTP",
         kind="list",
+    )
+
+    livez_path: str = option(
+        "/livez",
+        "Path of a page that says 200 while the event loop runs; empty: none.",
+        group="HTTP",
+        kind="text",
+    )
+    readyz_path: str = option(
+        "/readyz",
+        "Path of a page that says 200 where new clients are welcome, else 503: in a drain, and when the event loop is "
+        "late; empty: none.",
+        group="HTTP",
+        kind="text",
+    )
+    readyz_max_lag: float | None = option(
+        2.0,
+        "Seconds that the event loop may be late before --readyz-path says 503; none: any.",
+        group="HTTP",
+        kind="number",
+        minimum=0,
+        nullable=True,
+        zero_is_none=True,
     )
 
     limit_concurrency: int | None = option(
@@ -353,6 +386,23 @@ class Config:
         nullable=True,
     )
 
+    drain_delay: float = option(
+        0.0,
+        "Seconds at shutdown in which new connections are still served, after --readyz-path has turned to 503.",
+        group="Timeouts",
+        kind="number",
+        minimum=0,
+    )
+    drain_window: float | None = option(
+        None,
+        "Seconds over which the Closes of WebSockets (1012) are spread at shutdown; half of "
+        "--timeout-graceful-shutdown at most.  [default: 10 ms a connection, 10 s at most]",
+        group="Timeouts",
+        kind="number",
+        minimum=0,
+        nullable=True,
+    )
+
     ssl_certfile: str | os.PathLike[str] | None = option(
         None, "Certificate chain (PEM); makes the server speak TLS.", group="TLS", kind="path", nullable=True
     )
@@ -427,6 +477,12 @@ class Config:
         """Refuse options that contradict each other."""
         if self.root_path and not self.root_path.startswith("/"):
             raise ConfigError(f"--root-path: must begin with a slash, as in '/{self.root_path}'")
+        for name in ("livez_path", "readyz_path"):
+            path = getattr(self, name)
+            if path and not path.startswith("/"):
+                raise ConfigError(f"{OPTION[name].cli}: must begin with a slash, as in '/{path}', or be empty")
+        if self.livez_path and self.livez_path == self.readyz_path:
+            raise ConfigError("--readyz-path: must differ from --livez-path")
         if self.uds is not None and self.fd is not None:
             raise ConfigError("--uds: cannot be combined with --fd: choose one place to listen")
         for name in ("ssl_keyfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_ciphers", "ssl_cert_reqs"):

@@ -37,6 +37,9 @@ DISCARD_BYTES = 262144
 CHUNK_OVERHEAD_BYTES = 12
 """Framing bytes that each chunk of a body may have before they count towards the limit on the head."""
 
+NEW_SECONDS = 1.0
+"""How long, at shutdown, the first request of a connection may still begin to arrive."""
+
 LINGER_SECONDS = 5.0
 """How long a peer may still send behind our last response, and how long it may take none of what waits for it."""
 
@@ -162,11 +165,23 @@ class HttpConnection:
             self._fail(RequestError(408, "The request body did not arrive in time."))
 
     def shut_down(self) -> None:
-        if self._current is None and not self._closing:
-            if self._in_body:
-                self._linger()
-            else:
-                self._close()
+        """Close where no request is under way; one whose head has begun to arrive is still answered.
+
+        Idle connections close spread over the drain's window; a request that comes first is answered. So is, for a
+        moment, the first one on a new connection: it may be on its way.
+        """
+        if self._current is not None or self._closing or self._stash:
+            return
+        connection = self.connection
+        due = self.state.drain_due()
+        if self._in_body:
+            self._linger()
+        elif self._head is None:
+            connection.deadline = min(connection.deadline, max(due, self.state.loop.time() + NEW_SECONDS))
+        elif due > 0.0:
+            connection.deadline = min(connection.deadline, due)
+        else:
+            self._close()
 
     # What an exchange calls.
 
@@ -406,7 +421,7 @@ class HttpConnection:
             state.log_application_error("Exception in a page of the server", error)
             response = PageResponse(500, (), b"Internal Server Error\n")
         # A peer that asks again and again without reading the answers is not served for ever.
-        keep_alive = not (state.shutting_down or head.expect_continue or connection.writing_paused)
+        keep_alive = not (state.draining or head.expect_continue or connection.writing_paused)
         data, keep_alive = encode_page(response, head, keep_alive and head.keep_alive, state.head_lines)
         connection.write(data)
         connection.deadline = state.now + (state.config.timeout_keep_alive if timeout is None else timeout)

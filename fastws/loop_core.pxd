@@ -5,6 +5,7 @@ cdef class LoopCore:
     cdef public object loop
     cdef public double now
     cdef public object receive_buffer
+    cdef public bint draining
     cdef public bint shutting_down
     cdef list _corked
     cdef public Py_ssize_t requests

@@ -29,6 +29,9 @@ class LoopCore:
         # Seconds on the loop's clock, as of the last sweep.
         self.now: float = loop.time()
         self.receive_buffer: memoryview = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
+        # The server is about to stop: a response is the last one on its connection.
+        self.draining: bool = False
+        # The server no longer listens, and connections end.
         self.shutting_down: bool = False
         self._corked: list[Corked] = []
         # Requests whose response is not complete and whose application has not ended.

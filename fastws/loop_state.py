@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Hashable
 from email.utils import formatdate
@@ -24,13 +25,16 @@ from fastws.log_limit import LogLimit
 from fastws.loop_core import LoopCore
 from fastws.origin import ANY
 from fastws.pages import Page
-from fastws.sweep import Sweep, sweep_interval
+from fastws.sweep import SHORTEST_INTERVAL, Sweep, sweep_interval
 
 if TYPE_CHECKING:
     from fastws.config import Config
     from fastws.engine import Engine
     from fastws.handshake import UpgradeRequest
     from fastws.http_head import RequestHead
+
+DRAIN_SWEEPS = 50
+"""In how many steps the ends of connections are spread over the window of a drain."""
 
 APPLICATION_ERRORS = 10
 """Errors of one kind in the application that are logged at once."""
@@ -110,6 +114,7 @@ class LoopState(LoopCore):
         self._first_kept = first_kept()
         self._last_refused = last_refused(self._first_kept)
         self._other_descriptors = 0
+        self._drain_end = 0.0
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._date_second = -1
         self.log_limit = LogLimit(logger)
@@ -138,6 +143,7 @@ class LoopState(LoopCore):
                     config.ws_handshake_timeout,
                     config.ws_close_timeout,
                     config.ws_idle_timeout,
+                    config.ws_max_age,
                 )
             ),
             self._on_tick,
@@ -159,6 +165,8 @@ class LoopState(LoopCore):
         connection.number = self.counts.connections
         http = HttpConnection(connection, self)
         connection.handler = http
+        if self.shutting_down:
+            http.shut_down()
         transport = connection.transport
         if transport is not None and self.config.limit_connections_per_client is not None:
             connection.client = self.clients.enter(transport.get_extra_info("peername"))
@@ -217,14 +225,29 @@ class LoopState(LoopCore):
 
     # What the server calls.
 
-    def shut_down(self) -> None:
-        """Begin to end every connection as soon as what is under way on it allows; more calls change nothing."""
+    def shut_down(self, window: float = 0.0) -> None:
+        """Begin to end every connection as soon as what is under way on it allows; more calls change nothing.
+
+        Idle connections and WebSockets get their ends at random times within the next `window` seconds.
+        """
         if self.shutting_down:
             return
-        self.shutting_down = True
+        self.draining = self.shutting_down = True
+        if window > 0.0:
+            self._drain_end = self.loop.time() + window
+            self._sweep.hasten(max(SHORTEST_INTERVAL, window / DRAIN_SWEEPS))
         for connection in list(self.connections):
             if connection.handler is not None:
                 connection.handler.shut_down()
+
+    def drain_due(self) -> float:
+        """When a connection that idles should end, now that the server shuts down: a time; 0.0 is now."""
+        left = self._drain_end - self.loop.time()
+        return self._drain_end - left * random.random() if left > 0.0 else 0.0
+
+    def lag(self) -> float:
+        """By how many seconds the event loop was late of late."""
+        return self._sweep.lag()
 
     async def wait_closed(self) -> None:
         """Wait until no connection and no task of the application is left."""
@@ -233,10 +256,14 @@ class LoopState(LoopCore):
             self._idle_waiters.append(waiter)
             await waiter
 
-    def abort(self) -> None:
-        """Cut every connection that is left and cancel the application's tasks."""
+    def cut(self) -> None:
+        """Cut every connection that is left: the application is told of each as of any that is lost."""
         for connection in list(self.connections):
             connection.abort()
+
+    def abort(self) -> None:
+        """Cut every connection that is left and cancel the application's tasks."""
+        self.cut()
         for task in list(self.tasks):
             task.add_done_callback(self.end_task)  # one that has not begun is cancelled without running a line
             task.cancel()

@@ -1,8 +1,9 @@
 """The server of one process: starts the application, listens, and ends it all in order.
 
 Startup is import, bind, lifespan startup, listen, and only then the lines that say where. Shutdown is the same way
-back: listeners close, WebSockets get Close 1012 and HTTP its responses, what is left after --timeout-graceful-shutdown
-is cut, lifespan shutdown. What happens on a connection is not known here: see `fastws.loop_state`.
+back: readiness turns 503 for --drain-delay, listeners close, WebSockets get Close 1012 and HTTP its responses, what is
+left after --timeout-graceful-shutdown is cut, lifespan shutdown. What happens on a connection is not known here: see
+`fastws.loop_state`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from fastws.engine import Engine
 from fastws.engines import load_engine
 from fastws.errors import ConfigError, StartupError
 from fastws.event_loop import loop_name, new_event_loop, run_in
+from fastws.health import Health
 from fastws.lifespan import Lifespan
 from fastws.log_setup import configure_logging
 from fastws.loop_state import LoopState
@@ -51,6 +53,16 @@ MAX_NAMED_TASKS: Final = 5
 """Of how many tasks that are left behind the log says where they are."""
 WATCH_SECONDS: Final = 5.0
 """How much longer than it may take a step of a shutdown takes before the process is ended under it."""
+WINDOW_PER_CONNECTION: Final = 0.01
+"""Seconds that each connection adds to the default of --drain-window."""
+MIN_WINDOW: Final = 0.1
+"""A window below this is none: a few connections are no herd."""
+MAX_WINDOW: Final = 10.0
+"""The greatest default of --drain-window, in seconds."""
+LAST_SECONDS: Final = 1.0
+"""How long before the deadline of a shutdown connections are cut; a quarter of that time where that is less."""
+BALANCER_SECONDS: Final = 55.0
+"""Load balancers cut connections that are silent for 60 s: a ping interval from this on is too long for them."""
 TICK_SECONDS: Final = 1.0
 """How often `on_tick` is called."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -120,7 +132,7 @@ class Server:
         if self._exit_flag:
             self.force_exit = True
         else:
-            self._watch()
+            self._watch(self.config.drain_delay)
         self.should_exit = True
 
     def run(self, sockets: Sequence[socket.socket] | None = None) -> None:
@@ -194,10 +206,12 @@ class Server:
                     self._engine,
                     secure=self._tls is not None,
                 )
+                Health(state)
                 try:
                     with quiet_accept(asyncio.get_running_loop(), state.warn):
                         await self._listen(state, sockets)
                         await self._until_exit(state)
+                        await self._announce_end(state)
                 finally:
                     for server in self.servers:
                         server.close()
@@ -272,19 +286,44 @@ class Server:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._exit.wait(), 0.1)
 
+    async def _announce_end(self, state: LoopState) -> None:
+        """Be not ready any more, and go on serving for --drain-delay so that balancers notice."""
+        state.draining = True
+        delay = self.config.drain_delay
+        if delay > 0.0:
+            logger.info("Not ready any more; listening for %g s more (--drain-delay)", delay)
+            await self._unless(self._force, asyncio.sleep(delay))
+
+    def _drain_window(self, state: LoopState) -> float:
+        """Seconds over which the ends of connections are spread: --drain-window, or what suits their number."""
+        window = self.config.drain_window
+        if window is None:
+            window = min(MAX_WINDOW, len(state.connections) * WINDOW_PER_CONNECTION)
+            if window < MIN_WINDOW:
+                return 0.0
+        timeout = self.config.timeout_graceful_shutdown
+        return window if timeout is None else min(window, timeout / 2)
+
     async def _end_connections(self, state: LoopState) -> None:
-        """Let open connections end, and cut those that do not in time."""
+        """Let open connections end, and cut those that do not in time.
+
+        The cut comes a moment before the deadline: the application gets its disconnects and can still clean up.
+        """
         logger.info("Shutting down")
         self._watch()
-        state.shut_down()
+        state.shut_down(self._drain_window(state))
         if state.connections:
             logger.info("Waiting for %d connections to close (CTRL+C to force quit)", len(state.connections))
         timeout = self.config.timeout_graceful_shutdown
-        if await self._unless(self._force, state.wait_closed(), timeout):
+        last = 0.0 if timeout is None else min(LAST_SECONDS, timeout / 4)
+        if await self._unless(self._force, state.wait_closed(), None if timeout is None else timeout - last):
             return
         why = "told to hurry" if self._force_flag else f"--timeout-graceful-shutdown of {timeout:g} s is over"
         logger.warning("Cutting %d connections: %s", len(state.connections), why)
         self._watch()
+        state.cut()
+        if not self._force_flag and await self._unless(self._force, state.wait_closed(), last):
+            return
         for _ in range(CANCELLATIONS):
             state.abort()
             if await self._unless(None, state.wait_closed(), 1.0):
@@ -312,7 +351,7 @@ class Server:
         if not await lifespan.shutdown():
             self.exit_code = SHUTDOWN_FAILURE
 
-    def _watch(self) -> None:
+    def _watch(self, extra: float = 0.0) -> None:
         """End the process, with the stacks of its threads on standard error, if the next step of a shutdown hangs.
 
         Each step is bounded by --timeout-graceful-shutdown, but not where the application blocks the event loop. The
@@ -320,7 +359,7 @@ class Server:
         """
         timeout = self.config.timeout_graceful_shutdown
         if self._owns_loop and self._catching and timeout is not None:
-            watch_process(timeout + WATCH_SECONDS)
+            watch_process(timeout + extra + WATCH_SECONDS)
 
     async def _unless(
         self, event: asyncio.Event | None, coroutine: Coroutine[Any, Any, None], timeout: float | None = None
@@ -398,6 +437,12 @@ class Server:
         logger.info("WebSocket engine %s, HTTP parser %s, event loop %s", engine, http, loop)
         if self._engine is not None and not self.config.ws_allowed_origins:
             logger.info("Pages of any site may open WebSockets; --ws-allowed-origins says which may (* for all)")
+        interval = self.config.ws_ping_interval
+        if self._engine is not None and (interval is None or interval >= BALANCER_SECONDS):
+            logger.warning(
+                "--ws-ping-interval is %s: load balancers cut what is silent for 60 s, so it should be less than 55",
+                "none" if interval is None else f"{interval:g} s",
+            )
         if self.config.ws == "auto" and engine != "cython":
             logger.warning("The compiled module fastws._codec is not installed: the engine %s is slower", engine)
 

@@ -45,8 +45,20 @@ class Sweep:
         self._stalled = stalled
         self._stall_timeout = stall_timeout
         self._last = loop.time()
+        self._lag = 0.0
         self.interval = interval
         self._timer: asyncio.TimerHandle | None = loop.call_later(interval, self._tick)
+
+    def lag(self) -> float:
+        """By how many seconds the loop was late of late: half of what it was counts for each sweep since."""
+        return max(self._lag, self._loop.time() - self._last - self.interval, 0.0)
+
+    def hasten(self, interval: float) -> None:
+        """Sweep every `interval` seconds, if that is more often than now."""
+        if interval < self.interval and self._timer is not None:
+            self.interval = interval
+            self._timer.cancel()
+            self._timer = self._loop.call_later(interval, self._tick)
 
     def close(self) -> None:
         """Stop sweeping."""
@@ -57,7 +69,9 @@ class Sweep:
     def _tick(self) -> None:
         self._timer = self._loop.call_later(self.interval, self._tick)
         now = self._loop.time()
-        late = now - self._last > 2 * self.interval
+        passed = now - self._last
+        late = passed > 2 * self.interval
+        self._lag = max(passed - self.interval, self._lag / 2)
         self._last = now
         self._on_tick(now)
         if late:

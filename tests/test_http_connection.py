@@ -601,9 +601,7 @@ async def test_shutdown_closes_idle_connections_and_lets_the_others_finish() -> 
     await busy.send(GET + GET)
     await trickling.send(GET[:5])
     server.state.shut_down()
-    assert new.transport.closing
     assert idle.transport.closing
-    assert trickling.transport.closing
     await settle()
     assert not busy.transport.closing
     await app.calls[1].send(START)
@@ -611,8 +609,32 @@ async def test_shutdown_closes_idle_connections_and_lets_the_others_finish() -> 
     app.calls[1].end.set_result(None)
     [found] = responses(busy.take())
     assert found.headers[b"connection"] == b"close"
+    assert busy.transport.half_closed  # its pipelined request gets no answer
+    # What had begun to arrive is answered; what has not begun, if it comes in a moment.
+    await trickling.send(GET[5:])
+    assert not new.transport.closing
+    await new.send(GET)
+    for peer, call in ((trickling, app.calls[2]), (new, app.calls[3])):
+        await call.send(START)
+        await call.send(body(b"last"))
+        call.end.set_result(None)
+        [found] = responses(peer.take())
+        assert found.headers[b"connection"] == b"close"
     await server.state.wait_closed()
-    assert len(app.calls) == 2
+    assert len(app.calls) == 4
+
+
+@on_fake_clock
+async def test_a_new_connection_without_a_request_does_not_hold_up_a_shutdown() -> None:
+    server = FakeServer(DrivenApp())
+    peer = server.connect()
+    server.state.shut_down()
+    late = server.connect()  # accepted in the turn in which listening ended
+    began = server.loop.time()
+    await server.state.wait_closed()
+    assert peer.transport.closing
+    assert late.transport.closing
+    assert server.loop.time() - began < 3
 
 
 @on_fake_clock

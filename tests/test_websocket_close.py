@@ -490,17 +490,26 @@ async def test_shutdown_closes_with_1012_and_delivers_what_was_received(
     peer.take()
     server.state.shut_down()
     server.state.shut_down()
+    # Not before the application has answered what it was given.
+    assert [(await call.receive())["text"] for _ in range(2)] == ["a", "b"]
+    await call.send(SENT)
+    assert wire.read_frames(peer.take()) == wire.messages(SENT["text"])
+    receiving = asyncio.ensure_future(call.receive())
+    await settle()
     [frame] = wire.read_frames(peer.take())
     assert frame.payload[:2] == (1012).to_bytes(2, "big")
-    await peer.send(wire.text("c"))
-    assert [(await call.receive())["text"] for _ in range(3)] == ["a", "b", "c"]
-    with pytest.raises(OSError, match="closed") as raised:
-        await call.send(SENT)
+    await peer.send(wire.text("c") + wire.text("d"))
+    assert (await receiving)["text"] == "c"
+    await call.send(SENT)  # nobody will read it, and it is no error: "d" is still to come
+    assert (await call.receive())["text"] == "d"
     receiving = asyncio.ensure_future(call.receive())
     await settle()
     assert not receiving.done()
+    assert not peer.take()
     await peer.send(wire.close(1012))
     assert (await receiving)["code"] == 1012
+    with pytest.raises(OSError, match="closed") as raised:
+        await call.send(SENT)
     call.end.set_exception(raised.value)
     await server.state.wait_closed()
     assert not peer.transport.aborted
