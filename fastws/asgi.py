@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastws.asgi_http import HttpCycle, Stage
 from fastws.asgi_states import State
+from fastws.asgi_tls import tls_extension
 from fastws.asgi_websocket import Session
 from fastws.connection import Connection
 from fastws.errors import ClientDisconnected
@@ -107,7 +108,7 @@ class Application:
         shared = self._shared
         scope = self._scope("http", head, http)
         scope["method"] = head.method
-        scope["extensions"] = self._http_extensions
+        scope["extensions"] = self._extensions(self._http_extensions, http) if shared.secure else self._http_extensions
         call = HttpCall(http, shared, head, scope, self._observer)
         shared.requests += 1
         call.task = self._start(self._run_http(call, scope))
@@ -118,7 +119,8 @@ class Application:
         shared = self._shared
         scope = self._scope("websocket", head, http)
         scope["subprotocols"] = upgrade.subprotocols
-        scope["extensions"] = self._websocket_extensions
+        extensions = self._websocket_extensions
+        scope["extensions"] = self._extensions(extensions, http) if shared.secure else extensions
         call = WebSocketCall(http.connection, shared, scope, self._observer, head, upgrade, early_data)
         shared.websockets += 1
         call.task = self._start(self._run_websocket(call, scope))
@@ -159,6 +161,12 @@ class Application:
         if self._state is not None:
             scope["state"] = self._state.copy()
         return scope
+
+    def _extensions(self, extensions: dict[str, Any], http: HttpConnection) -> dict[str, Any]:
+        """`extensions`, and what is known of the connection's TLS."""
+        transport = http.connection.transport
+        connection = None if transport is None else transport.get_extra_info("ssl_object")
+        return extensions if connection is None else {**extensions, "tls": tls_extension(connection)}
 
     def _addresses(self, connection: Connection) -> tuple[Address, Address]:
         """The ASGI `client` and `server` of a connection."""

@@ -67,7 +67,7 @@ def _click_option(option: Option) -> click.Option:
         [option.name, option.cli],
         type=str,
         metavar=option.metavar,
-        multiple=option.kind == "headers",
+        multiple=option.repeated,
         default=None,
         help=_help(option),
     )
@@ -100,8 +100,8 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
         value = values.get(option.name)
         if value is None or value == ():
             continue
-        if option.kind == "headers":
-            value = [header for text in value for header in option.parse(text)]
+        if option.repeated:
+            value = [each for text in value for each in option.parse(text)]
         given[option.name] = option.parse(value) if isinstance(value, str) else value
     return given
 

@@ -430,6 +430,15 @@ class Config:
     ssl_ca_certs: str | os.PathLike[str] | None = option(
         None, "Authorities that client certificates are checked against (PEM).", group="TLS", kind="path", nullable=True
     )
+    ssl_min_version: str = option(
+        "1.2", "Oldest version of TLS to speak.", group="TLS", kind="choice", choices=("1.2", "1.3")
+    )
+    ssl_sni: Sequence[tuple[str, str, str | None]] = option(
+        (),
+        "Certificate (PEM), and its key, for clients that ask for NAME, which may be *.example.com; may be repeated.",
+        group="TLS",
+        kind="certificates",
+    )
     ssl_ciphers: str | None = option(None, "Ciphers, in OpenSSL's notation.", group="TLS", kind="text", nullable=True)
 
     log_level: str | int | None = option(
@@ -485,7 +494,7 @@ class Config:
             raise ConfigError("--readyz-path: must differ from --livez-path")
         if self.uds is not None and self.fd is not None:
             raise ConfigError("--uds: cannot be combined with --fd: choose one place to listen")
-        for name in ("ssl_keyfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_ciphers", "ssl_cert_reqs"):
+        for name in ("ssl_keyfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_sni", "ssl_ciphers", "ssl_cert_reqs"):
             if getattr(self, name) and not self.ssl_certfile:
                 raise ConfigError(f"{OPTION[name].cli}: needs --ssl-certfile, the certificate to serve TLS with")
         if self.ssl_cert_reqs and not self.ssl_ca_certs:

@@ -1,7 +1,7 @@
-"""Where the server listens: sockets bound from a `Config`, the TLS context, and how an address is shown.
+"""Where the server listens: sockets bound from a `Config`, and how an address is shown.
 
 Sockets are bound before the application starts, so that a port in use is known at once, but nobody can connect until
-`fastws.server` listens on them. Every failure is a StartupError or ConfigError of one line.
+`fastws.server` listens on them. Every failure is a StartupError of one line.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ import contextlib
 import errno
 import os
 import socket
-import ssl
 import stat
 from typing import Final
 
 from fastws.config import Config
-from fastws.errors import ConfigError, StartupError
+from fastws.errors import StartupError
 
 UDS_MODE: Final = 0o666
 """Permissions of a Unix domain socket: everybody who reaches its directory may connect, as with uvicorn."""
@@ -44,54 +43,6 @@ def address(sock: socket.socket, scheme: str) -> str:
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
     name = sock.getsockname()
     return f"unix socket {name.decode(errors='backslashreplace') if isinstance(name, bytes) else name}"
-
-
-def tls_context(config: Config) -> ssl.SSLContext | None:
-    """The TLS context of `config`, None without a certificate. Raises ConfigError: never serve in plain instead."""
-    if not config.ssl_certfile:
-        return None
-    try:
-        context = ssl.SSLContext(config.ssl_version)
-    except (ValueError, OverflowError):
-        raise ConfigError(f"--ssl-version: {config.ssl_version} is no protocol of Python's ssl module") from None
-    context.options |= ssl.OP_NO_RENEGOTIATION  # costs the server more than the client; OpenSSL 1.1 lets clients ask
-    context.set_alpn_protocols(["http/1.1"])
-    certfile, keyfile = os.fspath(config.ssl_certfile), config.ssl_keyfile and os.fspath(config.ssl_keyfile)
-    for name, path in (
-        ("--ssl-certfile", certfile),
-        ("--ssl-keyfile", keyfile),
-        ("--ssl-ca-certs", config.ssl_ca_certs),
-    ):
-        if path:
-            try:
-                open(path, "rb").close()
-            except OSError as error:
-                raise ConfigError(f"{name}: cannot read {os.fspath(path)}: {error.strerror}") from None
-    password = config.ssl_keyfile_password
-    try:
-        # Without a function OpenSSL would ask for the password on the terminal, and a service would hang there.
-        context.load_cert_chain(certfile, keyfile, lambda: password or "")
-    except (ssl.SSLError, ValueError) as error:
-        what = f"{certfile} and {keyfile}" if keyfile else f"{certfile}, which must hold the private key too"
-        hint = "" if password else "; if the key is encrypted, give --ssl-keyfile-password"
-        raise ConfigError(f"--ssl-certfile: cannot use {what}: {_reason(error)}{hint}") from None
-    if config.ssl_ca_certs:
-        try:
-            context.load_verify_locations(config.ssl_ca_certs)
-        except ssl.SSLError as error:
-            raise ConfigError(f"--ssl-ca-certs: cannot use {config.ssl_ca_certs}: {_reason(error)}") from None
-    context.verify_mode = ssl.VerifyMode(config.ssl_cert_reqs)
-    if config.ssl_ciphers:
-        try:
-            context.set_ciphers(config.ssl_ciphers)
-        except ssl.SSLError as error:
-            raise ConfigError(f"--ssl-ciphers: {_reason(error)}: {config.ssl_ciphers!r:.100}") from None
-    return context
-
-
-def _reason(error: Exception) -> str:
-    reason = getattr(error, "reason", None)
-    return str(reason).replace("_", " ").lower() if reason else str(error.args[0]).rstrip(".")
 
 
 def _bind_tcp(host: str, port: int) -> list[socket.socket]:

@@ -20,10 +20,23 @@ from fastws.origin import ANY, normalise_origin
 T = TypeVar("T")
 
 Kind = Literal[
-    "integer", "number", "text", "path", "choice", "flag", "boolean", "level", "headers", "list", "origins", "logging"
+    "integer",
+    "number",
+    "text",
+    "path",
+    "choice",
+    "flag",
+    "boolean",
+    "level",
+    "headers",
+    "list",
+    "origins",
+    "logging",
+    "certificates",
 ]
 """`flag` is spelled ``--name/--no-name``, `boolean` is ``--name BOOLEAN``: both hold a bool. `list` is comma-separated,
-`origins` too. `headers` are ``--header name:value``, repeated; `logging` is a file, or from Python a dictionary."""
+`origins` too. `headers` are ``--header name:value``, repeated; `logging` is a file, or from Python a dictionary.
+`certificates` are ``name=certificate[:key]``, repeated or comma-separated."""
 
 GROUPS: Final = ("Application", "Address", "WebSocket", "HTTP", "Limits", "Timeouts", "TLS", "Logging", "Process")
 """The concerns, in the order in which --help and the reference page show them."""
@@ -52,6 +65,7 @@ _INSTEAD: Final[Mapping[str, str]] = {
 _WORDS = dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True)
 _WORDS |= dict.fromkeys(("0", "false", "f", "no", "n", "off"), False)
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
+_SERVER_NAME = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")  # as a client sends it, RFC 6066 section 3
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 section 5.5
 
 
@@ -74,6 +88,11 @@ class Option:
     def cli(self) -> str:
         """The spelling on the command line: ``--ws-max-size``."""
         return "--header" if self.kind == "headers" else "--" + self.name.replace("_", "-")
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the command line may have it several times."""
+        return self.kind in ("headers", "certificates")
 
     @property
     def env(self) -> str:
@@ -249,6 +268,23 @@ def _logging(option: Option, value: Any) -> dict[str, Any] | str:
     return value if isinstance(value, dict) else _path(option, value)
 
 
+def _certificates(option: Option, value: Any) -> tuple[tuple[str, str, str | None], ...]:
+    """Names in lower case, without the dot of the root, each with its certificate and its key."""
+    certificates = {}
+    for item in _list(option, value) if isinstance(value, str) else value:
+        if isinstance(item, str):
+            name, separator, paths = item.partition("=")
+            if not separator:
+                raise ValueError
+            item = (name, *paths.split(":"))
+        name, certificate, key = (*item, None) if len(item) == 2 else item
+        name = _text(option, name).strip().lower().rstrip(".")
+        if not _SERVER_NAME.fullmatch(name) or not certificate or key == "":
+            raise ValueError
+        certificates[name] = (_path(option, certificate), key if key is None else _path(option, key))
+    return tuple((name, *paths) for name, paths in certificates.items())
+
+
 def _shorten(value: object) -> str:
     """The wrong value, on one line that stays readable."""
     text = repr(value)
@@ -268,6 +304,7 @@ _CHECKS: Final[Mapping[Kind, Callable[[Option, Any], Any]]] = {
     "list": _list,
     "origins": _origins,
     "logging": _logging,
+    "certificates": _certificates,
 }
 _EXPECTED: Final[Mapping[Kind, str]] = {
     "integer": "a whole number",
@@ -282,6 +319,7 @@ _EXPECTED: Final[Mapping[Kind, str]] = {
     "list": "a list of texts separated by commas",
     "origins": "origins such as https://example.com:8443, separated by commas, or *",
     "logging": "the path of a .json, .yaml or .ini file",
+    "certificates": "name=certificate.pem or name=certificate.pem:key.pem, where a name may begin with *.",
 }
 _METAVARS: Final[Mapping[Kind, str | None]] = {
     "integer": "INTEGER",
@@ -294,6 +332,7 @@ _METAVARS: Final[Mapping[Kind, str | None]] = {
     "list": "LIST",
     "origins": "LIST",
     "logging": "PATH",
+    "certificates": "NAME=PATH[:PATH]",
 }
 
 

@@ -40,6 +40,7 @@ from fastws.lifespan import Lifespan
 from fastws.log_setup import configure_logging
 from fastws.loop_state import LoopState
 from fastws.options import instead_of
+from fastws.tls import ReloadableContext, quiet_names
 
 logger: Final = logging.getLogger("fastws.error")
 
@@ -76,12 +77,15 @@ class Server:
 
     Who runs it may watch it: the loop calls `on_started` once it accepts connections, and `on_tick` about once a second
     from before the application starts until it has shut down. A loop that is stuck does not tick.
+
+    Who has a TLS context passes it as `ssl_context`; otherwise one is made as the options `ssl_*` say.
     """
 
     def __init__(
         self,
         config: Config,
         *,
+        ssl_context: ssl.SSLContext | None = None,
         on_started: Callable[[], None] | None = None,
         on_tick: Callable[[], None] | None = None,
     ) -> None:
@@ -94,9 +98,10 @@ class Server:
         self.exit_code = 0
         self._app: ASGIApplication | None = None
         self._engine: type[Engine] | None = None
-        self._tls: ssl.SSLContext | None = None
+        self._tls: ssl.SSLContext | None = ssl_context
         self._loop: asyncio.AbstractEventLoop | None = None
         self._exit_flag = self._force_flag = self._catching = self._owns_loop = False
+        self._had_terminal = _has_terminal()
         self._exit = asyncio.Event()
         self._force = asyncio.Event()
         self._finished = asyncio.Event()
@@ -134,6 +139,22 @@ class Server:
         else:
             self._watch(self.config.drain_delay)
         self.should_exit = True
+
+    def reload_tls(self) -> None:
+        """Load the files of the options `ssl_*` anew, for connections to come; any thread may ask for it.
+
+        Connections that are open go on as they are. Where a file is broken the log says so, and nothing changes.
+        """
+        if self._loop is not None and isinstance(self._tls, ReloadableContext):
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                self._loop.call_soon_threadsafe(self._tls.renew)
+
+    def _handle_hangup(self, signum: int, frame: FrameType | None) -> None:
+        """Handle SIGHUP: reload the certificates, but end where it says that the terminal is gone."""
+        if self._had_terminal and not _has_terminal():
+            self.handle_exit(signum, frame)
+        else:
+            self.reload_tls()
 
     def run(self, sockets: Sequence[socket.socket] | None = None) -> None:
         """Serve in an event loop of its own, until the server is told to exit.
@@ -181,7 +202,8 @@ class Server:
         configure_logging(self.config)
         if self.config.env_file is not None:
             load_env_file(self.config.env_file)
-        self._tls = listeners.tls_context(self.config)
+        if self._tls is None and self.config.is_ssl:
+            self._tls = ReloadableContext(self.config)
         if self.config.ws != "none":
             self._engine = load_engine(self.config.ws)
         self._app = load_application(self.config)
@@ -208,7 +230,7 @@ class Server:
                 )
                 Health(state)
                 try:
-                    with quiet_accept(asyncio.get_running_loop(), state.warn):
+                    with quiet_accept(asyncio.get_running_loop(), state.warn), quiet_names(self.config, state.warn):
                         await self._listen(state, sockets)
                         await self._until_exit(state)
                         await self._announce_end(state)
@@ -385,6 +407,8 @@ class Server:
             yield
             return
         before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        if isinstance(self._tls, ReloadableContext):
+            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._handle_hangup)
         self._catching = True
         try:
             yield
@@ -397,9 +421,9 @@ class Server:
 
     @contextlib.contextmanager
     def _ticking(self) -> Iterator[None]:
-        """Call `on_tick` from the running loop, at once and then every TICK_SECONDS."""
-        on_tick = self._on_tick
-        if on_tick is None:
+        """Call `on_tick` from the running loop, at once and then every TICK_SECONDS, and look after certificates."""
+        on_tick, tls = self._on_tick, self._tls if isinstance(self._tls, ReloadableContext) else None
+        if on_tick is None and tls is None:
             yield
             return
         loop = asyncio.get_running_loop()
@@ -408,7 +432,10 @@ class Server:
         def tick() -> None:
             nonlocal timer
             timer = loop.call_later(TICK_SECONDS, tick)
-            on_tick()
+            if tls is not None and tls.changed():
+                tls.renew()
+            if on_tick is not None:
+                on_tick()
 
         tick()
         try:
@@ -445,6 +472,15 @@ class Server:
             )
         if self.config.ws == "auto" and engine != "cython":
             logger.warning("The compiled module fastws._codec is not installed: the engine %s is slower", engine)
+
+
+def _has_terminal() -> bool:
+    """Whether this process belongs to a terminal that is there."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _where(task: asyncio.Task[None]) -> str:

@@ -74,8 +74,8 @@ class Browser:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, with its own driver; both end with the block."""
+def chromium(*flags: str) -> Iterator[Browser]:
+    """Debian's Chromium, with its own driver and these flags more; both end with the block."""
     binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not binary or not driver:
         raise FileNotFoundError(
@@ -85,7 +85,7 @@ def chromium() -> Iterator[Browser]:
         options = ChromeOptions()
         options.binary_location = binary
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        for flag in (*FLAGS, *flags, f"--user-data-dir={profile}"):
             options.add_argument(flag)
         chrome = Chrome(options=options, service=Service(driver))
         try:

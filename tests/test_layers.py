@@ -46,6 +46,7 @@ LAYERS = {
         "asgi_http",
         "asgi_opening",
         "asgi_states",
+        "asgi_tls",
         "asgi_traffic",
         "asgi_websocket",
         "observer",
@@ -64,6 +65,7 @@ LAYERS = {
         "log_setup",
         "server",
         "supervisor",
+        "tls",
         "workers",
     ],
 }

@@ -27,7 +27,7 @@ from websockets.sync.client import connect
 
 import fastws
 from fastws.errors import ConfigError, StartupError
-from fastws.listeners import tls_context
+from fastws.tls import server_context
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -287,8 +287,7 @@ def test_tls(files: dict[str, str], trusting: ssl.SSLContext, loop: str) -> None
 
 
 def test_tls_is_what_security_md_promises(files: dict[str, str]) -> None:
-    context = tls_context(fastws.Config(app, ssl_certfile=files["both"]))
-    assert context is not None
+    context = server_context(fastws.Config(app, ssl_certfile=files["both"]))
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
     assert context.options & ssl.OP_NO_RENEGOTIATION
     assert context.options & ssl.OP_NO_COMPRESSION
@@ -326,7 +325,7 @@ def test_client_certificates(
         ({"ssl_certfile": "rubbish", "ssl_keyfile": "key"}, r"^--ssl-certfile: cannot use \S+rubbish\.pem and \S+: "),
         (
             {"ssl_certfile": "cert", "ssl_keyfile": "locked"},
-            r"^--ssl-certfile: cannot use .*; if the key is encrypted, give --ssl-keyfile-password$",
+            r"^--ssl-certfile: cannot use .*; the key is encrypted: give --ssl-keyfile-password$",
         ),
         ({"ssl_certfile": "both", "ssl_ca_certs": "rubbish"}, r"^--ssl-ca-certs: cannot use \S+rubbish\.pem: "),
         ({"ssl_certfile": "both", "ssl_ciphers": "none"}, r"^--ssl-ciphers: [^()]*: 'none'$"),
