@@ -39,6 +39,7 @@ from fastws.health import Health
 from fastws.lifespan import Lifespan
 from fastws.log_setup import configure_logging
 from fastws.loop_state import LoopState
+from fastws.observer import Observer
 from fastws.options import instead_of
 from fastws.tls import ReloadableContext, quiet_names
 
@@ -78,7 +79,8 @@ class Server:
     Who runs it may watch it: the loop calls `on_started` once it accepts connections, and `on_tick` about once a second
     from before the application starts until it has shut down. A loop that is stuck does not tick.
 
-    Who has a TLS context passes it as `ssl_context`; otherwise one is made as the options `ssl_*` say.
+    Who has a TLS context passes it as `ssl_context`; otherwise one is made as the options `ssl_*` say. An `access_log`
+    is used instead of the one that the options ask for. With `catch_signals` false the signals are somebody else's.
     """
 
     def __init__(
@@ -86,6 +88,8 @@ class Server:
         config: Config,
         *,
         ssl_context: ssl.SSLContext | None = None,
+        access_log: Observer | None = None,
+        catch_signals: bool = True,
         on_started: Callable[[], None] | None = None,
         on_tick: Callable[[], None] | None = None,
     ) -> None:
@@ -99,6 +103,8 @@ class Server:
         self._app: ASGIApplication | None = None
         self._engine: type[Engine] | None = None
         self._tls: ssl.SSLContext | None = ssl_context
+        self._access_log = access_log
+        self._catch_signals = catch_signals
         self._loop: asyncio.AbstractEventLoop | None = None
         self._exit_flag = self._force_flag = self._catching = self._owns_loop = False
         self._had_terminal = _has_terminal()
@@ -212,7 +218,10 @@ class Server:
         assert self._app is not None
         lifespan = Lifespan(self._app, self.config.lifespan)
         application = Application(
-            self._app, self.config, state=lifespan.state, observer=AccessLog() if is_wanted(self.config) else None
+            self._app,
+            self.config,
+            state=lifespan.state,
+            observer=self._access_log or (AccessLog() if is_wanted(self.config) else None),
         )
         state: LoopState | None = None
         self._log_process()
@@ -403,7 +412,7 @@ class Server:
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         """Handle the signals, on the main thread; afterwards they are handled as before."""
-        if self._catching or threading.current_thread() is not threading.main_thread():
+        if self._catching or not self._catch_signals or threading.current_thread() is not threading.main_thread():
             yield
             return
         before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
