@@ -77,7 +77,9 @@ def page() -> str:
 
 
 # What bounds a client's cost; the other options of these groups say when the server ends.
-_LIMIT = re.compile(r"ws_(max|limit|ping|allowed)_|ws_\w+_timeout$|limit_(?!max_requests)|timeout_(?!graceful)|write_")
+_LIMIT = re.compile(
+    r"ws_(max|limit|ping|allowed)_|ws_\w+_timeout$|limit_(?!max_requests|worker)|timeout_(?!graceful|worker)|write_"
+)
 _MARKED = re.compile(r"(?<=`make options` from fastws/config.py -->\n).*(?=<!-- end -->\n)", re.DOTALL)
 
 

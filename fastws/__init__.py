@@ -11,17 +11,22 @@ from typing import TYPE_CHECKING, Any
 from fastws.config import Config
 
 if TYPE_CHECKING:
-    from fastws.server import Server, run
+    from fastws.launch import run
+    from fastws.server import Server
 
 __version__ = "0.1.0"
 __all__ = ["Config", "Server", "__version__", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Server", "run"):
-        from fastws import server
+    if name == "Server":
+        from fastws.server import Server
 
-        return getattr(server, name)
+        return Server
+    if name == "run":
+        from fastws.launch import run
+
+        return run
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -7,6 +7,7 @@ what happens when the server cannot start is decided in `fastws.server`.
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 import platform
 from collections.abc import Mapping
@@ -124,13 +125,15 @@ def read_config(app: str | None, values: Mapping[str, Any]) -> Config:
 
 
 def _serve(app: str | None, **values: Any) -> None:
+    environ = dict(os.environ)  # without what --env-file adds
+    source = functools.partial(read_config, app, values)
     try:
-        config = read_config(app, values)
+        config = source()
     except ConfigError as error:
         raise UsageError(str(error)) from None
-    from fastws.server import serve_config  # late: --help needs neither an event loop nor the compiled modules
+    from fastws.launch import serve_config  # late: --help needs no sockets
 
-    serve_config(config, last=True)
+    serve_config(config, source, environ, last=True)
 
 
 main: Final = _Command(

@@ -100,6 +100,22 @@ class Config:
         minimum=0,
         nullable=True,
     )
+    bind: Sequence[str] = option(
+        (),
+        "Listen on host:port, unix:path or fd://number instead of --host and --port; may be repeated.",
+        group="Address",
+        kind="addresses",
+    )
+    uds_mode: int = option(
+        0o666, "Permissions of Unix domain sockets, in octal.  [default: 666]", group="Address", kind="mode"
+    )
+    uds_owner: str | None = option(
+        None,
+        "Owner of Unix domain sockets, as user, user:group or :group.",
+        group="Address",
+        kind="text",
+        nullable=True,
+    )
     backlog: int = option(
         2048,
         "Connections that the kernel may hold until they are accepted.",
@@ -468,6 +484,32 @@ class Config:
         kind="choice",
         choices=("auto", "uvloop", "asyncio"),
     )
+    limit_worker_lifetime: float | None = option(
+        None,
+        "Seconds that a process serves before it drains.",
+        group="Process",
+        kind="number",
+        minimum=0,
+        nullable=True,
+        zero_is_none=True,
+    )
+    limit_worker_memory: float | None = option(
+        None,
+        "MiB of resident memory above which a process drains.",
+        group="Process",
+        kind="number",
+        minimum=0,
+        nullable=True,
+        zero_is_none=True,
+    )
+    limit_worker_jitter: float = option(
+        0.1,
+        "Share of --limit-worker-lifetime and --limit-worker-memory that each process takes off at random, at most.",
+        group="Process",
+        kind="number",
+        minimum=0,
+        maximum=1,
+    )
 
     def __post_init__(self) -> None:
         if not isinstance(self.app, str) and not callable(self.app):
@@ -494,6 +536,9 @@ class Config:
             raise ConfigError("--readyz-path: must differ from --livez-path")
         if self.uds is not None and self.fd is not None:
             raise ConfigError("--uds: cannot be combined with --fd: choose one place to listen")
+        for name, address in (("uds", f"unix:{self.uds}"), ("fd", f"fd://{self.fd}")):
+            if self.bind and getattr(self, name) is not None:
+                raise ConfigError(f"--{name}: cannot be combined with --bind: write --bind {address}")
         for name in ("ssl_keyfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_sni", "ssl_ciphers", "ssl_cert_reqs"):
             if getattr(self, name) and not self.ssl_certfile:
                 raise ConfigError(f"{OPTION[name].cli}: needs --ssl-certfile, the certificate to serve TLS with")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+STARTUP_FAILURE: Final = 3
+"""Exit code of a server that could not start."""
+
 
 class ConfigError(Exception):
     """The operator's: an option is wrong. The message is one line that names it and says what would be right."""

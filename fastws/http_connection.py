@@ -350,6 +350,8 @@ class HttpConnection:
                     state.counts.refused_websockets += 1
                     raise _at_limit("The server is at its limit of WebSockets.")
                 state.requests_total += 1
+                if state.requests_total == state.last_request:
+                    state.at_last_request()
                 return
         if head.path in state.pages and head.method in METHODS:
             self._page = state.pages[head.path]
@@ -362,6 +364,8 @@ class HttpConnection:
         if limit is not None and head.content_length is not None and head.content_length > limit:
             raise RequestError(413, "The request body is too large.")
         state.requests_total += 1
+        if state.requests_total == state.last_request:
+            state.at_last_request()
         self._begin_body(head)
         self.connection.deadline = NEVER
         if self._in_body and state.config.timeout_request_body is not None:

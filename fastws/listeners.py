@@ -8,28 +8,69 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import grp
+import logging
 import os
+import pwd
 import socket
 import stat
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+from fastws import systemd
+from fastws.bind_address import BindAddress, Descriptor, TcpAddress, UnixAddress, parse_address
 from fastws.config import Config
 from fastws.errors import StartupError
 
-UDS_MODE: Final = 0o666
-"""Permissions of a Unix domain socket: everybody who reaches its directory may connect, as with uvicorn."""
+logger: Final = logging.getLogger("fastws.error")
 
 
-def bind(config: Config) -> list[socket.socket]:
-    """Bind to the address of `config`: a Unix domain socket, a file descriptor, or a host and port."""
+@contextlib.contextmanager
+def bound(config: Config) -> Iterator[list[socket.socket]]:
+    """The sockets to listen on, bound; at the end they are closed, and the files of Unix domain sockets removed."""
+    sockets: list[socket.socket] = []
+    files: dict[str, int] = {}
+    try:
+        for address in addresses(config):
+            if isinstance(address, UnixAddress):
+                sockets.append(_bind_unix(address.path, config.uds_mode, config.uds_owner))
+                files[address.path] = os.stat(address.path).st_ino
+            elif isinstance(address, Descriptor):
+                sockets.append(_from_descriptor(address.number))
+            else:
+                sockets += _bind_tcp(address.host, address.port)
+        yield sockets
+    finally:
+        for path, inode in files.items():
+            _unlink_unix(path, inode)
+        for sock in sockets:
+            sock.close()
+
+
+def addresses(config: Config) -> list[BindAddress]:
+    """Where to listen: the sockets that systemd passes, else what the options say."""
+    if descriptors := systemd.listen_descriptors():
+        return [Descriptor(each) for each in descriptors]
+    if config.bind:
+        return [parse_address(each) for each in config.bind]
     if config.uds is not None:
-        return [_bind_unix(os.fspath(config.uds))]
+        return [UnixAddress(os.fspath(config.uds))]
     if config.fd is not None:
-        return [_from_descriptor(config.fd)]
-    return _bind_tcp(config.host, config.port)
+        return [Descriptor(config.fd)]
+    return [TcpAddress(config.host, config.port)]
 
 
-def unlink_unix(path: str, inode: int | None) -> None:
+def announce(sockets: Sequence[socket.socket], *, secure: bool) -> None:
+    """Log where connections are accepted, a line for each socket."""
+    for sock in sockets:
+        logger.info(
+            "fastws running on %s (Press CTRL+C to quit)",
+            address(sock, "https" if secure else "http"),
+            extra={"color_message": "fastws running on \x1b[1m%s\x1b[0m (Press CTRL+C to quit)"},
+        )
+
+
+def _unlink_unix(path: str, inode: int) -> None:
     """Remove the socket file that we made, unless another server has put its own in its place."""
     with contextlib.suppress(OSError):
         if os.stat(path).st_ino == inode:
@@ -47,8 +88,10 @@ def address(sock: socket.socket, scheme: str) -> str:
 
 def _bind_tcp(host: str, port: int) -> list[socket.socket]:
     where = f"{host or '*'}:{port}"
+    # All addresses of both families, each with a socket of its own: one for both would show those of IPv4 in disguise.
+    everywhere = host in ("", "::")
     try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(None if everywhere else host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a host name"
         raise StartupError(f"--host: cannot find the address {host!r}: {reason}") from None
@@ -94,12 +137,15 @@ def problem(where: str, error: OSError) -> str:
     return f"cannot listen on {where}: {error.strerror}"
 
 
-def _bind_unix(path: str) -> socket.socket:
+def _bind_unix(path: str, mode: int, owner: str | None) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        user, group = _owner(owner) if owner is not None else (-1, -1)
         _remove_stale(path)
         sock.bind(path)
-        os.chmod(path, UDS_MODE)
+        os.chmod(path, mode)
+        if owner is not None:
+            os.chown(path, user, group)
     except OSError as error:
         sock.close()
         raise StartupError(f"--uds: cannot listen on {path}: {error.strerror or error}") from None
@@ -107,6 +153,17 @@ def _bind_unix(path: str) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _owner(text: str) -> tuple[int, int]:
+    """The numbers of ``user:group``, where either may be a name, a number or missing (-1)."""
+    user, _, group = text.partition(":")
+    try:
+        uid = -1 if not user else int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
+        gid = -1 if not group else int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+    except KeyError as error:
+        raise StartupError(f"--uds-owner: {error.args[0]}") from None
+    return uid, gid
 
 
 def _remove_stale(path: str) -> None:

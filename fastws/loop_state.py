@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Protocol
 
@@ -89,6 +89,8 @@ class LoopState(LoopCore):
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.requests_total = 0
+        self.last_request = 0
+        self.at_last_request: Callable[[], None] = _nothing
         self.pages: dict[str, Page] = {}
         """By path, what is answered before any limit and without the application."""
         self.limits = Limits(
@@ -225,6 +227,11 @@ class LoopState(LoopCore):
 
     # What the server calls.
 
+    def on_request(self, number: int, call: Callable[[], None]) -> None:
+        """Call `call()` when the request of this number, counted from 1, has been read."""
+        self.last_request = number
+        self.at_last_request = call
+
     def shut_down(self, window: float = 0.0) -> None:
         """Begin to end every connection as soon as what is under way on it allows; more calls change nothing.
 
@@ -289,6 +296,10 @@ class LoopState(LoopCore):
             if self.config.date_header:
                 self._date_line = b"date: " + formatdate(second, usegmt=True).encode("ascii") + b"\r\n"
             self.head_lines = self.default_lines(True, True)
+
+
+def _nothing() -> None:
+    """What is called at a request that is not the last one."""
 
 
 def _too_many(client: str) -> RequestError:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
+from fastws.bind_address import parse_address
 from fastws.errors import ConfigError
 from fastws.origin import ANY, normalise_origin
 
@@ -33,10 +34,14 @@ Kind = Literal[
     "origins",
     "logging",
     "certificates",
+    "texts",
+    "addresses",
+    "mode",
 ]
 """`flag` is spelled ``--name/--no-name``, `boolean` is ``--name BOOLEAN``: both hold a bool. `list` is comma-separated,
 `origins` too. `headers` are ``--header name:value``, repeated; `logging` is a file, or from Python a dictionary.
-`certificates` are ``name=certificate[:key]``, repeated or comma-separated."""
+`certificates` are ``name=certificate[:key]``, repeated or comma-separated, as `texts` and `addresses` are. `mode` is
+octal."""
 
 GROUPS: Final = ("Application", "Address", "WebSocket", "HTTP", "Limits", "Timeouts", "TLS", "Logging", "Process")
 """The concerns, in the order in which --help and the reference page show them."""
@@ -54,11 +59,11 @@ LOG_LEVELS: Final[Mapping[str, int]] = {
 _INSTEAD: Final[Mapping[str, str]] = {
     "--reload": "restarting on changes is not built in; `watchfiles 'fastws APP' DIRECTORY` does it",
     "--workers": "fastws serves with one process; start several with --fd or behind a load balancer",
+    "--timeout-worker-healthcheck": "fastws serves with one process",
     "--interface": "ASGI 3 and ASGI 2 are recognised; for WSGI wrap the application, for example in a2wsgi",
     "--h11-max-incomplete-event-size": "--limit-request-head bounds the size of a request head",
     "--http2": "fastws speaks HTTP/1.1",
     "--reset-contextvars": "each request runs in its own context already",
-    "--timeout-worker-healthcheck": "fastws serves with one process",
 }
 """What to do instead, for options of uvicorn that fastws does not have. By the longest prefix."""
 
@@ -86,13 +91,14 @@ class Option:
 
     @property
     def cli(self) -> str:
-        """The spelling on the command line: ``--ws-max-size``."""
-        return "--header" if self.kind == "headers" else "--" + self.name.replace("_", "-")
+        """The spelling on the command line: ``--ws-max-size``. One that is repeated is in the singular there."""
+        singular = self.name.removesuffix("s") if self.repeated else self.name
+        return "--" + singular.replace("_", "-")
 
     @property
     def repeated(self) -> bool:
         """Whether the command line may have it several times."""
-        return self.kind in ("headers", "certificates")
+        return self.kind in ("headers", "certificates", "texts", "addresses")
 
     @property
     def env(self) -> str:
@@ -264,6 +270,20 @@ def _origins(option: Option, value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(origin for origin in origins if origin is not None))
 
 
+def _addresses(option: Option, value: Any) -> tuple[str, ...]:
+    addresses = _list(option, value)
+    for address in addresses:
+        parse_address(address)
+    return addresses
+
+
+def _mode(option: Option, value: Any) -> int:
+    mode = int(value, 8) if isinstance(value, str) else _integer(option, value)
+    if not 0 <= mode <= 0o777:
+        raise ValueError
+    return mode
+
+
 def _logging(option: Option, value: Any) -> dict[str, Any] | str:
     return value if isinstance(value, dict) else _path(option, value)
 
@@ -305,6 +325,9 @@ _CHECKS: Final[Mapping[Kind, Callable[[Option, Any], Any]]] = {
     "origins": _origins,
     "logging": _logging,
     "certificates": _certificates,
+    "texts": _list,
+    "addresses": _addresses,
+    "mode": _mode,
 }
 _EXPECTED: Final[Mapping[Kind, str]] = {
     "integer": "a whole number",
@@ -320,6 +343,9 @@ _EXPECTED: Final[Mapping[Kind, str]] = {
     "origins": "origins such as https://example.com:8443, separated by commas, or *",
     "logging": "the path of a .json, .yaml or .ini file",
     "certificates": "name=certificate.pem or name=certificate.pem:key.pem, where a name may begin with *.",
+    "texts": "a list of texts",
+    "addresses": "host:port, unix:path or fd://number, as in [::1]:8000",
+    "mode": "permissions in octal, from 000 to 777",
 }
 _METAVARS: Final[Mapping[Kind, str | None]] = {
     "integer": "INTEGER",
@@ -333,6 +359,9 @@ _METAVARS: Final[Mapping[Kind, str | None]] = {
     "origins": "LIST",
     "logging": "PATH",
     "certificates": "NAME=PATH[:PATH]",
+    "texts": "TEXT",
+    "addresses": "ADDRESS",
+    "mode": "OCTAL",
 }
 
 

@@ -14,7 +14,6 @@ import faulthandler
 import logging
 import os
 import platform
-import random
 import signal
 import socket
 import ssl
@@ -22,31 +21,29 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import fastws
 from fastws import listeners
 from fastws.access_log import AccessLog, is_wanted
 from fastws.app_loading import AppError, ASGIApplication, load_application, load_env_file
 from fastws.asgi import Application
-from fastws.config import OPTION, Config
+from fastws.config import Config
 from fastws.descriptors import quiet_accept
 from fastws.engine import Engine
 from fastws.engines import load_engine
-from fastws.errors import ConfigError, StartupError
+from fastws.errors import STARTUP_FAILURE, ConfigError, StartupError
 from fastws.event_loop import loop_name, new_event_loop, run_in
 from fastws.health import Health
 from fastws.lifespan import Lifespan
 from fastws.log_setup import configure_logging
 from fastws.loop_state import LoopState
 from fastws.observer import Observer
-from fastws.options import instead_of
+from fastws.recycling import Recycling
 from fastws.tls import ReloadableContext, quiet_names
 
 logger: Final = logging.getLogger("fastws.error")
 
-STARTUP_FAILURE: Final = 3
-"""Exit code of a server that could not start."""
 SHUTDOWN_FAILURE: Final = 1
 """Exit code of a server whose application failed in lifespan shutdown."""
 CANCELLATIONS: Final = 2
@@ -66,8 +63,15 @@ LAST_SECONDS: Final = 1.0
 BALANCER_SECONDS: Final = 55.0
 """Load balancers cut connections that are silent for 60 s: a ping interval from this on is too long for them."""
 TICK_SECONDS: Final = 1.0
-"""How often `on_tick` is called."""
+"""How often `on_tick` is called, and the limits on a process' lifetime and memory are looked at."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class Listener(Protocol):
+    """What accepts connections on a socket until it is closed."""
+
+    def close(self) -> None:
+        """Accept no more; those that are open stay."""
 
 
 class Server:
@@ -98,13 +102,15 @@ class Server:
         self._on_tick = on_tick
         self.started = False
         """Whether the server accepts, or has accepted, connections."""
-        self.servers: list[asyncio.AbstractServer] = []
+        self.servers: list[Listener] = []
         self.exit_code = 0
+        self.tick_seconds = TICK_SECONDS
         self._app: ASGIApplication | None = None
         self._engine: type[Engine] | None = None
         self._tls: ssl.SSLContext | None = ssl_context
         self._access_log = access_log
         self._catch_signals = catch_signals
+        self._recycling: Recycling | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._exit_flag = self._force_flag = self._catching = self._owns_loop = False
         self._had_terminal = _has_terminal()
@@ -262,60 +268,56 @@ class Server:
 
     @contextlib.contextmanager
     def _bound(self, given: Sequence[socket.socket] | None) -> Iterator[list[socket.socket]]:
-        """The sockets to listen on, closed at the end, with the file of a Unix domain socket removed."""
-        sockets = listeners.bind(self.config) if given is None else list(given)
-        path = os.fspath(self.config.uds) if given is None and self.config.uds is not None else None
-        inode = os.stat(path).st_ino if path else None
-        try:
-            yield sockets
-        finally:
-            if path:
-                listeners.unlink_unix(path, inode)
-            for sock in sockets:
-                sock.close()
+        """The sockets to listen on, closed at the end."""
+        with contextlib.ExitStack() as stack:
+            if given is None:
+                given = stack.enter_context(listeners.bound(self.config))
+            for sock in given:
+                stack.callback(sock.close)
+            yield list(given)
 
     async def _listen(self, state: LoopState, sockets: Sequence[socket.socket]) -> None:
         """Accept connections, then say where."""
-        loop = asyncio.get_running_loop()
         tls: dict[str, Any] = {}
         if self._tls is not None:
             tls = {"ssl": self._tls, "ssl_handshake_timeout": self.config.timeout_request_head}
         for sock in sockets:
             sock.setblocking(False)
-            create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
             try:
-                # For asyncio, `backlog` is also how often it accepts in a turn of the loop; it goes on when it has run
-                # out of descriptors, logging each time. So it is told 1, and the kernel the true number.
-                server = await create(state.new_connection, sock=sock, backlog=1, **tls)
+                self.servers.append(await self._accept_on(sock, state, tls))
                 sock.listen(self.config.backlog)
             except OSError as error:
                 where = listeners.address(sock, "http").removeprefix("http://")
                 raise StartupError(listeners.problem(where, error)) from None
-            self.servers.append(server)
         self.started = True
-        for sock in sockets:
-            where = listeners.address(sock, "https" if self._tls is not None else "http")
-            logger.info(
-                "fastws running on %s (Press CTRL+C to quit)",
-                where,
-                extra={"color_message": "fastws running on \x1b[1m%s\x1b[0m (Press CTRL+C to quit)"},
-            )
+        self._announce(sockets)
         if self._on_started is not None:
             self._on_started()
 
+    async def _accept_on(self, sock: socket.socket, state: LoopState, tls: dict[str, Any]) -> Listener:
+        """Let the loop accept on the socket, for `state`; `tls` are the loop's arguments for it."""
+        loop = asyncio.get_running_loop()
+        create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
+        # For asyncio, `backlog` is also how often it accepts in a turn of the loop; it goes on when it has run out of
+        # descriptors, logging each time. So it is told 1, and the kernel the true number.
+        return await create(state.new_connection, sock=sock, backlog=1, **tls)
+
+    def _announce(self, sockets: Sequence[socket.socket]) -> None:
+        """Say where connections are accepted."""
+        listeners.announce(sockets, secure=self._tls is not None)
+
     async def _until_exit(self, state: LoopState) -> None:
-        """Wait until somebody says so, or --limit-max-requests is reached."""
-        limit = self.config.limit_max_requests
-        if limit is None:
-            await self._exit.wait()
-            return
-        limit += random.randint(0, self.config.limit_max_requests_jitter)
-        while not self._exit_flag:
-            if state.requests_total >= limit:
-                logger.info("Shutting down after %d requests (--limit-max-requests)", state.requests_total)
-                self.should_exit = True
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._exit.wait(), 0.1)
+        """Wait until somebody says so, or a limit of the process is reached."""
+        if self._recycling is not None and self._recycling.requests is not None:
+            limit = self._recycling.requests
+            state.on_request(limit, lambda: self.limit_reached(f"{limit} requests (--limit-max-requests)"))
+        await self._exit.wait()
+
+    def limit_reached(self, what: str) -> None:
+        """End gracefully because the process has served enough; `what` it was is a text for the log."""
+        if not self._exit_flag:
+            logger.info("Shutting down after %s", what)
+            self.should_exit = True
 
     async def _announce_end(self, state: LoopState) -> None:
         """Be not ready any more, and go on serving for --drain-delay so that balancers notice."""
@@ -430,27 +432,29 @@ class Server:
 
     @contextlib.contextmanager
     def _ticking(self) -> Iterator[None]:
-        """Call `on_tick` from the running loop, at once and then every TICK_SECONDS, and look after certificates."""
-        on_tick, tls = self._on_tick, self._tls if isinstance(self._tls, ReloadableContext) else None
-        if on_tick is None and tls is None:
-            yield
-            return
+        """Call `_tick` from the running loop, at once and then every `tick_seconds`."""
         loop = asyncio.get_running_loop()
         timer = loop.call_soon(lambda: None)
 
         def tick() -> None:
             nonlocal timer
-            timer = loop.call_later(TICK_SECONDS, tick)
-            if tls is not None and tls.changed():
-                tls.renew()
-            if on_tick is not None:
-                on_tick()
+            timer = loop.call_later(self.tick_seconds, tick)
+            self._tick(loop.time())
 
+        self._recycling = Recycling(self.config, loop.time())
         tick()
         try:
             yield
         finally:
             timer.cancel()
+
+    def _tick(self, now: float) -> None:
+        if self.started and self._recycling is not None and (what := self._recycling.exceeded(now)) is not None:
+            self.limit_reached(what)
+        if isinstance(self._tls, ReloadableContext) and self._tls.changed():
+            self._tls.renew()
+        if self._on_tick is not None:
+            self._on_tick()
 
     def _wake(self) -> None:
         """Tell the loop that a flag has changed. The caller may be any thread, or a signal handler."""
@@ -509,45 +513,3 @@ def watch_process(seconds: float) -> None:
     """End this process in so many seconds, unless faulthandler's watch is cancelled or set anew before."""
     with contextlib.suppress(AttributeError, ValueError, OSError, RuntimeError):  # no file behind sys.stderr
         faulthandler.dump_traceback_later(seconds, exit=True)
-
-
-def run(app: Any, **options: Any) -> None:
-    """Serve an ASGI application, given as a callable or as ``"module:attribute"``, until a signal ends the server.
-
-    `options` are the fields of `fastws.Config`. Exits the process with 2 for a wrong option, with 3 where the server
-    cannot start, each with one line that says what is wrong.
-    """
-    try:
-        if options.get("env_file") is not None:
-            load_env_file(options["env_file"])  # it may set FORWARDED_ALLOW_IPS
-        for name in options.keys() - OPTION.keys():
-            raise ConfigError(f"{name}: no such option: {instead_of('--' + name.replace('_', '-')) or 'see Config'}")
-        config = Config(app, **options)
-    except ConfigError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    serve_config(config)
-
-
-def serve_config(config: Config, *, last: bool = False) -> None:
-    """Serve as `config` says and exit as `run` does; without a traceback where CTRL+C ends the application's import.
-
-    `last` says that the process has nothing to do afterwards: then threads of the application that go on do not keep it
-    for longer than --timeout-graceful-shutdown.
-    """
-    try:
-        Server(config).run()
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    finally:
-        if last:
-            _end_threads(config.timeout_graceful_shutdown)
-
-
-def _end_threads(timeout: float | None) -> None:
-    """Say which threads keep the process, and end it under them when they have had their time."""
-    own = threading.current_thread()
-    left = [each.name for each in threading.enumerate() if each is not own and not each.daemon]
-    if left and timeout is not None:
-        logger.info("Waiting for %d threads of the application: %s", len(left), ", ".join(left[:MAX_NAMED_TASKS]))
-        watch_process(timeout)

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "fastws"
 
 # From the bottom. A name stands for a module or for all of a subpackage.
 LAYERS = {
-    "values": ["errors", "events", "engine", "failures", "origin", "options", "log_atoms", "config"],
+    "values": ["errors", "events", "engine", "failures", "origin", "bind_address", "options", "log_atoms", "config"],
     "compiled": ["_codec"],
     "sans-IO": [
         "handshake",
@@ -59,6 +59,15 @@ LAYERS = {
         "app_loading",
         "cli",
         "demo",
+        "launch",
+        "log_files",
+        "recycling",
+        "scoreboard",
+        "acceptor",
+        "systemd",
+        "worker_process",
+        "worker_handle",
+        "reloader",
         "event_loop",
         "lifespan",
         "listeners",

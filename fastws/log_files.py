@@ -1,0 +1,43 @@
+"""Log files that are opened anew on SIGUSR1, after logrotate has moved them away.
+
+For handlers of Python's logging that write to files, whoever configured them. The signal only leaves a note; the loop
+reads it at its next tick, since no lock may be taken in the middle of a line.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+
+
+def reopen_on_signal() -> Callable[[], None]:
+    """Handle SIGUSR1 from now on, on the main thread. The function that is returned reopens, if it was received."""
+    noted = False
+
+    def note(number: int, frame: object) -> None:
+        nonlocal noted
+        noted = True
+
+    def reopen() -> None:
+        nonlocal noted
+        if noted:
+            noted = False
+            reopen_log_files()
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGUSR1, note)
+    return reopen
+
+
+def reopen_log_files() -> None:
+    """Close the files that logging writes to and open them at their names."""
+    loggers = [logging.root, *logging.Logger.manager.loggerDict.values()]
+    for each in {handler for logger in loggers if isinstance(logger, logging.Logger) for handler in logger.handlers}:
+        if isinstance(each, logging.FileHandler):
+            with each.lock or threading.RLock():
+                if each.stream is not None:
+                    each.stream.close()
+                    each.mode = "a"  # whatever is at the name now is not to be emptied
+                    each.stream = each._open()

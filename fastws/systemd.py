@@ -1,0 +1,79 @@
+"""What systemd and a service tell each other: sockets that it opened (socket activation), and how the service does.
+
+sd_listen_fds(3) and sd_notify(3), in the few lines that they take. Everything is in environment variables, which are
+taken out of the environment when they are read, since they are not for child processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import MutableMapping
+from typing import Final
+
+FIRST_DESCRIPTOR: Final = 3
+"""The descriptors that systemd passes are this one and those after it."""
+
+
+def listen_descriptors(environ: MutableMapping[str, str] = os.environ) -> list[int]:
+    """The descriptors of the sockets that systemd opened for this process; none where there are none."""
+    pid, count = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
+    environ.pop("LISTEN_FDNAMES", None)
+    if pid != str(os.getpid()) or not count.isdigit():
+        return []
+    descriptors = list(range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + int(count)))
+    for each in descriptors:
+        with contextlib.suppress(OSError):
+            os.set_inheritable(each, False)
+    return descriptors
+
+
+class Notifier:
+    """Tells systemd how the service does, where it asked for it (Type=notify, WatchdogSec=); else it does nothing.
+
+    `watchdog_seconds` is how often `alive()` should be called, None where nobody waits for it.
+    """
+
+    def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
+        path = environ.pop("NOTIFY_SOCKET", "")
+        micros, pid = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
+        self._address = "\0" + path[1:] if path.startswith("@") else path
+        self.watchdog_seconds: float | None = None
+        if path and micros.isdigit() and int(micros) and pid in ("", str(os.getpid())):
+            self.watchdog_seconds = int(micros) / 2e6
+        self._last = ""
+
+    def ready(self, status: str = "") -> None:
+        """The service accepts connections; also after `reloading`."""
+        self._send("READY=1", status)
+
+    def reloading(self) -> None:
+        """The service reads its configuration anew, until it is `ready` again."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}", "Restarting the workers")
+
+    def stopping(self) -> None:
+        """The service ends."""
+        self._send("STOPPING=1", "Waiting for connections to close")
+
+    def status(self, text: str) -> None:
+        """What `systemctl status` shows."""
+        self._send("", text)
+
+    def alive(self) -> None:
+        """The service is not stuck."""
+        if self.watchdog_seconds is not None:
+            self._send("WATCHDOG=1", "")
+
+    def _send(self, state: str, status: str) -> None:
+        lines = [state] if state else []
+        if status and status != self._last:
+            self._last = status
+            lines.append(f"STATUS={status}")
+        if not self._address or not lines:
+            return
+        # Nobody may hang, or end, because systemd does not listen.
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.sendto("\n".join(lines).encode(), self._address)
