@@ -10,6 +10,9 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
+from typing import Final
+
+logger: Final = logging.getLogger("fastws.error")
 
 
 def reopen_on_signal() -> Callable[[], None]:
@@ -25,6 +28,7 @@ def reopen_on_signal() -> Callable[[], None]:
         if noted:
             noted = False
             reopen_log_files()
+            logger.info("Opened the log files anew")
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGUSR1, note)
