@@ -335,8 +335,12 @@ async def drive(names: Sequence[str], engine: str, allocations: bool, scale: flo
         load_engine(engine),
         secure=False,
     )
-    codec = sys.modules.get("fastws._codec")
-    print(json.dumps({"kernel": "none" if codec is None else codec.KERNELS[-1]}), flush=True)
+    kernel = "none"
+    with contextlib.suppress(ImportError):
+        from fastws._codec import KERNELS
+
+        kernel = KERNELS[-1]
+    print(json.dumps({"kernel": kernel}), flush=True)
     counters.start_instrumentation()
     for name in names:
         scenario = SCENARIOS[name]

@@ -24,6 +24,36 @@ PONG: Final = 10
 MAX_HEADER: Final = 14
 """Bytes of the longest header of a masked frame (RFC 6455 section 5.2)."""
 
+_SMALL: Final = 4096
+"""Bytes of a piece up to which it is copied to those before it, so that objects cost little beside what is in them."""
+
+
+class Body:
+    """A message that comes in pieces: large ones are kept as they are until it is whole."""
+
+    __slots__ = ("_pieces", "_tail", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._pieces: list[bytes | bytearray] = []
+        self._tail: bytearray | None = None  # the last of the pieces, where that still grows
+
+    def append(self, piece: bytes) -> None:
+        """Add `piece`."""
+        self.size += len(piece)
+        if len(piece) > _SMALL:
+            self._pieces.append(piece)
+            self._tail = None
+        elif self._tail is not None:
+            self._tail += piece
+        else:
+            self._tail = bytearray(piece)
+            self._pieces.append(self._tail)
+
+    def join(self) -> bytes:
+        """All of it."""
+        return b"".join(self._pieces)
+
 
 class Assembly:
     """The frames of one peer, judged and put together.
@@ -41,10 +71,10 @@ class Assembly:
         "_fin",
         "_inflater",
         "_limit",
-        "_message",
         "_opcode",
         "_received",
         "inflated",
+        "message",
     )
 
     def __init__(self, max_message_size: int, inflater: Inflater | None) -> None:
@@ -58,11 +88,11 @@ class Assembly:
         self._fin = True
         self._control = b""
         # -- the message
-        self._message = 0  # TEXT, BINARY or 0 between messages
+        self.message = 0  # TEXT or BINARY of what was begun, 0 between messages
         self._compressed = False
         self._received = 0  # bytes, as they came over the wire
         self._empty_frames = 0
-        self._body: bytearray | None = None  # text lies here as UTF-8
+        self._body: Body | None = None  # text lies here as UTF-8
         self._decoder: codecs.IncrementalDecoder | None = None  # only judges the text
 
     @property
@@ -83,9 +113,9 @@ class Assembly:
             return failures.RESERVED_OPCODE
         if control and not head[0] & 0x80:
             return failures.FRAGMENTED_CONTROL
-        if opcode == 0 and not self._message:
+        if opcode == 0 and not self.message:
             return failures.NO_MESSAGE_TO_CONTINUE
-        if opcode in (TEXT, BINARY) and self._message:
+        if opcode in (TEXT, BINARY) and self.message:
             return failures.MESSAGE_INSIDE_MESSAGE
         if len(head) < 2:
             return None
@@ -121,10 +151,10 @@ class Assembly:
         if length == 0:
             self._empty_frames += 1
         if opcode:
-            self._message = opcode
+            self.message = opcode
             self._compressed = rsv1
 
-    def feed(self, piece: bytes | bytearray, frame_done: bool) -> Event | None:
+    def feed(self, piece: bytes, frame_done: bool) -> Event | None:
         """Add a piece of the frame's payload; the event that it completes, or the Failure that it is."""
         if self._opcode >= CLOSE:
             self._control += piece
@@ -133,8 +163,8 @@ class Assembly:
         self._received += len(piece)
         if self._compressed and (piece or last):
             assert self._inflater is not None
-            room = self._limit - len(self._body or b"")
-            plain = self._inflater.decompress(bytes(piece), last=last, max_length=room)
+            room = self._limit - (0 if self._body is None else self._body.size)
+            plain = self._inflater.decompress(piece, last=last, max_length=room)
             if isinstance(plain, Failure):
                 return plain
             piece = plain
@@ -142,7 +172,7 @@ class Assembly:
         if last and self._body is None:
             return self._finish(piece)
         if piece:
-            if self._message == TEXT:
+            if self.message == TEXT:
                 if self._decoder is None:
                     self._decoder = codecs.getincrementaldecoder("utf-8")()
                 try:
@@ -153,9 +183,11 @@ class Assembly:
                 if unfinished[:1] == b"\xed" and unfinished[1:2] > b"\x9f":
                     return failures.INVALID_UTF8  # a surrogate, for which the decoder would wait to see all of
             if self._body is None:
-                self._body = bytearray()
-            self._body += piece
-        return self._finish(self._body or b"") if last else None
+                self._body = Body()
+            self._body.append(piece)
+        if not last:
+            return None
+        return self._finish(b"" if self._body is None else self._body.join())
 
     def drop(self) -> None:
         """Let go of what was begun."""
@@ -163,16 +195,16 @@ class Assembly:
         self._body = None
         self._decoder = None
 
-    def _finish(self, body: bytes | bytearray) -> Event:
+    def _finish(self, body: bytes) -> Event:
         event: Event
-        if self._message == TEXT:
+        if self.message == TEXT:
             try:
                 event = body.decode()
             except UnicodeDecodeError:
                 return failures.INVALID_UTF8
         else:
-            event = bytes(body)
-        self._message = 0
+            event = body
+        self.message = 0
         self._received = 0
         self._empty_frames = 0
         self._body = None

@@ -1,35 +1,59 @@
 """The engine on the `websockets` package (15 or later): the fallback where nothing is compiled.
 
-`websockets.frames` parses the headers, unmasks, and writes the frames. Its `Protocol` is not used: that answers pings
-and closes by itself, buffers a whole frame before it looks at the text, and forgives lengths that are not minimal.
-`Assembly` judges each header first and puts the payloads together, so that no event differs from the other engines'.
+What is read is mostly whole messages, one frame each: these are taken at once, unmasked by the package's C. All else
+(fragments, control frames, frames that a read has split or that are wrong) is left to `websockets.frames`, which parses
+headers, and writes control frames. The package's `Protocol` is not used: it answers pings and closes by itself, buffers
+a whole frame before it looks at the text, and forgives lengths that are not minimal. `Assembly` judges each header
+first and puts the payloads together, so that no event differs from the other engines'.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from websockets.exceptions import ProtocolError
 from websockets.extensions import Extension
 from websockets.frames import Frame, Opcode, apply_mask  # type: ignore[attr-defined]  # there in C or in Python
 
 from fastws.engine import INFLATE_BUDGET, Engine
-from fastws.engines.assembly import Assembly, check_control, close_payload, to_bytes
+from fastws.engines.assembly import BINARY, TEXT, Assembly, check_control, close_payload, to_bytes
 from fastws.events import Close, Event, Failure
+from fastws.failures import INVALID_UTF8
 
 if TYPE_CHECKING:
     from fastws.deflate import Deflater, Inflater
 
+_FIN: Final = 0x80
+_RSV1_BIT: Final = 0x40
+
+_WHOLE: Final = {_FIN | TEXT, _FIN | BINARY}
+_WHOLE_COMPRESSED: Final = {_FIN | _RSV1_BIT | TEXT, _FIN | _RSV1_BIT | BINARY}
+_TEXTS: Final = {_FIN | TEXT, _FIN | _RSV1_BIT | TEXT}
+"""First bytes of frames that are messages of their own (RFC 6455 section 5.2)."""
+
+_SHORT_HEADERS: Final = {
+    first: [bytes((first, length)) for length in range(126)] for first in _WHOLE | _WHOLE_COMPRESSED
+}
+_pack_medium: Final = struct.Struct("!BBH").pack
+_pack_long: Final = struct.Struct("!BBQ").pack
+
+_COPIED: Final = 16_384
+"""Bytes up to which a read is copied at once: slices of bytes are cheaper than views while they are small."""
+
+_JOINED: Final = 65_536
+"""Bytes up to which frames are joined, for one write; larger payloads are not copied."""
+
 
 class _Rsv1(Extension):
-    """Lets RSV1 pass both ways; what it stands for, Assembly and the deflater do."""
+    """Lets RSV1 pass; what it stands for, Assembly and the inflater do."""
 
     def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
         return Frame(frame.opcode, frame.data, frame.fin)
 
     def encode(self, frame: Frame) -> Frame:
-        return Frame(frame.opcode, frame.data, frame.fin, rsv1=True)
+        return frame
 
 
 _RSV1: Sequence[Extension] = (_Rsv1(),)
@@ -38,7 +62,21 @@ _RSV1: Sequence[Extension] = (_Rsv1(),)
 class WebsocketsEngine(Engine):
     """One open WebSocket, server side, as `fastws.engines.Engine` describes it."""
 
-    __slots__ = ("_assembly", "_data", "_deflater", "_ended", "_events", "_header", "_output", "_parser", "_waiting")
+    __slots__ = (
+        "_assembly",
+        "_data",
+        "_deflater",
+        "_ended",
+        "_events",
+        "_header",
+        "_inflater",
+        "_limit",
+        "_output",
+        "_parser",
+        "_position",
+        "_served",
+        "_waiting",
+    )
 
     name: ClassVar[str] = "websockets"
 
@@ -50,28 +88,47 @@ class WebsocketsEngine(Engine):
         self._output: list[bytes] = []
         self._waiting = 0
         # -- read state
+        self._limit = max_message_size
+        self._inflater = inflater
         self._assembly = Assembly(max_message_size, inflater)
         self._events: list[Event] = []
-        self._data = memoryview(b"")  # what this call has not used yet
+        self._data: bytes | memoryview = b""  # of this call
+        self._position = 0  # up to which it is read
         self._header = bytearray()  # of the frame that is being read
-        self._parser: Generator[None, None, None] | None = None  # stands still where the data ended
+        self._served = 0  # bytes of it that `Frame.parse` has
+        self._parser: Generator[None, None, None] | None = None  # of a frame, stands still where the data ended
         self._ended = False
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> list[Event]:
+        events: list[Event] = []
         if self._ended:
-            return []
+            return events
         if self.rest is not None:
             data = self.rest + bytes(data)
             self.rest = None
-        self._assembly.inflated = 0
-        self._data = memoryview(data)
-        if self._parser is None:
-            self._parser = self._parse()
-        next(self._parser, None)
-        self._data = memoryview(b"")
-        events, self._events = self._events, []
-        if events and isinstance(events[-1], Close):
-            self.receive_eof()
+        size = len(data)
+        self._data = bytes(data) if size <= _COPIED else memoryview(data)
+        self._position = 0
+        self._events = events
+        assembly = self._assembly
+        assembly.inflated = 0
+        while True:
+            if self._parser is None:
+                if not assembly.message:
+                    self._read_messages()
+                if self._position == size or self._ended:
+                    break
+                if assembly.inflated > INFLATE_BUDGET:
+                    self.rest = bytes(self._data[self._position :])
+                    break
+                self._parser = self._parse_frame()
+            if next(self._parser, self) is None:
+                break  # it wants more
+            self._parser = None
+            if events and isinstance(events[-1], Close):
+                self.receive_eof()
+                break
+        self._data = b""
         return events
 
     def receive_eof(self) -> None:
@@ -80,20 +137,77 @@ class WebsocketsEngine(Engine):
         self.rest = None
         self._assembly.drop()
 
-    def _parse(self) -> Generator[None, None, None]:
-        """Read frames until a Close or a Failure, yielding where data is missing."""
-        while not (self._events and isinstance(self._events[-1], Close)):
-            self._header.clear()
-            if self._assembly.inflated > INFLATE_BUDGET and self._data:
-                self.rest = bytes(self._data)
-                self._data = memoryview(b"")
-                yield
-            try:
-                yield from Frame.parse(self._read_exact, mask=True, extensions=_RSV1)
-            except ProtocolError as error:
-                if not isinstance(self._events[-1] if self._events else None, Failure):
-                    # A rule of the package's that we do not know: its word, as ASCII that fits in a Close frame.
-                    self._events.append(Failure(1002, ascii(str(error))[:123]))
+    def _read_messages(self) -> None:
+        """Read messages of one frame each that are whole and in order, up to what is not: `Assembly` judges that."""
+        data, position, events, limit, inflater = self._data, self._position, self._events, self._limit, self._inflater
+        size = len(data)
+        message: bytes | str | Failure
+        while size - position >= 6:
+            first = data[position]
+            if first not in _WHOLE and (inflater is None or first not in _WHOLE_COMPRESSED):
+                break
+            length = data[position + 1] - 128  # negative where the frame is not masked
+            start = position + 6
+            if length >= 126:
+                extended = 2 if length == 126 else 8
+                least = 126 if length == 126 else 65_536
+                length = int.from_bytes(data[position + 2 : position + 2 + extended], "big")
+                if length < least:
+                    break
+                start += extended
+            stop = start + length
+            if length < 0 or length > limit or stop > size:
+                break
+            payload = message = apply_mask(data[start:stop], bytes(data[start - 4 : start]))
+            position = stop
+            if first in _WHOLE_COMPRESSED:
+                assert inflater is not None
+                message = inflater.decompress(payload, last=True, max_length=limit)
+                if isinstance(message, bytes):
+                    payload = message
+                    self._assembly.inflated += len(payload)
+            if first in _TEXTS and message is payload:
+                try:
+                    message = payload.decode()
+                except UnicodeDecodeError:
+                    message = INVALID_UTF8
+            events.append(message)
+            if isinstance(message, Failure):
+                self.receive_eof()
+                return
+            if self._assembly.inflated > INFLATE_BUDGET:
+                break
+        self._position = position
+
+    def _parse_frame(self) -> Generator[None, None, None]:
+        """Read a frame, yielding where data is missing."""
+        header = bytearray()
+        size = 2
+        while True:
+            header += self._take(size - len(header))
+            if len(header) == size == 2:
+                size = 6 + {126: 2, 127: 8}.get(header[1] & 0x7F, 0)
+                continue
+            failure = self._assembly.judge(header)
+            if failure is not None:
+                self._events.append(failure)
+                return
+            if len(header) == size:
+                break
+            yield
+        self._header = header
+        self._served = 0
+        try:
+            yield from Frame.parse(self._read_exact, mask=True, extensions=_RSV1)
+        except ProtocolError as error:
+            # A rule of the package's that we do not know: its word, as ASCII that fits in a Close frame.
+            self._events.append(Failure(1002, ascii(str(error))[:123]))
+
+    def _take(self, size: int) -> bytes | memoryview:
+        """What there is of the next `size` bytes."""
+        piece = self._data[self._position : self._position + size]
+        self._position += len(piece)
+        return piece
 
     def _read_exact(self, size: int) -> Generator[None, None, bytes]:
         """What `Frame.parse` asks for: three or four parts of a header, and then the payload.
@@ -101,24 +215,13 @@ class WebsocketsEngine(Engine):
         The payload goes to Assembly in the pieces that it comes in; the Frame gets none of it.
         """
         header = self._header
-        if len(header) < 2 or len(header) < 6 + {126: 2, 127: 8}.get(header[1] & 0x7F, 0):
-            start = len(header)
-            while True:
-                missing = size - (len(header) - start)
-                header += self._data[:missing]
-                self._data = self._data[missing:]
-                failure = self._assembly.judge(header)
-                if failure is not None:
-                    self._events.append(failure)
-                    raise ProtocolError(failure.reason)
-                if len(header) - start == size:
-                    return bytes(header[start:])
-                yield
-        self._assembly.begin(header[0] & 0x0F, bool(header[0] & 0x80), bool(header[0] & 0x40), size)
+        if self._served < len(header):
+            self._served += size
+            return bytes(header[self._served - size : self._served])
+        self._assembly.begin(header[0] & 0x0F, bool(header[0] & _FIN), bool(header[0] & _RSV1_BIT), size)
         key = bytes(header[-4:])
         while True:
-            piece = self._data[:size]
-            self._data = self._data[size:]
+            piece = self._take(size)
             size -= len(piece)
             event = self._assembly.feed(apply_mask(piece, key), size == 0)
             if event is not None:
@@ -132,33 +235,52 @@ class WebsocketsEngine(Engine):
     def send_text(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"text must be str, not {type(text).__name__}")
-        return self._send_message(Opcode.TEXT, text.encode())
+        return self._send_message(_FIN | TEXT, text.encode())
 
     def send_bytes(self, data: bytes | bytearray | memoryview) -> int:
-        return self._send_message(Opcode.BINARY, to_bytes(data))
+        return self._send_message(_FIN | BINARY, to_bytes(data))
 
     def send_ping(self, payload: bytes = b"") -> int:
-        return self._send(Frame(Opcode.PING, check_control(payload)))
+        return self._send_control(Frame(Opcode.PING, check_control(payload)))
 
     def send_pong(self, payload: bytes = b"") -> int:
-        return self._send(Frame(Opcode.PONG, check_control(payload)))
+        return self._send_control(Frame(Opcode.PONG, check_control(payload)))
 
     def send_close(self, code: int = 1000, reason: str = "") -> int:
-        return self._send(Frame(Opcode.CLOSE, close_payload(code, reason)))
+        return self._send_control(Frame(Opcode.CLOSE, close_payload(code, reason)))
 
     def data_to_send(self) -> list[bytes]:
-        output, self._output = self._output, []
+        output = self._output
+        if not output:
+            return []
+        if len(output) > 1 and self._waiting <= _JOINED:
+            output = [b"".join(output)]
+        self._output = []
         self._waiting = 0
         return output
 
-    def _send_message(self, opcode: Opcode, payload: bytes) -> int:
-        shorter = None if self._deflater is None else self._deflater.compress(payload)
-        if shorter is None:
-            return self._send(Frame(opcode, payload))
-        return self._send(Frame(opcode, shorter), _RSV1)
+    def _send_message(self, first: int, payload: bytes) -> int:
+        if self._deflater is not None:
+            shorter = self._deflater.compress(payload)
+            if shorter is not None:
+                first |= _RSV1_BIT
+                payload = shorter
+        length = len(payload)
+        if length < 126:
+            data = _SHORT_HEADERS[first][length] + payload
+        elif length < 65_536:
+            data = _pack_medium(first, 126, length) + payload
+        else:
+            data = _pack_long(first, 127, length)
+            self._output.append(data)
+            self._waiting += len(data)
+            data = payload
+        self._output.append(data)
+        self._waiting += len(data)
+        return self._waiting
 
-    def _send(self, frame: Frame, extensions: Sequence[Extension] = ()) -> int:
-        data = frame.serialize(mask=False, extensions=extensions)
+    def _send_control(self, frame: Frame) -> int:
+        data = frame.serialize(mask=False)
         self._output.append(data)
         self._waiting += len(data)
         return self._waiting

@@ -115,7 +115,7 @@ class WsprotoEngine(Engine):
         if frame is None:
             return None, False
         assert isinstance(frame.payload, (bytes, bytearray))  # the latter in wsproto 1.2, where it is empty
-        return self._assembly.feed(frame.payload, frame.frame_finished), True
+        return self._assembly.feed(bytes(frame.payload), frame.frame_finished), True
 
     def send_text(self, text: str) -> int:
         if not isinstance(text, str):
