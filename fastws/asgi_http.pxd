@@ -1,24 +1,28 @@
 from fastws.connection cimport Connection
 from fastws.http_connection cimport HttpConnection
+from fastws.http_head cimport RequestHead, ResponseHead
 from fastws.loop_core cimport LoopCore
 
 
 cdef class Responder:
     cdef public Connection connection
     cdef public LoopCore shared
-    cdef public object head
+    cdef public RequestHead head
     cdef public object stage
     cdef public int status
     cdef public long long body_bytes
     cdef public bint gone
     cdef public bint keep_alive
-    cdef object _response
+    cdef ResponseHead _response
     cdef object _framing
     cdef bint _trailers
     cdef object _trailer_fields
 
     cdef _start(self, dict event)
     cdef _send_body(self, dict event)
+    cdef bint _may_keep_alive(self)
+    cdef _default_lines(self, ResponseHead response)
+    cdef _complete(self)
 
 
 cdef class HttpCycle(Responder):
@@ -34,6 +38,9 @@ cdef class HttpCycle(Responder):
     cdef bint _continue
     cdef bint _half_closed
     cdef object _waiter
+
+    cdef _wake(self)
+    cdef _log(self)
 
 
 cdef object START

@@ -251,7 +251,7 @@ class HttpCycle(Responder):
         self._began: float = 0.0 if observer is None else state.loop.time()
         self._body: bytes | bytearray | None = None
         self._body_size: int = 0
-        self._body_complete: bool = False
+        self._body_complete: bool = not head.has_body
         self._body_taken: bool = False
         self._continue: bool = head.expect_continue
         self._half_closed: bool = False

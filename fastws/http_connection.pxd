@@ -1,4 +1,5 @@
 from fastws.connection cimport Connection
+from fastws.http_head cimport RequestHead
 from fastws.loop_core cimport LoopCore
 
 
@@ -9,7 +10,7 @@ cdef class HttpConnection:
     cdef object _parser
     cdef bytes _target
     cdef list _headers
-    cdef object _head
+    cdef RequestHead _head
     cdef bytes _stash
     cdef bint _in_body
     cdef long long _body_left
@@ -23,3 +24,13 @@ cdef class HttpConnection:
     cdef object _page
     cdef bint _eof
     cdef bint _closing
+
+    cdef response_completed(self, exchange, bint keep_alive)
+    cdef update_reading(self)
+    cdef _parse(self, bytes data)
+    cdef _repeat(self, RequestHead head)
+    cdef _remember(self, bytes raw)
+    cdef _feed_head(self, bytes data)
+    cdef _feed_body(self, data)
+    cdef _begin(self, RequestHead head)
+    cdef _begin_body(self, RequestHead head)

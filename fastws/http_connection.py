@@ -34,6 +34,9 @@ BODY_HIGH_WATER = 65536
 DISCARD_BYTES = 262144
 """How much of a request body nobody wanted is read and thrown away before the connection is closed instead."""
 
+REPEATED_HEAD_BYTES = 1024
+"""Heads up to this size are remembered where they come again, in `LoopState.heads`."""
+
 CHUNK_OVERHEAD_BYTES = 12
 """Framing bytes that each chunk of a body may have before they count towards the limit on the head."""
 
@@ -54,7 +57,7 @@ class Exchange(Protocol):
         """A piece of the request body."""
 
     def body_completed(self) -> None:
-        """The request body is whole."""
+        """The request body is whole; not called where the head promises none."""
 
     def body_waiting(self) -> int:
         """Bytes of the request body that nobody has taken yet."""
@@ -96,7 +99,7 @@ class HttpConnection:
         self._page: Page | None = None
         self._eof: bool = False
         self._closing: bool = False
-        connection.deadline = state.now + state.config.timeout_request_head
+        connection.deadline = state.now + state.timeout_request_head
 
     # What the connection calls.
 
@@ -110,8 +113,9 @@ class HttpConnection:
             self.update_reading()
         else:
             if self._current is None:
-                deadline = self.state.now + self.state.config.timeout_request_head
-                self.connection.deadline = min(self.connection.deadline, deadline)
+                deadline = self.state.now + self.state.timeout_request_head
+                if self.connection.deadline > deadline:
+                    self.connection.deadline = deadline
             self._parse(bytes(data))
 
     def eof_received(self) -> bool:
@@ -194,12 +198,12 @@ class HttpConnection:
             self._end()
             return
         # What is left of the body, if anything, is read and dropped, up to a bound.
-        self.connection.deadline = self.state.now + self.state.config.timeout_keep_alive
+        self.connection.deadline = self.state.now + self.state.timeout_keep_alive
         stash, self._stash = self._stash, b""
         if stash:
             self._parse(stash)
             if self._stash and self._current is None:
-                self.connection.deadline = self.state.now + self.state.config.timeout_request_head
+                self.connection.deadline = self.state.now + self.state.timeout_request_head
         if self.state.shutting_down:
             self.shut_down()
         self.update_reading()
@@ -221,6 +225,11 @@ class HttpConnection:
         position = 0
         length = len(data)
         self._stash = b""
+        if length <= REPEATED_HEAD_BYTES and self._current is None and not self._in_body:
+            head = self.state.heads.found.get(data)
+            if head is not None:
+                self._repeat(head)
+                return
         while position < length and not self._closing:
             if self._in_body:
                 end = self._body_end(data, position)
@@ -235,11 +244,14 @@ class HttpConnection:
                 if end < 0:
                     self._stash = data[position:] if position else data
                     break
-                self._feed_head(data if end - position == length else data[position:end])
+                raw = data if end - position == length else data[position:end]
+                self._feed_head(raw)
             except RequestError as error:
                 self._fail(error, data.startswith(b"HEAD ", position))
                 return
             position = end
+            if len(raw) <= REPEATED_HEAD_BYTES and self._current is not None:
+                self._remember(raw)
             if self._upgrade is not None:
                 self._begin_websocket(data[position:])
                 return
@@ -250,6 +262,28 @@ class HttpConnection:
                     self._end()
                     return
         self.update_reading()
+
+    def _repeat(self, head: RequestHead) -> None:
+        """Begin to answer a request whose head, byte by byte, has come before and brought no body and no upgrade.
+
+        The parser does not see it: between two requests it is where it was before the first.
+        """
+        self._head = head
+        try:
+            self._begin(head)
+        except RequestError as error:
+            self._fail(error, head.method == "HEAD")
+            return
+        if self.connection.reading_paused:
+            self.update_reading()
+
+    def _remember(self, raw: bytes) -> None:
+        """Keep the request that has just begun for when its head, `raw`, comes again."""
+        head = self._head
+        assert head is not None
+        if not self._in_body and b"upgrade" not in head.fields and self.state.heads.keep(raw, head):
+            head.headers = head.headers.copy()  # the application has the list, and may change it
+            head.repeated = True
 
     def _feed_head(self, data: bytes) -> None:
         """Parse `data`, a whole head, and begin to answer it. Raises RequestError."""
@@ -357,22 +391,26 @@ class HttpConnection:
             self._page = state.pages[head.path]
             self._begin_body(head)
             return
+        self._begin(head)
+
+    def _begin(self, head: RequestHead) -> None:
+        """Begin to answer the request of `head` by the application. Raises RequestError."""
+        state = self.state
         if state.max_requests is not None and state.requests >= state.max_requests:
             state.counts.refused_requests += 1
             raise _at_limit("The server is at its limit of requests.")
-        limit = state.config.limit_request_body
+        limit = state.limit_request_body
         if limit is not None and head.content_length is not None and head.content_length > limit:
             raise RequestError(413, "The request body is too large.")
         state.requests_total += 1
         if state.requests_total == state.last_request:
             state.at_last_request()
-        self._begin_body(head)
         self.connection.deadline = NEVER
-        if self._in_body and state.config.timeout_request_body is not None:
-            self.connection.deadline = state.now + state.config.timeout_request_body
+        if not head.repeated:
+            self._begin_body(head)
+            if self._in_body and state.config.timeout_request_body is not None:
+                self.connection.deadline = state.now + state.config.timeout_request_body
         self._current = state.application.exchange(self, head)
-        if not self._in_body:
-            self._current.body_completed()
 
     def _begin_body(self, head: RequestHead) -> None:
         """Expect the body that `head` promises, if any."""
@@ -391,7 +429,7 @@ class HttpConnection:
         self._body_left -= size
         self._body_bytes += size
         self._framing_bytes -= size
-        limit = self.state.config.limit_request_body
+        limit = self.state.limit_request_body
         if limit is not None and self._body_bytes > limit:
             return  # whoever feeds the parser sees it too
         if self._current is not None:

@@ -15,6 +15,8 @@ cdef class RequestHead:
     cdef public bint chunked
     cdef public bint expect_continue
     cdef public bint keep_alive
+    cdef public bint repeated
+    cdef public dict scope
 
 
 cdef class ResponseHead:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from fastws.errors import ApplicationError, RequestError
@@ -64,6 +64,8 @@ class RequestHead:
         "path",
         "query_string",
         "raw_path",
+        "repeated",
+        "scope",
         "target",
     )
 
@@ -79,6 +81,10 @@ class RequestHead:
     chunked: bool
     expect_continue: bool
     keep_alive: bool
+    repeated: bool
+    """Other requests, with the same bytes, use this object too: nothing of it may be changed or given away."""
+    scope: dict[str, Any] | None
+    """What the ASGI layer has made of it for all of these requests."""
 
     @property
     def has_body(self) -> bool:
@@ -198,6 +204,8 @@ def read_request(
     head.chunked = chunked
     head.expect_continue = expect_continue
     head.keep_alive = keep_alive
+    head.repeated = False
+    head.scope = None
     return head
 
 

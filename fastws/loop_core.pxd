@@ -1,4 +1,5 @@
 from fastws.loop_counts cimport LoopCounts
+from fastws.repeats cimport Repeats
 
 
 cdef class LoopCore:
@@ -12,5 +13,27 @@ cdef class LoopCore:
     cdef public set stalled
     cdef public Py_ssize_t write_high_water
     cdef public LoopCounts counts
+    cdef public set tasks
+    cdef public list idle_waiters
+    cdef public Repeats heads
+    cdef public Repeats responses
+    # What LoopState has beside that.
+    cdef public object config
+    cdef public object application
+    cdef public object engine
+    cdef public bint secure
+    cdef public set connections
+    cdef public Py_ssize_t requests_total
+    cdef public Py_ssize_t last_request
+    cdef public Py_ssize_t websockets
+    cdef public object max_websockets
+    cdef public object max_requests
+    cdef public object limit_request_body
+    cdef public object allowed_origins
+    cdef public object limits
+    cdef public bytes head_lines
+    cdef public dict pages
+    cdef public double timeout_request_head
+    cdef public double timeout_keep_alive
 
     cdef cork(self, corked)

@@ -10,8 +10,12 @@ import asyncio
 from typing import Any, Protocol
 
 from fastws.loop_counts import LoopCounts
+from fastws.repeats import Repeats
 
 RECEIVE_BUFFER_BYTES = 65536
+
+REPEATED_ENTRIES = 256
+"""How many request heads, and how many lists of response headers, are remembered: a few hundred KiB if all are used."""
 
 
 class Corked(Protocol):
@@ -40,6 +44,12 @@ class LoopCore:
         self.stalled: set[Any] = set()
         self.write_high_water: int = 65536
         self.counts = LoopCounts()
+        # The application's tasks, and who waits until there are none, and no connections.
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.idle_waiters: list[asyncio.Future[None]] = []
+        # Request heads and response headers that came more than once.
+        self.heads = Repeats(REPEATED_ENTRIES)
+        self.responses = Repeats(REPEATED_ENTRIES)
 
     def cork(self, corked: Corked) -> None:
         """Call `corked.end_of_turn()` once, when everything that is ready to run now has run."""

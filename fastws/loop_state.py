@@ -87,7 +87,6 @@ class LoopState(LoopCore):
         self.engine = engine
         self.secure = secure
         self.connections: set[Connection] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
         self.requests_total = 0
         self.last_request = 0
         self.at_last_request: Callable[[], None] = _nothing
@@ -117,7 +116,6 @@ class LoopState(LoopCore):
         self._last_refused = last_refused(self._first_kept)
         self._other_descriptors = 0
         self._drain_end = 0.0
-        self._idle_waiters: list[asyncio.Future[None]] = []
         self._date_second = -1
         self.log_limit = LogLimit(logger)
         # WebSockets whose application has not ended.
@@ -128,6 +126,9 @@ class LoopState(LoopCore):
         if ANY in config.ws_allowed_origins:
             self.allowed_origins = None
         self.write_high_water = config.write_buffer_bytes
+        self.limit_request_body = config.limit_request_body
+        self.timeout_request_head = float(config.timeout_request_head)
+        self.timeout_keep_alive = float(config.timeout_keep_alive)
         self.clients = ClientCounts(
             config.limit_connections_per_client, config.forwarded_allow_ips if config.proxy_headers else ()
         )
@@ -194,12 +195,8 @@ class LoopState(LoopCore):
             connection.client = None
         self._wake_when_idle()
 
-    def start_task(self, task: asyncio.Task[None]) -> None:
-        """Keep `task` alive, and the server from ending, until it is done."""
-        self.tasks.add(task)
-
     def end_task(self, task: asyncio.Task[None]) -> None:
-        """The opposite of `start_task`. Idempotent."""
+        """Keep the server from ending for `task` no longer. Idempotent."""
         self.tasks.discard(task)
         self._wake_when_idle()
 
@@ -260,7 +257,7 @@ class LoopState(LoopCore):
         """Wait until no connection and no task of the application is left."""
         while self.connections or self.tasks:
             waiter = self.loop.create_future()
-            self._idle_waiters.append(waiter)
+            self.idle_waiters.append(waiter)
             await waiter
 
     def cut(self) -> None:
@@ -280,8 +277,8 @@ class LoopState(LoopCore):
         self._sweep.close()
 
     def _wake_when_idle(self) -> None:
-        if self._idle_waiters and not self.connections and not self.tasks:
-            waiters, self._idle_waiters = self._idle_waiters, []
+        if self.idle_waiters and not self.connections and not self.tasks:
+            waiters, self.idle_waiters = self.idle_waiters, []
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)

@@ -27,6 +27,7 @@ LAYERS = {
         "http_framing",
         "forwarded",
         "client_counts",
+        "repeats",
         "pages",
         "rate_limit",
         "proxy_protocol",
@@ -43,6 +44,7 @@ LAYERS = {
     ],
     "ASGI": [
         "asgi",
+        "asgi_calls",
         "asgi_http",
         "asgi_opening",
         "asgi_states",

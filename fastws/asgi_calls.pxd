@@ -1,0 +1,49 @@
+from fastws.asgi_http cimport HttpCycle
+from fastws.asgi_websocket cimport Session
+from fastws.connection cimport Connection
+from fastws.http_connection cimport HttpConnection
+from fastws.http_head cimport RequestHead
+from fastws.loop_core cimport LoopCore
+
+
+cdef class Calls:
+    cdef public object _app
+    cdef object _http_call
+    cdef object _websocket_call
+    cdef str _root_path
+    cdef dict _state
+    cdef object _trusted
+    cdef object _observer
+    cdef dict _asgi
+    cdef dict _http_extensions
+    cdef dict _websocket_extensions
+    cdef object _last_server
+    cdef LoopCore _shared
+
+    cdef _start(self, Run run)
+    cdef dict _scope(self, str kind, RequestHead head, HttpConnection http)
+    cdef _keep_scope(self, dict scope, RequestHead head)
+    cdef dict _repeated_scope(self, dict kept, RequestHead head, HttpConnection http)
+    cdef dict _extensions(self, dict extensions, HttpConnection http)
+    cdef _addresses(self, HttpConnection http)
+    cdef _end_http(self, HttpCycle call, error)
+    cdef _end_websocket(self, Session call, error)
+    cdef _end(self, task)
+    cdef _log_error(self, error)
+
+
+cdef class Run:
+    cdef Calls _calls
+    cdef dict _scope
+    cdef object _call
+    cdef object _coroutine
+
+    cdef _step(self, value, error)
+    cdef _begin(self)
+    cdef _end(self, error)
+
+
+cdef object ENDED
+cdef object DONE
+cdef object CLOSING
+cdef object CLOSED

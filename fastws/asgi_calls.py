@@ -1,0 +1,344 @@
+"""Calls of the application: the scope of a request, the task that serves it, and what becomes of its end.
+
+The coroutines that an application is given are in asgi.py. This module has none, and is compiled by Cython where the
+extension was built (asgi_calls.pxd) and interpreted elsewhere.
+
+From the ASGI specification, HTTP and WebSocket 2.5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from fastws.asgi_http import HttpCycle, Stage
+from fastws.asgi_states import State
+from fastws.asgi_tls import tls_extension
+from fastws.asgi_websocket import Session
+from fastws.errors import ClientDisconnected
+from fastws.forwarded import TrustedPeers, apply_forwarded
+from fastws.http_connection import HttpConnection
+from fastws.http_head import RequestHead
+from fastws.observer import Observer
+
+if TYPE_CHECKING:
+    from fastws.config import Config
+    from fastws.handshake import UpgradeRequest
+    from fastws.loop_state import LoopState
+
+    Event = dict[str, Any]
+    Scope = dict[str, Any]
+    Address: TypeAlias = "tuple[str, int | None] | None"
+    ASGIApp = Callable[[Scope, Callable[[], Awaitable[Event]], Callable[[Event], Awaitable[None]]], Awaitable[None]]
+
+DISCONNECTS = frozenset({"ClientDisconnect", "WebSocketDisconnect", "WebSocketDisconnected"})
+"""Names of the exceptions by which frameworks (Starlette, FastAPI, Litestar, Falcon) tell that the peer is gone."""
+
+DONE = Stage.DONE
+CLOSING = State.CLOSING
+CLOSED = State.CLOSED
+
+
+class Calls:
+    """Serves requests and WebSockets with an ASGI 3 application, as fastws.asgi.Application has it.
+
+    `http_call` and `websocket_call` are what an application is called with: an `HttpCycle` and a `Session` with the
+    coroutines `receive` and `send`.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        config: Config,
+        http_call: type[HttpCycle],
+        websocket_call: type[Session],
+        state: dict[str, Any] | None,
+        observer: Observer | None,
+    ) -> None:
+        self._app = app
+        self._http_call = http_call
+        self._websocket_call = websocket_call
+        self._root_path: str = config.root_path
+        self._state = state
+        self._trusted = TrustedPeers(config.forwarded_allow_ips) if config.proxy_headers else None
+        self._observer = observer
+        # Shared by all scopes, which costs less memory than a copy for each connection.
+        self._asgi = {"version": "3.0", "spec_version": "2.5"}
+        self._http_extensions: dict[str, Any] = {"http.response.trailers": {}, "http.response.early_hint": {}}
+        self._websocket_extensions: dict[str, Any] = {"websocket.http.response": {}}
+        self._last_server: Address = None
+        self._shared: LoopState
+
+    def bind(self, state: LoopState) -> None:
+        """Learn the state that is shared."""
+        self._shared = state
+
+    def exchange(self, http: HttpConnection, head: RequestHead) -> HttpCycle:
+        """Call the application for the request `head`."""
+        shared = self._shared
+        scope = head.scope
+        if scope is not None:
+            scope = self._repeated_scope(scope, head, http)
+        else:
+            scope = self._scope("http", head, http)
+            scope["method"] = head.method
+            extensions = self._http_extensions
+            scope["extensions"] = self._extensions(extensions, http) if shared.secure else extensions
+            if head.repeated:
+                self._keep_scope(scope, head)
+        call = self._http_call(http, shared, head, scope, self._observer)
+        shared.requests += 1
+        call.task = self._start(Run(self, scope, call))
+        return call
+
+    def websocket(self, http: HttpConnection, head: RequestHead, upgrade: UpgradeRequest, early_data: bytes) -> Session:
+        """Call the application for the WebSocket that `head` asks for."""
+        shared = self._shared
+        scope = self._scope("websocket", head, http)
+        scope["subprotocols"] = upgrade.subprotocols
+        extensions = self._websocket_extensions
+        scope["extensions"] = self._extensions(extensions, http) if shared.secure else extensions
+        call = self._websocket_call(http.connection, shared, scope, self._observer, head, upgrade, early_data)
+        shared.websockets += 1
+        call.task = self._start(Run(self, scope, call))
+        return call
+
+    def _start(self, run: Run) -> asyncio.Task[None]:
+        """Run `run` from the loop's next turn on.
+
+        Not by the loop's task factory: an application may have set an eager one, and would then be called before its
+        request is known to the connection.
+        """
+        task: asyncio.Task[None] = asyncio.Task(run, loop=self._shared.loop)  # type: ignore[arg-type]  # a coroutine
+        self._shared.tasks.add(task)
+        return task
+
+    def _scope(self, kind: str, head: RequestHead, http: HttpConnection) -> Scope:
+        secure = self._shared.secure
+        scheme = ("wss" if secure else "ws") if kind == "websocket" else ("https" if secure else "http")
+        client, server = self._addresses(http)
+        if self._trusted is not None:
+            client, scheme = apply_forwarded(head.fields, client, scheme, self._trusted)
+        root_path = self._root_path
+        scope: Scope = {
+            "type": kind,
+            "asgi": self._asgi,
+            "http_version": head.http_version,
+            "server": server,
+            "client": client,
+            "scheme": scheme,
+            "root_path": root_path,
+            "path": root_path + head.path if root_path else head.path,
+            "raw_path": root_path.encode("ascii", "replace") + head.raw_path if root_path else head.raw_path,
+            "query_string": head.query_string,
+            "headers": head.headers,
+        }
+        if self._state is not None:
+            scope["state"] = self._state.copy()
+        return scope
+
+    def _keep_scope(self, scope: Scope, head: RequestHead) -> None:
+        """Keep what `scope` has for all requests whose head is `head`, unless that depends on who asks."""
+        scope["headers"] = head.headers.copy()
+        if self._trusted is None or not (b"x-forwarded-for" in head.fields or b"x-forwarded-proto" in head.fields):
+            kept = scope.copy()
+            kept["server"] = kept["client"] = None
+            kept["headers"] = ()
+            if self._state is not None:
+                kept["state"] = None
+            head.scope = kept
+
+    def _repeated_scope(self, kept: Scope, head: RequestHead, http: HttpConnection) -> Scope:
+        """The scope of one of the requests that `_keep_scope` has kept `kept` for."""
+        scope = kept.copy()
+        scope["client"], scope["server"] = self._addresses(http)
+        scope["headers"] = head.headers.copy()
+        if self._shared.secure:
+            scope["extensions"] = self._extensions(self._http_extensions, http)
+        if self._state is not None:
+            scope["state"] = self._state.copy()
+        return scope
+
+    def _extensions(self, extensions: dict[str, Any], http: HttpConnection) -> dict[str, Any]:
+        """`extensions`, and what is known of the connection's TLS."""
+        transport = http.connection.transport
+        connection = None if transport is None else transport.get_extra_info("ssl_object")
+        return extensions if connection is None else {**extensions, "tls": tls_extension(connection)}
+
+    def _addresses(self, http: HttpConnection) -> tuple[Address, Address]:
+        """The ASGI `client` and `server` of a connection."""
+        addresses = http.addresses
+        if addresses is None:
+            transport = http.connection.transport
+            assert transport is not None
+            server = _address(transport.get_extra_info("sockname"))
+            if server != self._last_server:
+                self._last_server = server
+            addresses = http.addresses = (_address(transport.get_extra_info("peername")), self._last_server)
+        return addresses
+
+    # What becomes of the end of a call: `error` is what the application has raised.
+
+    def _end_http(self, call: HttpCycle, error: BaseException | None) -> None:
+        shared = self._shared
+        if not call.finished():
+            if error is None:
+                shared.log_application_error("The application returned without completing its response.")
+            else:
+                self._log_error(error)
+        elif error is not None and not is_disconnect(error):
+            self._log_error(error)
+        self._end(call.task)
+        call.fail()
+        if call.stage is not DONE:  # else it was counted off when its response was complete
+            shared.requests -= 1
+
+    def _end_websocket(self, call: Session, error: BaseException | None) -> None:
+        shared = self._shared
+        if error is None:
+            if call.undecided():
+                shared.log_application_error("The application returned without accepting or closing the WebSocket.")
+        elif (call.state is not CLOSING and call.state is not CLOSED) or not is_disconnect(error):
+            self._log_error(error)
+        self._end(call.task)
+        shared.websockets -= 1
+        call.end_by_application(error is not None)
+
+    def _end(self, task: asyncio.Task[None] | None) -> None:
+        assert task is not None
+        shared = self._shared
+        if shared.idle_waiters:
+            shared.end_task(task)
+        else:
+            shared.tasks.discard(task)
+
+    def _log_error(self, error: BaseException) -> None:
+        """Log what the application raised, with its traceback, once; nothing where it was we who cancelled it."""
+        if not isinstance(error, asyncio.CancelledError):
+            self._shared.log_application_error("Exception in ASGI application", error)
+        elif not self._shared.shutting_down:
+            self._shared.log_application_error("The application's task was cancelled.")
+
+
+ENDED = object()
+"""What a step is worth at the application's end: cheaper than an exception."""
+
+
+class Run:
+    """What a task runs: one call of the application. A coroutine to asyncio (`collections.abc.Coroutine`).
+
+    It is an object with the methods of a coroutine, since that is the smallest thing which can stand between a task and
+    the application. Whatever the application raises ends here, SystemExit and KeyboardInterrupt included: beyond its
+    task they would end the loop, and with it everybody else's connections. CTRL+C is none of them, `Server` handles
+    the signals.
+    """
+
+    def __init__(self, calls: Calls, scope: Scope, call: Any) -> None:
+        self._calls: Calls | None = calls
+        self._scope: Scope | None = scope
+        self._call = call
+        self._coroutine: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        """What else a coroutine tells of itself, such as where it waits, is the application's."""
+        return getattr(self._coroutine, name)
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self  # type: ignore[return-value]  # it has the methods of a generator that are used
+
+    def __iter__(self) -> Run:
+        return self
+
+    def __next__(self) -> Any:
+        result = self._step(None, None)
+        if result is ENDED:
+            raise StopIteration
+        return result
+
+    def send(self, value: Any) -> Any:
+        """Go on until the application waits, for what is returned; raises StopIteration at its end."""
+        result = self._step(value, None)
+        if result is ENDED:
+            raise StopIteration
+        return result
+
+    def throw(self, kind: Any, value: BaseException | None = None, traceback: object = None) -> Any:
+        """Go on with an exception in the application. Before it has begun there is nobody to have it."""
+        error = kind if value is None else value
+        if self._coroutine is None:
+            self._calls = self._call = self._scope = None
+            raise error
+        result = self._step(None, error)
+        if result is ENDED:
+            raise StopIteration
+        return result
+
+    def close(self) -> None:
+        """End the application's coroutine where it waits."""
+        if self._coroutine is not None:
+            self._coroutine.close()
+
+    def _step(self, value: Any, error: BaseException | None) -> Any:
+        """What the application waits for, or ENDED."""
+        coroutine = self._coroutine
+        try:
+            if error is not None:
+                return coroutine.throw(error)
+            if coroutine is None:
+                coroutine = self._begin()
+            return coroutine.send(value)
+        except StopIteration:
+            self._end(None)
+        except BaseException as raised:
+            self._end(raised)
+            if isinstance(raised, asyncio.CancelledError):
+                raise
+        return ENDED
+
+    def _begin(self) -> Any:
+        """Call the application: in its task, since it may be a plain function that returns something to await."""
+        calls, call, scope = self._calls, self._call, self._scope
+        assert calls is not None
+        assert scope is not None
+        self._scope = None
+        awaitable: Any = calls._app(scope, call.receive, call.send)
+        if type(awaitable) is not CoroutineType:
+            awaitable = _wait_for(awaitable)
+        self._coroutine = awaitable
+        return awaitable
+
+    def _end(self, error: BaseException | None) -> None:
+        calls, call = self._calls, self._call
+        assert calls is not None
+        self._calls = self._call = self._coroutine = None
+        if isinstance(call, HttpCycle):
+            calls._end_http(call, error)
+        else:
+            calls._end_websocket(call, error)
+
+
+async def _wait_for(awaitable: Awaitable[None]) -> None:
+    await awaitable
+
+
+def is_disconnect(error: BaseException) -> bool:
+    """Whether `error` only says that the peer is gone: ours, or what a framework has made of it or of a disconnect.
+
+    By name, since the frameworks' classes have no base of their own and are not ours to import. The cause of an error
+    is not asked: a mistake in an application's clean-up must be logged. A group is a disconnect if all in it are.
+    """
+    members = getattr(error, "exceptions", None)
+    if isinstance(members, tuple) and members:
+        return all(is_disconnect(member) for member in members)
+    return isinstance(error, ClientDisconnected) or type(error).__name__ in DISCONNECTS
+
+
+def _address(address: Any) -> Address:
+    """An ASGI `client` or `server` from what a transport says of an address: host and port, or a Unix path."""
+    if isinstance(address, tuple):
+        return address[:2]
+    if address:
+        return (address if isinstance(address, str) else address.decode("utf-8", "replace"), None)
+    return None

@@ -1,0 +1,251 @@
+"""Requests whose head has come before, byte by byte: served without the parser, and otherwise like any other."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from typing import Any
+
+import wire
+from fake_loop import DrivenApp, FakeServer, on_fake_clock, settle
+
+from fastws.http_connection import REPEATED_HEAD_BYTES
+from fastws.pages import PageResponse
+from fastws.repeats import SLOTS, Repeats
+
+HEAD = b"GET /a%%20b?q=1 HTTP/1.1\r\nHost: test\r\nX-A: 1\r\nX-A: 2\r\n%b\r\n"
+GET = HEAD % b""
+START: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": []}
+BODY: dict[str, Any] = {"type": "http.response.body", "body": b"ok"}
+
+
+async def ask(server: FakeServer, peer: Any, data: bytes) -> bytes:
+    """What the server answers to `data`."""
+    await peer.send(data)
+    answer: bytes = peer.take()
+    return answer
+
+
+# ------------------------------------------------------------------------------------------------------------- Repeats
+
+
+def test_what_came_twice_is_kept() -> None:
+    repeats = Repeats(10)
+    assert not repeats.keep(b"key", 1)
+    assert repeats.found == {}
+    assert repeats.keep(b"key", 2)
+    assert repeats.found == {b"key": 2}
+
+
+def test_it_does_not_grow() -> None:
+    repeats = Repeats(10)
+    for i in range(1000):
+        repeats.keep(i, i)
+        repeats.keep(i, i)
+        assert len(repeats.found) <= 10
+    assert repeats.found[999] == 999
+
+
+def test_what_never_comes_again_pushes_nothing_out() -> None:
+    repeats = Repeats(10)
+    repeats.keep(1, 1)
+    repeats.keep(1, 1)
+    for i in range(10, 10 + 4 * SLOTS):
+        repeats.keep(i, i)
+    assert repeats.found == {1: 1}
+
+
+# --------------------------------------------------------------------------------------------------------------- scopes
+
+
+@on_fake_clock
+async def test_every_request_has_a_scope_of_its_own() -> None:
+    scopes = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(copy.deepcopy(scope))
+        assert await receive() == {"type": "http.request", "body": b"", "more_body": False}
+        scope["state"]["mine"] = True
+        scope["headers"].append((b"x-mine", b"1"))
+        scope["path"] = "/other"
+        scope["client"] = scope["server"] = None
+        await send(START)
+        await send(BODY)
+
+    server = FakeServer(app)
+    peers = [server.connect((f"192.0.2.{i}", 1000 + i)) for i in (1, 2)]
+    for peer in peers * 4:
+        assert (await ask(server, peer, GET)).endswith(b"\r\n\r\nok")
+    assert list(server.state.heads.found) == [GET]
+    assert len(scopes) == 8
+    for i, scope in enumerate(scopes):
+        peer_number = i % 2 + 1
+        assert scope == scopes[0] | {"client": (f"192.0.2.{peer_number}", 1000 + peer_number)}
+        assert list(scope) == list(scopes[0])
+    assert scopes[0]["headers"] == [(b"host", b"test"), (b"x-a", b"1"), (b"x-a", b"2")]
+    assert scopes[0]["path"] == "/a b"
+
+
+@on_fake_clock
+async def test_forwarded_headers_count_only_from_who_may_send_them() -> None:
+    app = DrivenApp()
+    server = FakeServer(app, forwarded_allow_ips="192.0.2.1")
+    data = HEAD % b"X-Forwarded-For: 198.51.100.7\r\nX-Forwarded-Proto: https\r\n"
+    found = []
+    for host in ("192.0.2.1", "192.0.2.2") * 3:
+        peer = server.connect((host, 1))
+        await peer.send(data)
+        found.append((app.calls[-1].scope["client"][0], app.calls[-1].scope["scheme"]))
+    assert found == [("198.51.100.7", "https"), ("192.0.2.2", "http")] * 3
+
+
+# ------------------------------------------------------------------------------------------------------- order and ends
+
+
+@on_fake_clock
+async def test_pipelined_between_other_requests() -> None:
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        event = await receive()
+        seen.append((scope["method"], event["body"]))
+        await send(START)
+        await send(BODY)
+
+    server = FakeServer(app)
+    peer = server.connect()
+    post = b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabc"
+    upgrade = b"GET / HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    for _ in range(3):
+        answer = await ask(server, peer, GET + GET + post + upgrade + GET)
+        assert answer.count(b"HTTP/1.1 200 OK\r\n") == 5
+        assert (await ask(server, peer, GET)).count(b"HTTP/1.1 200 OK\r\n") == 1
+        assert (await ask(server, peer, post)).count(b"HTTP/1.1 200 OK\r\n") == 1
+        assert await ask(server, peer, GET[:20]) == b""
+        assert (await ask(server, peer, GET[20:])).count(b"HTTP/1.1 200 OK\r\n") == 1
+    assert seen == [*[("GET", b"")] * 2, ("POST", b"abc"), *[("GET", b"")] * 3, ("POST", b"abc"), ("GET", b"")] * 3
+    assert list(server.state.heads.found) == [GET]
+
+
+@on_fake_clock
+async def test_a_repeated_head_ends_a_connection_as_it_says() -> None:
+    app = DrivenApp()
+    server = FakeServer(app)
+    data = HEAD % b"Connection: close\r\n"
+    for _ in range(4):
+        peer = server.connect()
+        await peer.send(data)
+        await app.calls[-1].send(START)
+        await app.calls[-1].send(BODY)
+        await settle()
+        assert b"\r\nconnection: close\r\n" in peer.take()
+        assert peer.transport.closing
+    assert data in server.state.heads.found
+
+
+@on_fake_clock
+async def test_what_is_inside_a_body_is_no_head() -> None:
+    app = DrivenApp()
+    server = FakeServer(app)
+    peer = server.connect()
+    for _ in range(3):
+        await peer.send(GET)
+        await app.calls[-1].send(START)
+        await app.calls[-1].send(BODY)
+        await settle()
+    await peer.send(b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n" % len(GET))
+    await peer.send(GET)
+    assert (await app.calls[-1].receive())["body"] == GET
+    await app.calls[-1].send(START)
+    await peer.send(GET)  # before the response is complete: it waits
+    assert len(app.calls) == 4
+
+
+# ------------------------------------------------------------------------------------------------ limits and refusals
+
+
+@on_fake_clock
+async def test_the_limit_of_requests_holds() -> None:
+    app = DrivenApp()
+    server = FakeServer(app, limit_concurrency=3)
+    for _ in range(3):
+        await server.connect().send(GET)
+    peer = server.connect()
+    assert (await ask(server, peer, GET)).startswith(b"HTTP/1.1 503 ")
+    assert peer.transport.half_closed
+    assert len(app.calls) == 3
+    assert server.state.requests_total == 3
+
+
+@on_fake_clock
+async def test_pages_and_websockets_are_looked_at_each_time() -> None:
+    app = DrivenApp()
+    server = FakeServer(app)
+    count = 0
+
+    def page(head: Any) -> PageResponse:
+        nonlocal count
+        count += 1
+        return PageResponse(200, (), b"%d" % count)
+
+    server.state.pages["/page"] = page
+    peer = server.connect()
+    for i in range(1, 5):
+        assert (await ask(server, peer, b"GET /page HTTP/1.1\r\nHost: t\r\n\r\n")).endswith(b"\r\n\r\n%d" % i)
+    for _ in range(4):
+        await server.connect().send(wire.handshake())
+        assert app.calls[-1].scope["type"] == "websocket"
+    assert server.state.heads.found == {}
+
+
+@on_fake_clock
+async def test_long_heads_and_refused_ones_are_not_kept() -> None:
+    app = DrivenApp()
+    server = FakeServer(app)
+    long = HEAD % (b"X-Long: " + b"x" * REPEATED_HEAD_BYTES + b"\r\n")
+    for _ in range(4):
+        await server.connect().send(long)
+        assert (await ask(server, server.connect(), b"GET / HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+    assert len(app.calls) == 4
+    assert server.state.heads.found == {}
+
+
+# ------------------------------------------------------------------------------------------------- what a task runs
+
+
+@on_fake_clock
+async def test_an_application_that_is_no_coroutine_function_is_called_in_its_task() -> None:
+    tasks = []
+
+    class Answer:
+        def __init__(self, send: Any) -> None:
+            self.send = send
+
+        def __await__(self) -> Any:
+            yield from self.send(START).__await__()
+            yield from asyncio.sleep(1).__await__()
+            yield from self.send(BODY).__await__()
+
+    def app(scope: Any, receive: Any, send: Any) -> Any:
+        tasks.append(asyncio.current_task())
+        return Answer(send)
+
+    server = FakeServer(app)
+    peer = server.connect()
+    await peer.send(GET)
+    assert server.state.tasks == set(tasks)
+    await asyncio.sleep(2)
+    assert peer.take().endswith(b"\r\n\r\nok")
+    assert server.state.tasks == set()
+
+
+@on_fake_clock
+async def test_a_task_tells_where_its_application_waits() -> None:
+    app = DrivenApp()
+    server = FakeServer(app)
+    await server.connect().send(GET)
+    [task] = server.state.tasks
+    assert asyncio.iscoroutine(task.get_coro())
+    [frame] = task.get_stack()
+    assert frame.f_code is DrivenApp.__call__.__code__
+    assert "DrivenApp.__call__" in repr(task)
