@@ -44,6 +44,8 @@ def extensions() -> list[Extension]:
     for path in PACKAGE.rglob("*.pxd"):
         if path.with_suffix(".py").exists():
             sources.setdefault(path.with_suffix(""), path.with_suffix(".py"))
+    if sys.platform != "linux":
+        del sources[PACKAGE / "_sockets"]  # needs epoll
     headers = [path.as_posix() for path in sorted(PACKAGE.rglob("*.h"))]
     return [
         Extension(".".join(module.parts), [source.as_posix()], include_dirs=[PACKAGE.as_posix()], depends=headers)

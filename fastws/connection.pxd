@@ -1,9 +1,15 @@
 from fastws.loop_core cimport LoopCore
 
 
+cdef class Stream:
+    cpdef write(self, bytes data)
+    cpdef writelines(self, list chunks)
+
+
 cdef class Connection:
     cdef public LoopCore state
     cdef public object transport
+    cdef Stream _stream
     cdef public object handler
     cdef public long long number
     cdef public double since
@@ -21,6 +27,7 @@ cdef class Connection:
     cdef double _stalled_since
     cdef long long _stalled_unsent
 
+    cdef received(self, Py_ssize_t nbytes)
     cdef write(self, bytes data)
     cdef write_all(self, list chunks)
     cdef wait_for_room(self)

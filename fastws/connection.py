@@ -51,12 +51,25 @@ class Handler(Protocol):
         """The server stops: end as soon as what is under way allows."""
 
 
+class Stream:
+    """A transport of ours, that a connection reaches without looking its methods up: `fastws._sockets` has it."""
+
+    def write(self, data: bytes) -> None:
+        """As `asyncio.WriteTransport.write`."""
+        raise NotImplementedError
+
+    def writelines(self, chunks: list[bytes]) -> None:
+        """As `asyncio.WriteTransport.writelines`."""
+        raise NotImplementedError
+
+
 class Connection:
     """The asyncio protocol of one accepted socket; asyncio needs the subclass in loop_state.py."""
 
     def __init__(self, state: LoopState) -> None:
         self.state = state
         self.transport: asyncio.Transport | None = None
+        self._stream: Stream | None = None  # the same, where it is one of ours
         self.handler: Handler | None = None
         # Which of its loop's connections it is, and since when.
         self.number: int = 0
@@ -83,6 +96,8 @@ class Connection:
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
+        if isinstance(transport, Stream):
+            self._stream = transport
         high = self.state.write_high_water
         transport.set_write_buffer_limits(high=high, low=high // 4)
         self.state.connection_opened(self)
@@ -93,6 +108,10 @@ class Connection:
         return self.state.receive_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
+        self.received(nbytes)
+
+    def received(self, nbytes: int) -> None:
+        """Take `nbytes` from the receive buffer."""
         self.last_seen = self.state.now
         if self.allowance > 0:
             self.pause_reading_after(max(0, self.allowance - nbytes))
@@ -108,6 +127,7 @@ class Connection:
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.transport = None
+        self._stream = None
         self.deadline = NEVER
         self.state.stalled.discard(self)
         self.state.connection_closed(self)
@@ -137,7 +157,10 @@ class Connection:
             self.burst += len(data)
             if self.writing_paused:
                 self._stalled_unsent += len(data)
-            self.transport.write(data)
+            if self._stream is not None:
+                self._stream.write(data)
+            else:
+                self.transport.write(data)
 
     def write_all(self, chunks: list[bytes]) -> None:
         """Write `chunks` in order, in one system call where the kernel takes them."""
@@ -146,10 +169,11 @@ class Connection:
                 self.burst += len(chunk)
                 if self.writing_paused:
                     self._stalled_unsent += len(chunk)
+            writer = self.transport if self._stream is None else self._stream
             if len(chunks) == 1:
-                self.transport.write(chunks[0])
+                writer.write(chunks[0])
             else:
-                self.transport.writelines(chunks)
+                writer.writelines(chunks)
 
     def wait_for_room(self) -> asyncio.Future[None] | None:
         """What an application that has sent must wait for before it sends more, if anything."""

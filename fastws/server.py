@@ -21,10 +21,11 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from types import FrameType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import fastws
 from fastws import listeners
+from fastws.accepting import Accepting, accept
 from fastws.access_log import AccessLog, is_wanted
 from fastws.app_loading import AppError, ASGIApplication, load_application, load_env_file
 from fastws.asgi import Application
@@ -67,13 +68,6 @@ TICK_SECONDS: Final = 1.0
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-class Listener(Protocol):
-    """What accepts connections on a socket until it is closed."""
-
-    def close(self) -> None:
-        """Accept no more; those that are open stay."""
-
-
 class Server:
     """Serves the application of `config` in one event loop, once.
 
@@ -102,7 +96,7 @@ class Server:
         self._on_tick = on_tick
         self.started = False
         """Whether the server accepts, or has accepted, connections."""
-        self.servers: list[Listener] = []
+        self.servers: list[Accepting] = []
         self.exit_code = 0
         self.tick_seconds = TICK_SECONDS
         self._app: ASGIApplication | None = None
@@ -278,14 +272,10 @@ class Server:
 
     async def _listen(self, state: LoopState, sockets: Sequence[socket.socket]) -> None:
         """Accept connections, then say where."""
-        tls: dict[str, Any] = {}
-        if self._tls is not None:
-            tls = {"ssl": self._tls, "ssl_handshake_timeout": self.config.timeout_request_head}
         for sock in sockets:
-            sock.setblocking(False)
             try:
-                self.servers.append(await self._accept_on(sock, state, tls))
-                sock.listen(self.config.backlog)
+                server = await accept(state, sock, self.config.backlog, self._tls, self.config.timeout_request_head)
+                self.servers.append(server)
             except OSError as error:
                 where = listeners.address(sock, "http").removeprefix("http://")
                 raise StartupError(listeners.problem(where, error)) from None
@@ -293,14 +283,6 @@ class Server:
         self._announce(sockets)
         if self._on_started is not None:
             self._on_started()
-
-    async def _accept_on(self, sock: socket.socket, state: LoopState, tls: dict[str, Any]) -> Listener:
-        """Let the loop accept on the socket, for `state`; `tls` are the loop's arguments for it."""
-        loop = asyncio.get_running_loop()
-        create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
-        # For asyncio, `backlog` is also how often it accepts in a turn of the loop; it goes on when it has run out of
-        # descriptors, logging each time. So it is told 1, and the kernel the true number.
-        return await create(state.new_connection, sock=sock, backlog=1, **tls)
 
     def _announce(self, sockets: Sequence[socket.socket]) -> None:
         """Say where connections are accepted."""

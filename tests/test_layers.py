@@ -37,6 +37,8 @@ LAYERS = {
         "loop_core",
         "loop_counts",
         "connection",
+        "_sockets",
+        "accepting",
         "http_connection",
         "loop_state",
         "sweep",
