@@ -44,7 +44,9 @@ async def accept(
     if tls is None and SocketServer is not None:
         sock.listen(backlog)
         return SocketServer(loop, sock, state.new_connection, state)
-    more: dict[str, Any] = {} if tls is None else {"ssl": tls, "ssl_handshake_timeout": handshake_timeout}
+    more: dict[str, Any] = {}
+    if tls is not None and state.proxies is None:  # else it comes behind the PROXY header
+        more = {"ssl": tls, "ssl_handshake_timeout": handshake_timeout}
     create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
     # For asyncio, `backlog` is also how often it accepts in a turn of the loop; it goes on when it has run out of
     # descriptors, logging each time. So it is told 1, and the kernel the true number.

@@ -13,6 +13,7 @@ cdef class Calls:
     cdef str _root_path
     cdef dict _state
     cdef object _trusted
+    cdef object _forwarded
     cdef object _observer
     cdef dict _asgi
     cdef dict _http_extensions

@@ -19,6 +19,7 @@ from fastws.asgi_tls import tls_extension
 from fastws.asgi_websocket import Session
 from fastws.errors import ClientDisconnected
 from fastws.forwarded import TrustedPeers, apply_forwarded
+from fastws.forwarded_fields import USUAL, ForwardedFields, apply_host
 from fastws.http_connection import HttpConnection
 from fastws.http_head import RequestHead
 from fastws.observer import Observer
@@ -62,7 +63,14 @@ class Calls:
         self._websocket_call = websocket_call
         self._root_path: str = config.root_path
         self._state = state
-        self._trusted = TrustedPeers(config.forwarded_allow_ips) if config.proxy_headers else None
+        self._trusted: TrustedPeers | None = None
+        self._forwarded: ForwardedFields | None = None
+        if config.proxy_headers:
+            trusted = TrustedPeers(config.forwarded_allow_ips)
+            if frozenset(config.forwarded_headers) == frozenset(USUAL):
+                self._trusted = trusted
+            else:
+                self._forwarded = ForwardedFields(config.forwarded_headers, trusted)
         self._observer = observer
         # Shared by all scopes, which costs less memory than a copy for each connection.
         self._asgi = {"version": "3.0", "spec_version": "2.5"}
@@ -79,7 +87,7 @@ class Calls:
         """Call the application for the request `head`."""
         shared = self._shared
         scope = head.scope
-        if scope is not None:
+        if scope is not None and not http.tls_at_proxy:
             scope = self._repeated_scope(scope, head, http)
         else:
             scope = self._scope("http", head, http)
@@ -87,7 +95,10 @@ class Calls:
             extensions = self._http_extensions
             scope["extensions"] = self._extensions(extensions, http) if shared.secure else extensions
             if head.repeated:
-                self._keep_scope(scope, head)
+                if self._forwarded is None and not http.tls_at_proxy:
+                    self._keep_scope(scope, head)
+                elif scope["headers"] is head.headers:
+                    scope["headers"] = head.headers.copy()
         call = self._http_call(http, shared, head, scope, self._observer)
         shared.requests += 1
         call.task = self._start(Run(self, scope, call))
@@ -116,7 +127,7 @@ class Calls:
         return task
 
     def _scope(self, kind: str, head: RequestHead, http: HttpConnection) -> Scope:
-        secure = self._shared.secure
+        secure = self._shared.secure or http.tls_at_proxy
         scheme = ("wss" if secure else "ws") if kind == "websocket" else ("https" if secure else "http")
         client, server = self._addresses(http)
         if self._trusted is not None:
@@ -137,7 +148,23 @@ class Calls:
         }
         if self._state is not None:
             scope["state"] = self._state.copy()
+        if self._forwarded is not None:
+            self._apply_forwarded(scope, head)
         return scope
+
+    def _apply_forwarded(self, scope: Scope, head: RequestHead) -> None:
+        """Let `scope` be what the client asked for, as far as proxies told."""
+        assert self._forwarded is not None
+        seen = self._forwarded.read(head.fields, scope["client"], scope["scheme"])
+        if seen is None:
+            return
+        scope["client"], scope["scheme"] = seen.client, seen.scheme
+        if seen.host is not None or seen.port is not None:
+            scope["headers"], scope["server"] = apply_host(seen, scope["headers"], scope["server"])
+        if seen.prefix:
+            scope["root_path"] = seen.prefix + scope["root_path"]
+            scope["path"] = seen.prefix + scope["path"]
+            scope["raw_path"] = seen.prefix.encode("ascii") + scope["raw_path"]
 
     def _keep_scope(self, scope: Scope, head: RequestHead) -> None:
         """Keep what `scope` has for all requests whose head is `head`, unless that depends on who asks."""

@@ -45,6 +45,14 @@ LOGGING_CONFIG: Final[dict[str, Any]] = {
 }
 """The default of `log_config`, for `logging.config.dictConfig`. Copy it before you change it."""
 
+FORWARDED_HEADERS: Final = (
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "forwarded",
+)
 WS_ENGINES: Final = ("auto", "cython", "websockets", "websockets-sansio", "wsproto", "none")
 
 
@@ -283,6 +291,28 @@ class Config:
         minimum=0,
         nullable=True,
         zero_is_none=True,
+    )
+
+    forwarded_headers: str | Sequence[str] = option(
+        "x-forwarded-for,x-forwarded-proto",
+        "Which header fields of trusted peers to believe, with commas between. Name only what your proxy sets or "
+        "removes: others are the client's.",
+        group="HTTP",
+        kind="list",
+        choices=FORWARDED_HEADERS,
+    )
+    proxy_protocol: bool = option(
+        False,
+        "Every connection begins with a PROXY header (version 1 or 2), before TLS.",
+        group="HTTP",
+        kind="flag",
+    )
+    proxy_allow_ips: str | Sequence[str] = option(
+        "127.0.0.1,::1,unix",
+        "Whose PROXY headers to believe: addresses, networks, `unix`, or * for all, with commas between. Others are "
+        "refused.",
+        group="HTTP",
+        kind="list",
     )
 
     limit_concurrency: int | None = option(

@@ -98,8 +98,7 @@ class Connection:
         self.transport = transport
         if isinstance(transport, Stream):
             self._stream = transport
-        high = self.state.write_high_water
-        transport.set_write_buffer_limits(high=high, low=high // 4)
+        self._limit_writing(transport)
         self.state.connection_opened(self)
 
     def get_buffer(self, sizehint: int) -> Any:
@@ -148,6 +147,17 @@ class Connection:
         self.state.stalled.discard(self)
         self.last_seen = self.state.now  # who takes bytes is there, as who sends them
         self._release_writers(None)
+
+    def begin_tls(self, transport: Any) -> None:
+        """Go on with `transport`, which speaks TLS over the one before."""
+        self.transport = transport
+        self.allowance = -1
+        self.reading_paused = False
+        self._limit_writing(transport)
+
+    def _limit_writing(self, transport: Any) -> None:
+        high = self.state.write_high_water
+        transport.set_write_buffer_limits(high=high, low=high // 4)
 
     # What handlers call.
 

@@ -34,11 +34,12 @@ class TrustedPeers:
 
     `spec` is a list, or a string with commas, of addresses (``127.0.0.1``, ``::1``), networks (``10.0.0.0/8``), ``*``
     for everybody, ``unix`` for every peer of a unix socket, and literals (a name or a path that a peer goes by).
-    Raises ConfigError for an element that looks like an address or a network and is none.
+    Raises ConfigError, which names `option`, for an element that looks like an address or a network and is none.
     """
 
-    def __init__(self, spec: str | Iterable[str]) -> None:
+    def __init__(self, spec: str | Iterable[str], option: str = "--forwarded-allow-ips") -> None:
         self.everybody = False
+        self._option = option
         self._literals: set[str] = set()
         self._addresses: set[IPv4Address | IPv6Address] = set()
         self._networks: list[IPv4Network | IPv6Network] = []
@@ -57,13 +58,13 @@ class TrustedPeers:
             try:
                 self._networks.append(ip_network(item))
             except ValueError as error:
-                raise ConfigError(f"--forwarded-allow-ips: {error}; a network is such as 10.0.0.0/8") from None
+                raise ConfigError(f"{self._option}: {error}; a network is such as 10.0.0.0/8") from None
         elif _LOOKS_LIKE_ADDRESS(item):
             try:
                 self._addresses.add(ip_address(item))
             except ValueError:
                 raise ConfigError(
-                    f"--forwarded-allow-ips: {item!r} is not an address; one is such as 127.0.0.1 or ::1"
+                    f"{self._option}: {item!r} is not an address; one is such as 127.0.0.1 or ::1"
                 ) from None
         else:
             self._literals.add(item)
@@ -101,12 +102,18 @@ def apply_forwarded(
     if (proto is None and addresses is None) or not trusted.trusts(client[0] if client is not None else None):
         return client, scheme
     if proto is not None:
-        secure = _SCHEMES.get(proto.rpartition(b",")[2].strip().lower())  # the nearest proxy wrote the last one
-        if secure is not None:
-            scheme = ("wss" if secure else "ws") if scheme[0] == "w" else ("https" if secure else "http")
+        scheme = read_scheme(proto.rpartition(b",")[2].strip(), scheme)  # the nearest proxy wrote the last one
     if addresses is not None:
         client = _walk(addresses.decode("latin-1"), client, trusted)
     return client, scheme
+
+
+def read_scheme(proto: bytes | None, scheme: str) -> str:
+    """`scheme`, one of http, https, ws, wss, as secure as `proto` says, where that is one of them too."""
+    secure = None if proto is None else _SCHEMES.get(proto.lower())
+    if secure is None:
+        return scheme
+    return ("wss" if secure else "ws") if scheme[0] == "w" else ("https" if secure else "http")
 
 
 def _walk(value: str, client: Client, trusted: TrustedPeers) -> Client:
@@ -114,7 +121,7 @@ def _walk(value: str, client: Client, trusted: TrustedPeers) -> Client:
         element = element.strip(" \t")
         if not element:
             continue  # RFC 9110 section 5.6.1
-        found = _read_address(element)
+        found = read_address(element)
         if found is not None:
             client = found
             if not trusted.trusts(found[0]):
@@ -124,7 +131,7 @@ def _walk(value: str, client: Client, trusted: TrustedPeers) -> Client:
     return client
 
 
-def _read_address(element: str) -> tuple[str, int] | None:
+def read_address(element: str) -> tuple[str, int] | None:
     """Read ``192.0.2.1`` or ``2001:db8::1``, the latter in brackets too, where ``:80`` may follow; else port 0."""
     match = _ADDRESS_AND_PORT(element)
     if match is not None:

@@ -7,6 +7,7 @@ cdef class HttpConnection:
     cdef public Connection connection
     cdef public LoopCore state
     cdef public object addresses
+    cdef public bint tls_at_proxy
     cdef object _parser
     cdef bytes _target
     cdef list _headers

@@ -93,6 +93,8 @@ class HttpConnection:
         self._muted: bool = False
         # What ASGI calls client and server, once a request has asked.
         self.addresses: tuple[Any, Any] | None = None
+        # Whether the client came over TLS to the proxy, which has told so.
+        self.tls_at_proxy: bool = False
         # Write state: the request that is being answered.
         self._current: Exchange | None = None
         self._upgrade: UpgradeRequest | None = None

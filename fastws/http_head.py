@@ -275,6 +275,11 @@ def _is_host(value: bytes) -> bool:
     return _HOST(value) is not None
 
 
+def is_host(value: bytes) -> bool:
+    """Whether `value` may stand in a Host field (RFC 3986 section 3.2.2); empty is allowed."""
+    return _HOST(value) is not None
+
+
 def tokens(value: bytes) -> frozenset[bytes]:
     """The elements of a list field, lower case (RFC 9110 section 5.6.1)."""
     return _short_tokens(value) if len(value) <= _MAX_CACHED_VALUE else _tokens(value)

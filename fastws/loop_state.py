@@ -19,19 +19,24 @@ from fastws.connection import Connection, Handler
 from fastws.deflate import Deflaters
 from fastws.descriptors import first_kept, last_refused, lowest_free
 from fastws.errors import RequestError
+from fastws.forwarded import TrustedPeers
 from fastws.head_scan import Limits
 from fastws.http_connection import Exchange, HttpConnection
 from fastws.log_limit import LogLimit
 from fastws.loop_core import LoopCore
 from fastws.origin import ANY
 from fastws.pages import Page
+from fastws.proxy_preamble import ProxyPreamble
 from fastws.sweep import SHORTEST_INTERVAL, Sweep, sweep_interval
 
 if TYPE_CHECKING:
+    import ssl
+
     from fastws.config import Config
     from fastws.engine import Engine
     from fastws.handshake import UpgradeRequest
     from fastws.http_head import RequestHead
+    from fastws.proxy_protocol import Address
 
 DRAIN_SWEEPS = 50
 """In how many steps the ends of connections are spread over the window of a drain."""
@@ -70,7 +75,10 @@ class ServerProtocol(Connection, asyncio.BufferedProtocol):
 
 
 class LoopState(LoopCore):
-    """The state that all connections of `loop` share; `secure` says whether they are TLS."""
+    """The state that all connections of `loop` share; `secure` says whether they are TLS.
+
+    `tls` is what connections begin TLS with behind a PROXY header; without one, listeners do that.
+    """
 
     def __init__(
         self,
@@ -80,12 +88,14 @@ class LoopState(LoopCore):
         engine: type[Engine] | None,
         *,
         secure: bool,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(loop)
         self.config = config
         self.application = application
         self.engine = engine
         self.secure = secure
+        self.tls = tls
         self.connections: set[Connection] = set()
         self.requests_total = 0
         self.last_request = 0
@@ -132,6 +142,7 @@ class LoopState(LoopCore):
         self.clients = ClientCounts(
             config.limit_connections_per_client, config.forwarded_allow_ips if config.proxy_headers else ()
         )
+        self.proxies = TrustedPeers(config.proxy_allow_ips, "--proxy-allow-ips") if config.proxy_protocol else None
         self._sweep = Sweep(
             loop,
             self.connections,
@@ -166,19 +177,16 @@ class LoopState(LoopCore):
         self.connections.add(connection)
         self.counts.connections += 1
         connection.number = self.counts.connections
-        http = HttpConnection(connection, self)
-        connection.handler = http
-        if self.shutting_down:
-            http.shut_down()
+        if self.proxies is not None:
+            self._begin_behind_proxy(connection, self.proxies)
+            return
+        http = self.begin_http(connection)
         transport = connection.transport
-        if transport is not None and self.config.limit_connections_per_client is not None:
-            connection.client = self.clients.enter(transport.get_extra_info("peername"))
-            if connection.client is not None and self.clients.over(connection.client):
-                self.counts.refused_per_client += 1
-                http.refuse(_too_many(connection.client))
-                connection.close()  # nothing that it sends is of interest
-                return
-        if transport is not None and self._other_descriptors + len(self.connections) >= self._first_kept:
+        if (
+            http is not None
+            and transport is not None
+            and self._other_descriptors + len(self.connections) >= self._first_kept
+        ):
             # Only now: a transport that has been asked for its socket holds it for as long as it lives.
             descriptor = transport.get_extra_info("socket").fileno()
             if descriptor >= self._first_kept:
@@ -187,6 +195,49 @@ class LoopState(LoopCore):
                 connection.abort()
             elif descriptor >= self._first_kept:
                 http.refuse(_NO_DESCRIPTORS)
+
+    def begin_http(
+        self,
+        connection: Connection,
+        source: Address | None = None,
+        destination: Address | None = None,
+        secure: bool = False,
+    ) -> HttpConnection | None:
+        """Serve HTTP on `connection`; None where its client has too many of them.
+
+        A proxy may have told its client's address, `source`, the one that it connected to, and that it came over TLS.
+        """
+        http = HttpConnection(connection, self)
+        connection.handler = http
+        if source is not None:
+            http.addresses = source, destination
+            http.tls_at_proxy = secure
+        if self.shutting_down:
+            http.shut_down()
+        transport = connection.transport
+        if transport is not None and self.config.limit_connections_per_client is not None:
+            connection.client = self.clients.enter(transport.get_extra_info("peername") if source is None else source)
+            if connection.client is not None and self.clients.over(connection.client):
+                self.counts.refused_per_client += 1
+                http.refuse(_too_many(connection.client))
+                connection.close()  # nothing that it sends is of interest
+                return None
+        return http
+
+    def _begin_behind_proxy(self, connection: Connection, proxies: TrustedPeers) -> None:
+        """Read the PROXY header that every connection of a proxy begins with."""
+        transport = connection.transport
+        assert transport is not None
+        peer = transport.get_extra_info("peername")
+        host = peer[0] if isinstance(peer, tuple) else None
+        if not proxies.trusts(host):
+            self.warn("A connection from %s was refused: it is not in --proxy-allow-ips", host or "a unix socket")
+            connection.abort()
+        elif self._other_descriptors + len(self.connections) >= self._first_kept:
+            self.counts.refused_descriptors += 1
+            connection.abort()
+        else:
+            connection.handler = ProxyPreamble(connection, self, self.tls)
 
     def connection_closed(self, connection: Connection) -> None:
         self.connections.discard(connection)

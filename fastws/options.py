@@ -135,6 +135,8 @@ class Option:
         words = _EXPECTED[self.kind]
         if self.kind in ("choice", "level"):
             words = "one of " + ", ".join(self.choices or LOG_LEVELS)
+        elif self.choices:
+            words = "a list, separated by commas, of " + ", ".join(self.choices)
         if self.minimum is not None and self.maximum is not None:
             words += f" from {self.minimum:g} to {self.maximum:g}"
         elif self.minimum is not None:
@@ -260,7 +262,13 @@ def _headers(option: Option, value: Any) -> tuple[tuple[str, str], ...]:
 
 def _list(option: Option, value: Any) -> tuple[str, ...]:
     items: Iterable[Any] = value.split(",") if isinstance(value, str) else value
-    return tuple(item for item in (_text(option, item).strip() for item in items) if item)
+    texts = tuple(item for item in (_text(option, item).strip() for item in items) if item)
+    if not option.choices:
+        return texts
+    texts = tuple(dict.fromkeys(text.lower() for text in texts))
+    if not set(texts) <= set(option.choices):
+        raise ValueError
+    return texts
 
 
 def _origins(option: Option, value: Any) -> tuple[str, ...]:

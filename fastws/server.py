@@ -236,6 +236,7 @@ class Server:
                     application,
                     self._engine,
                     secure=self._tls is not None,
+                    tls=self._tls,
                 )
                 Health(state)
                 try:

@@ -31,6 +31,7 @@ LAYERS = {
         "pages",
         "rate_limit",
         "proxy_protocol",
+        "forwarded_fields",
     ],
     "event loop": [
         "log_limit",
@@ -41,6 +42,7 @@ LAYERS = {
         "accepting",
         "http_connection",
         "loop_state",
+        "proxy_preamble",
         "sweep",
         "descriptors",
     ],
