@@ -25,6 +25,8 @@ HERE = Path(__file__).parent
 COMMON = ("--host", "127.0.0.1", "--loop", "uvloop", "--log-level", "warning", "--no-access-log")
 PEERS_PYTHON = HERE.parent / ".venv-servers" / "bin" / "python"
 """The interpreter of the servers that nothing but a comparison needs; `make .venv-servers/.made` makes it."""
+PURE_PYTHON = HERE.parent / ".venv-pure" / "bin" / "python"
+"""The interpreter that has fastws without compiled modules; `make .venv-pure/.installed` makes it."""
 START_SECONDS = 15.0
 STOP_SECONDS = 10.0
 
@@ -84,6 +86,8 @@ CONTENDERS = {
         Contender("fastws-cython", "fastws", ("--ws", "cython"), "fastws"),
         Contender("fastws-websockets", "fastws", ("--ws", "websockets"), "fastws"),
         Contender("fastws-wsproto", "fastws", ("--ws", "wsproto"), "fastws"),
+        # As it is where there is no compiler; `make .venv-pure/.installed` makes it.
+        Contender("fastws-pure", "fastws", ("--ws", "websockets"), "fastws", python=str(PURE_PYTHON)),
         Contender("uvicorn", "uvicorn", ("--ws", "websockets-sansio", "--http", "httptools"), "uvicorn"),
         Contender("uvicorn-websockets", "uvicorn", ("--ws", "websockets", "--http", "httptools"), "uvicorn"),
         Contender("uvicorn-wsproto", "uvicorn", ("--ws", "wsproto", "--http", "httptools"), "uvicorn"),

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from fastws.loop_counts import LoopCounts
 from fastws.repeats import Repeats
 
-RECEIVE_BUFFER_BYTES = 65536
+RECEIVE_BUFFER_BYTES = 65536 + 1024
+"""Many a program sends messages of 64 KiB: with its header, one is one read."""
 
 REPEATED_ENTRIES = 256
 """How many request heads, and how many lists of response headers, are remembered: a few hundred KiB if all are used."""

@@ -74,7 +74,7 @@ async def test_bytes_go_to_the_handler_of_the_moment() -> None:
     peer.connection.handler = second = Handler()
     await peer.send(b"b")
     assert b"".join(first.received) == b"a" * 100_000
-    assert max(map(len, first.received)) == 65536
+    assert max(map(len, first.received)) == RECEIVE_BUFFER_BYTES
     assert second.received == [b"b"]
     peer.transport.reset()
     assert (first.ended, second.ended) == ([], ["lost"])

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 _FIN: Final = 0x80
 _RSV1_BIT: Final = 0x40
 
-_WHOLE: Final = {_FIN | TEXT, _FIN | BINARY}
-_WHOLE_COMPRESSED: Final = {_FIN | _RSV1_BIT | TEXT, _FIN | _RSV1_BIT | BINARY}
-_TEXTS: Final = {_FIN | TEXT, _FIN | _RSV1_BIT | TEXT}
-"""First bytes of frames that are messages of their own (RFC 6455 section 5.2)."""
+_WHOLE: Final = frozenset({_FIN | TEXT, _FIN | BINARY})
+_COMPRESSED: Final = _FIN | _RSV1_BIT
+_WHOLE_COMPRESSED: Final = frozenset({_COMPRESSED | TEXT, _COMPRESSED | BINARY})
+"""First bytes of frames that are messages of their own (RFC 6455 section 5.2, RFC 7692 section 6)."""
 
 _SHORT_HEADERS: Final = {
     first: [bytes((first, length)) for length in range(126)] for first in _WHOLE | _WHOLE_COMPRESSED
@@ -76,6 +76,7 @@ class WebsocketsEngine(Engine):
         "_position",
         "_served",
         "_waiting",
+        "_whole",
     )
 
     name: ClassVar[str] = "websockets"
@@ -90,10 +91,11 @@ class WebsocketsEngine(Engine):
         # -- read state
         self._limit = max_message_size
         self._inflater = inflater
+        self._whole = _WHOLE if inflater is None else _WHOLE | _WHOLE_COMPRESSED
         self._assembly = Assembly(max_message_size, inflater)
-        self._events: list[Event] = []
-        self._data: bytes | memoryview = b""  # of this call
+        self._data: bytes | memoryview = b""  # of this call, with the next two
         self._position = 0  # up to which it is read
+        self._events: list[Event] = []
         self._header = bytearray()  # of the frame that is being read
         self._served = 0  # bytes of it that `Frame.parse` has
         self._parser: Generator[None, None, None] | None = None  # of a frame, stands still where the data ended
@@ -107,28 +109,14 @@ class WebsocketsEngine(Engine):
             data = self.rest + bytes(data)
             self.rest = None
         size = len(data)
-        self._data = bytes(data) if size <= _COPIED else memoryview(data)
-        self._position = 0
-        self._events = events
-        assembly = self._assembly
-        assembly.inflated = 0
-        while True:
-            if self._parser is None:
-                if not assembly.message:
-                    self._read_messages()
-                if self._position == size or self._ended:
-                    break
-                if assembly.inflated > INFLATE_BUDGET:
-                    self.rest = bytes(self._data[self._position :])
-                    break
-                self._parser = self._parse_frame()
-            if next(self._parser, self) is None:
-                break  # it wants more
-            self._parser = None
-            if events and isinstance(events[-1], Close):
-                self.receive_eof()
-                break
-        self._data = b""
+        kept = bytes(data) if size <= _COPIED else memoryview(data)
+        position = 0
+        if self._inflater is not None:
+            self._assembly.inflated = 0
+        if self._parser is None and not self._assembly.message:
+            position = self._read_messages(kept, 0, events)
+        if position < size and not self._ended:
+            self._read_rest(kept, position, events)
         return events
 
     def receive_eof(self) -> None:
@@ -137,47 +125,71 @@ class WebsocketsEngine(Engine):
         self.rest = None
         self._assembly.drop()
 
-    def _read_messages(self) -> None:
-        """Read messages of one frame each that are whole and in order, up to what is not: `Assembly` judges that."""
-        data, position, events, limit, inflater = self._data, self._position, self._events, self._limit, self._inflater
-        size = len(data)
-        message: bytes | str | Failure
+    def _read_messages(self, data: bytes | memoryview, position: int, events: list[Event]) -> int:
+        """Read messages of one frame each that are whole and in order; up to where. `Assembly` judges what is not."""
+        size, whole, limit = len(data), self._whole, self._limit
         while size - position >= 6:
             first = data[position]
-            if first not in _WHOLE and (inflater is None or first not in _WHOLE_COMPRESSED):
-                break
             length = data[position + 1] - 128  # negative where the frame is not masked
             start = position + 6
             if length >= 126:
-                extended = 2 if length == 126 else 8
-                least = 126 if length == 126 else 65_536
-                length = int.from_bytes(data[position + 2 : position + 2 + extended], "big")
-                if length < least:
-                    break
-                start += extended
+                if length == 126:
+                    length = data[position + 2] << 8 | data[position + 3]
+                    start += 2
+                    if length < 126:
+                        break
+                else:
+                    length = int.from_bytes(data[position + 2 : position + 10], "big")
+                    start += 8
+                    if length < 65_536:
+                        break
             stop = start + length
-            if length < 0 or length > limit or stop > size:
+            if first not in whole or length < 0 or length > limit or stop > size:
                 break
-            payload = message = apply_mask(data[start:stop], bytes(data[start - 4 : start]))
             position = stop
-            if first in _WHOLE_COMPRESSED:
-                assert inflater is not None
-                message = inflater.decompress(payload, last=True, max_length=limit)
-                if isinstance(message, bytes):
-                    payload = message
-                    self._assembly.inflated += len(payload)
-            if first in _TEXTS and message is payload:
+            payload = apply_mask(data[start:stop], bytes(data[start - 4 : start]))
+            if first >= _COMPRESSED:
+                assert self._inflater is not None
+                plain = self._inflater.decompress(payload, last=True, max_length=limit)
+                if isinstance(plain, Failure):
+                    self._fail(plain, events)
+                    break
+                payload = plain
+                self._assembly.inflated += len(plain)
+            if first & TEXT:
                 try:
-                    message = payload.decode()
+                    events.append(payload.decode())
                 except UnicodeDecodeError:
-                    message = INVALID_UTF8
-            events.append(message)
-            if isinstance(message, Failure):
-                self.receive_eof()
-                return
-            if self._assembly.inflated > INFLATE_BUDGET:
+                    self._fail(INVALID_UTF8, events)
+                    break
+            else:
+                events.append(payload)
+            if first >= _COMPRESSED and self._assembly.inflated > INFLATE_BUDGET:
                 break
-        self._position = position
+        return position
+
+    def _read_rest(self, data: bytes | memoryview, position: int, events: list[Event]) -> None:
+        """Read the frames that `_read_messages` has left, and the messages behind them."""
+        assembly, size = self._assembly, len(data)
+        self._data, self._position, self._events = data, position, events
+        while self._position < size and not self._ended:
+            if self._parser is None:
+                if assembly.inflated > INFLATE_BUDGET:
+                    self.rest = bytes(data[self._position :])
+                    break
+                self._parser = self._parse_frame()
+            if next(self._parser, self) is None:
+                break  # it wants more
+            self._parser = None
+            if events and isinstance(events[-1], Close):
+                self.receive_eof()
+            elif not assembly.message:
+                self._position = self._read_messages(data, self._position, events)
+        self._data = b""
+
+    def _fail(self, failure: Failure, events: list[Event]) -> None:
+        events.append(failure)
+        self.receive_eof()
 
     def _parse_frame(self) -> Generator[None, None, None]:
         """Read a frame, yielding where data is missing."""
