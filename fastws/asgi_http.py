@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fastws.connection import Connection
 from fastws.errors import ApplicationError, ClientDisconnected
 from fastws.http_framing import LAST_CHUNK, Framing, encode_chunk, frame_response, last_chunk
-from fastws.http_head import Header, RequestHead, ResponseHead, response_head
+from fastws.http_head import Header, RequestHead, ResponseHead, repeated_response_head, response_head
 from fastws.observer import Observer
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Responder:
     def _start(self, event: dict[str, Any]) -> None:
         if "status" not in event:
             raise ApplicationError("The event 'http.response.start' has no 'status'.")
-        self._response = response_head(event["status"], event.get("headers", ()))
+        self._response = repeated_response_head(self.shared.responses, event["status"], event.get("headers", ()))
         self.status = self._response.status
         if self.status < 200:
             raise ApplicationError(f"A final response cannot have the status {self.status}.")
@@ -163,11 +163,21 @@ class Responder:
         response = self._response
         assert response is not None
         if framing is None:
-            whole = None if more or self._trailers else len(body)
-            framing, keep_alive, framing_lines = frame_response(
-                self.head.method, self.head.http_version, self._may_keep_alive(), response, whole
-            )
-            lines = response.lines + self._default_lines(response) + framing_lines + b"\r\n"
+            head, shared = self.head, self.shared
+            keep_alive = self._may_keep_alive()
+            usual = keep_alive and head.http_version == "1.1" and head.method != "HEAD"
+            if usual and response.whole_with is shared.head_lines:
+                framing = LENGTH
+                lines = response.whole
+            else:
+                whole = None if more or self._trailers else len(body)
+                framing, keep_alive, framing_lines = frame_response(
+                    head.method, head.http_version, keep_alive, response, whole
+                )
+                lines = b"".join((response.lines, self._default_lines(response), framing_lines, b"\r\n"))
+                if usual and framing is LENGTH and not framing_lines:
+                    response.whole = lines
+                    response.whole_with = shared.head_lines
         else:
             keep_alive = self.keep_alive
         size = len(body)

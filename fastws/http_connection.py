@@ -215,7 +215,7 @@ class HttpConnection:
         current = self._current
         if current is not None and (self._stash or current.body_waiting() > BODY_HIGH_WATER):
             self.connection.pause_reading()
-        else:
+        elif self.connection.allowance >= 0:
             if self.connection.reading_paused:
                 self.connection.last_seen = self.state.now  # nobody was late meanwhile but us
             self.connection.resume_reading()

@@ -1,5 +1,7 @@
 import cython
 
+from fastws.repeats cimport Repeats
+
 # Types for http_head.py where it is compiled: heads without a dictionary or a Python-level __init__, in C slots.
 
 cdef class RequestHead:
@@ -20,18 +22,27 @@ cdef class RequestHead:
 
 
 cdef class ResponseHead:
-    cdef public object status
+    cdef public int status
     cdef public bytes lines
     cdef public object content_length
     cdef public bint close
     cdef public bint has_date
     cdef public bint has_server
+    cdef public bytes whole
+    cdef public bytes whole_with
 
 
 @cython.locals(head=RequestHead, known=dict, fields=dict, lowered=list, field=bytes, content=bytes, host=bytes, value=bytes,
                rest=bytes, raw_path=bytes, chunked=bint, expect_continue=bint, keep_alive=bint)
-cpdef read_request(bytes method, bytes target, str http_version, list headers, limits=*)
+cpdef RequestHead read_request(bytes method, bytes target, str http_version, list headers, limits=*)
 
 
 @cython.locals(pieces=list, known=dict, count=Py_ssize_t, head=bytes, close=bint, has_date=bint, has_server=bint)
-cpdef response_head(status, headers)
+cpdef ResponseHead response_head(status, headers)
+
+
+@cython.locals(key=tuple, known=ResponseHead, head=ResponseHead)
+cpdef ResponseHead repeated_response_head(Repeats repeats, status, headers)
+
+
+cdef bint _are_bytes(tuple headers) except -1

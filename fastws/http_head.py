@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from fastws.errors import ApplicationError, RequestError
 from fastws.head_scan import DEFAULT_LIMITS, Limits
+from fastws.repeats import Repeats
 
 Header = tuple[bytes, bytes]
 
@@ -42,6 +43,7 @@ _FIELD_NAMES: Final = {
     for spelling in (name, name.title(), name.title().replace(b"Websocket", b"WebSocket"))
 }
 _NO_TOKENS: Final[frozenset[bytes]] = frozenset()
+_MAX_REPEATED: Final = 1024  # bytes of a response head that is remembered
 _MAX_CACHED_VALUE: Final = 64  # bytes; what a peer sends stays in a cache only when it is short
 
 
@@ -328,7 +330,7 @@ class ResponseHead:
     how the body is delimited and whether the connection stays. `content_length` is what the app promised, in bytes.
     """
 
-    __slots__ = ("close", "content_length", "has_date", "has_server", "lines", "status")
+    __slots__ = ("close", "content_length", "has_date", "has_server", "lines", "status", "whole", "whole_with")
 
     def __init__(
         self, status: int, lines: bytes, content_length: int | None, close: bool, has_date: bool, has_server: bool
@@ -339,6 +341,9 @@ class ResponseHead:
         self.close = close
         self.has_date = has_date
         self.has_server = has_server
+        # The bytes of the head to the usual request, once written, and the server's own lines that are in it.
+        self.whole: bytes = b""
+        self.whole_with: bytes | None = None
 
     @property
     def fields(self) -> bytes:
@@ -399,6 +404,28 @@ def response_head(status: int, headers: Iterable[Header]) -> ResponseHead:
     if head.count(b"\n") != count or head.count(b"\r") != count or head.find(b"\0") >= 0:
         raise ApplicationError("A response header value has CR, LF or NUL in it.")
     return ResponseHead(status, head, content_length, close, has_date, has_server)
+
+
+def repeated_response_head(repeats: Repeats, status: Any, headers: Any) -> ResponseHead:
+    """`response_head`, from `repeats` where an application has given the same status and headers before."""
+    if type(status) is not int or type(headers) is not list:
+        return response_head(status, headers)
+    try:
+        key = tuple(headers)
+        known: ResponseHead | None = repeats.found.get(key)
+    except (TypeError, ValueError):  # lists for pairs, or values that are wrong
+        return response_head(status, headers)
+    if known is not None and known.status == status and _are_bytes(key):
+        return known
+    head = response_head(status, headers)
+    if len(head.lines) <= _MAX_REPEATED:
+        repeats.keep(key, head)
+    return head
+
+
+def _are_bytes(headers: tuple[Any, ...]) -> bool:
+    """Whether `headers`, which are equal to good ones, are good: a memoryview, which is not, may be equal to bytes."""
+    return all(type(name) is bytes and type(value) is bytes for name, value in headers)
 
 
 def _unknown_status_line(status: object) -> bytes:

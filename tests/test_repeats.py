@@ -6,6 +6,7 @@ import asyncio
 import copy
 from typing import Any
 
+import pytest
 import wire
 from fake_loop import DrivenApp, FakeServer, on_fake_clock, settle
 
@@ -208,6 +209,110 @@ async def test_long_heads_and_refused_ones_are_not_kept() -> None:
         assert (await ask(server, server.connect(), b"GET / HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
     assert len(app.calls) == 4
     assert server.state.heads.found == {}
+
+
+# ----------------------------------------------------------------------------------------------------------- responses
+
+
+async def answers(requests: list[bytes], starts: list[dict[str, Any]], data: bytes = b"ok") -> list[bytes]:
+    """What each of `requests` gets for each of `starts`, all on one server."""
+    app = DrivenApp()
+    server = FakeServer(app)
+    found = []
+    for start in starts:
+        for request in requests:
+            peer = server.connect()
+            await peer.send(request)
+            call = app.calls[-1]
+            try:
+                await call.send({"type": "http.response.start", **start})
+                await call.send({"type": "http.response.body", "body": data})
+            except Exception as error:
+                found.append(repr(error).encode())
+            await settle()
+            found.append(peer.take())
+    return found
+
+
+@on_fake_clock
+async def test_the_same_headers_make_the_same_response_to_each_kind_of_request() -> None:
+    requests = [
+        GET,
+        GET.replace(b"GET", b"HEAD"),
+        GET.replace(b"1.1", b"1.0"),
+        HEAD % b"Connection: close\r\n",
+        b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n",
+    ]
+    length = (b"content-length", b"2")
+    headers = [
+        [],
+        [length],
+        [(b"X-A", b"1"), length],
+        [(b"date", b"then"), length],
+        [(b"server", b"mine"), length],
+        [(b"connection", b"close"), length],
+        [(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")],
+    ]
+    for status in (200, 304):
+        for each in headers:
+            once = await answers(requests, [{"status": status, "headers": tuple(each)}])  # no list: never remembered
+            again = await answers(requests, [{"status": status, "headers": list(each)} for _ in range(4)])
+            assert again == once * 4
+
+
+@on_fake_clock
+async def test_an_application_may_change_its_list_of_headers() -> None:
+    headers = [(b"content-length", b"2"), (b"x-count", b"0")]
+    app = DrivenApp()
+    server = FakeServer(app)
+    peer = server.connect()
+    for i in range(8):
+        headers[1] = (b"x-count", b"%d" % (i // 2 % 2))
+        await peer.send(GET)
+        await app.calls[-1].send({"type": "http.response.start", "status": 200 + i % 4, "headers": headers})
+        await app.calls[-1].send(BODY)
+        await settle()
+        answer = peer.take()
+        assert answer.startswith(b"HTTP/1.1 %d " % (200 + i % 4))
+        assert b"\r\nx-count: %d\r\n" % (i // 2 % 2) in answer
+
+
+@on_fake_clock
+async def test_the_date_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = 1_000_000_000.0
+    monkeypatch.setattr("fastws.loop_state.time.time", lambda: seconds)
+    app = DrivenApp()
+    server = FakeServer(app)
+    peer = server.connect()
+    dates = []
+    for _ in range(12):
+        await peer.send(GET)
+        await app.calls[-1].send({**START, "headers": [(b"content-length", b"2")]})
+        await app.calls[-1].send(BODY)
+        await asyncio.sleep(1.5)
+        seconds += 1
+        dates.append(wire.read_response(peer.take())[0].headers[b"date"])  # type: ignore[index]
+    assert len(set(dates)) > 9
+
+
+@on_fake_clock
+async def test_what_is_equal_to_bytes_is_not_taken_for_bytes() -> None:
+    good = [(b"x-a", b"1"), (b"content-length", b"2")]
+    for wrong in (
+        [(memoryview(b"x-a"), b"1"), good[1]],
+        [(bytearray(b"x-a"), b"1"), good[1]],
+        [[b"x-a", 1], good[1]],
+        [(b"x-a", "1"), good[1]],
+    ):
+        [*rest, error, nothing] = await answers(
+            [GET], [{"status": 200, "headers": list(good)}] * 3 + [{"headers": wrong, "status": 200}]
+        )
+        assert all(each.startswith(b"HTTP/1.1 200 OK\r\nx-a: 1\r\n") for each in rest)
+        assert b"ApplicationError" in error
+        assert nothing == b""
+    lists = {"status": 200, "headers": [list(each) for each in good]}
+    found = await answers([GET], [{"status": 200, "headers": good}, lists] * 3)
+    assert len(set(found)) == 1
 
 
 # ------------------------------------------------------------------------------------------------- what a task runs
