@@ -28,7 +28,7 @@ COMPILED  := $(wildcard $(patsubst %.pxd,%.py,$(filter %.pxd,$(CYTHON))))
 PACKAGING := setup.py pyproject.toml
 
 .PHONY: help run build test test-compiled test-pure lint format types cover options bench counts hostile soak clean
-.PHONY: autobahn autobahn-strict autobahn-peers
+.PHONY: gunicorn-matrix autobahn autobahn-strict autobahn-peers
 .PHONY: fuzz fuzz-briefly sanitize
 
 help: ## say what there is
@@ -104,6 +104,9 @@ test-pure: $(PURE)/.installed $(VENV)/.peers
 	@echo "== tests, pure"
 	cd tests && FASTWS_TEST_ENGINES=websockets,wsproto ../$(PURE)/bin/pytest -n $(JOBS) --dist worksteal \
 		-m "not build and not deploy" $(ARGS)
+
+gunicorn-matrix: $(VENV)/.built $(VENV)/.dev ## the tests of the gunicorn worker on gunicorn 22, 23, 25 and 27
+	PYTHON=$(CURDIR)/$(BIN)/python bash tests/gunicorn_matrix.sh $(ARGS)
 
 lint: $(VENV)/.dev ## ruff
 	$(BIN)/ruff check .

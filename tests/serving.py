@@ -117,17 +117,23 @@ def serve(app: Callable[..., Any] | str, **options: Any) -> Iterator[Serving]:
 
 
 class ServerProcess:
-    """`python -m fastws` in a process of its own; what it prints is collected line by line."""
+    """`python -m fastws`, or another module, in a process of its own; what it prints is collected line by line."""
 
     def __init__(
-        self, arguments: tuple[str, ...], env: dict[str, str], cwd: Path, pass_fds: tuple[int, ...], python: str | Path
+        self,
+        arguments: tuple[str, ...],
+        env: dict[str, str],
+        cwd: Path,
+        pass_fds: tuple[int, ...],
+        python: str | Path,
+        module: str = "fastws",
     ) -> None:
         self._lines: list[str] = []
         self._more = threading.Condition()
         self._ended = False
         engine = {"FASTWS_WS": "websockets"} if WITHOUT_EXTENSION else {}
         self.popen = subprocess.Popen(
-            [str(python), "-m", "fastws", *arguments],
+            [str(python), "-m", module, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from gunicorn.config import KNOWN_SETTINGS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -50,6 +51,8 @@ def test_options_that_pages_name_exist(page: Path) -> None:
     known = {option.cli for option in OPTIONS} | {f"--no-{option.cli.removeprefix('--')}" for option in OPTIONS}
     if page.name == "from-uvicorn.md":
         known |= UVICORN
+    if page.name == "gunicorn.md":
+        known |= {name for setting in KNOWN_SETTINGS for name in setting.cli or ()}
     assert options_named_on(page) - ELSEWHERE <= known | {"--help", "--version"}
 
 

@@ -75,6 +75,8 @@ LAYERS = {
         "worker_handle",
         "reloader",
         "event_loop",
+        "gunicorn_requests",
+        "gunicorn_settings",
         "lifespan",
         "listeners",
         "log_setup",
