@@ -19,6 +19,7 @@ from serving import PATIENCE, serve
 
 from fastws.connection import NEVER
 from fastws.errors import ClientDisconnected
+from fastws.loop_core import RECEIVE_BUFFER_BYTES
 from fastws.sweep import LONGEST_INTERVAL, SHORTEST_INTERVAL, sweep_interval
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
