@@ -12,6 +12,7 @@ VENV   := .venv
 PURE   := .venv-pure
 OTHERS := .venv-servers
 SANITIZED := .venv-sanitize
+COMPAT := .venv-compat
 BIN    := $(VENV)/bin
 HOST   ?= 127.0.0.1
 PORT   ?= 8000
@@ -28,7 +29,7 @@ COMPILED  := $(wildcard $(patsubst %.pxd,%.py,$(filter %.pxd,$(CYTHON))))
 PACKAGING := setup.py pyproject.toml
 
 .PHONY: help run build test test-compiled test-pure lint format types cover options bench counts hostile soak clean
-.PHONY: gunicorn-matrix autobahn autobahn-strict autobahn-peers
+.PHONY: gunicorn-matrix autobahn autobahn-strict autobahn-peers compat
 .PHONY: fuzz fuzz-briefly sanitize
 
 help: ## say what there is
@@ -160,6 +161,20 @@ autobahn-strict: $(VENV)/.built $(VENV)/.bench ## what CI runs of it: protocol o
 autobahn-peers: $(VENV)/.built $(VENV)/.bench $(OTHERS)/.made ## the same beside seven other servers (FULL=1, ARGS)
 	$(BIN)/python bench/conformance.py --peers $(if $(FULL),--full) $(ARGS)
 
+$(COMPAT)/.made: tests/compat/requirements.txt
+	$(make_venv)
+	$(@D)/bin/python -m pip install $(PIP_FLAGS) -r $<
+	npm install --silent --no-audit --no-fund --no-save --no-package-lock --prefix tests/compat ws@8 undici@7 socket.io-client@4
+
+$(COMPAT)/.installed: $(COMPAT)/.made $(SOURCES) $(CYTHON) $(PACKAGING)
+	@echo "== installing fastws into $(COMPAT)"
+	FASTWS_EXTENSION=yes $(COMPAT)/bin/pip install $(PIP_FLAGS) --no-build-isolation '.[wsproto]'
+	touch $@
+
+# From tests/compat, whose pytest.ini it is, and where no fastws/ lies in the way.
+compat: $(COMPAT)/.installed $(VENV)/.peers ## frameworks and clients on each engine and on uvicorn: a table (ARGS=--write-docs)
+	cd tests/compat && ../../$(COMPAT)/bin/pytest -n $(JOBS) --dist loadscope $(ARGS)
+
 hostile: $(VENV)/.built ## attack a server and measure what it costs: memory, CPU, log lines, service of others (ARGS)
 	$(BIN)/python bench/hostile.py $(ARGS)
 
@@ -219,7 +234,7 @@ sanitize: $(SANITIZED)/.installed ## the tests and SANITIZE_BYTES fuzzed bytes w
 	$(SANITIZE_ENV) $(SANITIZED)/bin/pytest -m "not build and not deploy" -o timeout=300 $(SANITIZE_TESTS) $(ARGS)
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(PURE) $(OTHERS) $(SANITIZED) build bench/.build dist *.egg-info htmlcov .coverage .coverage.* \
+	rm -rf $(VENV) $(PURE) $(OTHERS) $(SANITIZED) $(COMPAT) build bench/.build dist *.egg-info htmlcov .coverage .coverage.* \
 		.*_cache .hypothesis
 	find fastws tests bench -name __pycache__ -prune -exec rm -rf {} +
 	find fastws -name '*.so' -delete
