@@ -67,7 +67,7 @@ class AccessLog(Observer):
     def _write(self, scope: Scope, message: str, args: tuple[object, ...], extra: dict[str, object]) -> None:
         found = request_id_of(scope)
         if found is not None:
-            extra["request_id"] = found
+            extra["request_id"] = escape(found)
         # Logger.info() would walk the stack for the caller's file and line: more than all the rest costs.
         logger = self._logger
         logger.handle(

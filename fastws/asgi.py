@@ -8,16 +8,21 @@ what they do is in asgi_http.py and asgi_websocket.py, and how the application i
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from fastws.asgi_calls import Calls
 from fastws.asgi_http import HttpCycle
 from fastws.asgi_websocket import Session
+from fastws.errors import RequestError
+from fastws.forwarded import TrustedPeers
 from fastws.observer import Observer
+from fastws.request_id import REQUEST_ID, RequestIds
 
 if TYPE_CHECKING:
     from fastws.asgi_calls import ASGIApp, Event
     from fastws.config import Config
+    from fastws.http_head import Header
 
 
 class Call:
@@ -58,6 +63,32 @@ class WebSocketCall(Session, Call):
     __slots__ = ()
 
 
+class IdentifiedWebSocketCall(WebSocketCall):
+    """A `WebSocketCall` with a request id, which the answer to its handshake carries, whatever it is."""
+
+    __slots__ = ("id_field",)
+
+    id_field: Header
+
+    def _accept(self, event: Event) -> None:
+        super()._accept(self._with_id(event))
+
+    def _start_denial(self, event: Event) -> asyncio.Future[None] | None:
+        return super()._start_denial(self._with_id(event))
+
+    def _refuse(self, error: RequestError) -> None:
+        found = getattr(self, "id_field", None)
+        if found is not None:  # the application has been called
+            error = RequestError(error.status, error.detail, (*error.headers, found), error.log_hint)
+        super()._refuse(error)
+
+    def _with_id(self, event: Event) -> Event:
+        headers = event.get("headers") or ()
+        if not isinstance(headers, Iterable):
+            return event  # an error, which is raised where it is read
+        return {**event, "headers": [*headers, self.id_field]}
+
+
 class Application(Calls):
     """Serves requests and WebSockets with an ASGI 3 application; the `Gateway` of a `LoopState`."""
 
@@ -69,4 +100,28 @@ class Application(Calls):
         state: dict[str, Any] | None = None,
         observer: Observer | None = None,
     ) -> None:
-        super().__init__(app, config, HttpCall, WebSocketCall, state, observer)
+        if config.request_id_header is None:
+            super().__init__(app, config, HttpCall, WebSocketCall, state, observer)
+        else:
+            trusted = TrustedPeers(config.forwarded_allow_ips) if config.proxy_headers else None
+            identified = identify(app, RequestIds(config.request_id_header, trusted))
+            super().__init__(identified, config, HttpCall, IdentifiedWebSocketCall, state, observer)
+
+
+def identify(app: ASGIApp, ids: RequestIds) -> ASGIApp:
+    """`app`, each call of which has its id before it begins: in its scope, its task's context and its answer."""
+
+    def call(scope: dict[str, Any], receive: Any, send: Any) -> Awaitable[None]:
+        about: HttpCall | IdentifiedWebSocketCall = receive.__self__
+        transport = about.connection.transport
+        peer = None if transport is None else transport.get_extra_info("peername")
+        request_id = ids.choose(scope["headers"], peer[0] if isinstance(peer, tuple) else None)
+        if isinstance(about, HttpCall):
+            about.own_lines = ids.line(request_id)
+        else:
+            about.id_field = ids.field(request_id)
+        scope.setdefault("state", {})["request_id"] = request_id
+        REQUEST_ID.set(request_id)
+        return app(scope, receive, send)
+
+    return call

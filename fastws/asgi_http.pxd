@@ -13,6 +13,7 @@ cdef class Responder:
     cdef public long long body_bytes
     cdef public bint gone
     cdef public bint keep_alive
+    cdef public bytes own_lines
     cdef ResponseHead _response
     cdef object _framing
     cdef bint _trailers

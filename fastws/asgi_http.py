@@ -68,6 +68,7 @@ class Responder:
         self.body_bytes: int = 0
         self.gone: bool = False
         self.keep_alive: bool = keep_alive
+        self.own_lines: bytes | None = None  # header lines that the server adds to this response alone
         self._response: ResponseHead | None = None
         self._framing: Framing | None = None
         self._trailers: bool = False
@@ -234,9 +235,10 @@ class Responder:
     def _default_lines(self, response: ResponseHead) -> bytes:
         """The header lines that the server adds by itself."""
         shared = self.shared
+        lines = shared.head_lines
         if response.has_date or response.has_server:
-            return shared.default_lines(not response.has_date, not response.has_server)
-        return shared.head_lines
+            lines = shared.default_lines(not response.has_date, not response.has_server)
+        return lines if self.own_lines is None else lines + self.own_lines
 
     def _complete(self) -> None:
         self.stage = DONE
@@ -258,7 +260,7 @@ class HttpCycle(Responder):
         self.scope = scope
         self.task: asyncio.Task[None] | None = None
         self._observer = observer
-        self._began: float = 0.0 if observer is None else state.loop.time()
+        self._began: float = 0.0 if observer is None else state.clock()
         self._body: bytes | bytearray | None = None
         self._body_size: int = 0
         self._body_complete: bool = not head.has_body
@@ -358,7 +360,7 @@ class HttpCycle(Responder):
         observer = self._observer
         if observer is not None:
             self._observer = None
-            seconds = self.shared.loop.time() - self._began
+            seconds = self.shared.clock() - self._began
             observer.request(self.scope, self.status, self.body_bytes, seconds, self._response)
 
 

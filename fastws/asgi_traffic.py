@@ -32,7 +32,7 @@ class Traffic:
     def opened(self, status: int) -> None:
         """The handshake was answered with `status`: 101, or the one that denied it."""
         self._observer.websocket_opened(self.scope, status)
-        self._began = self._shared.loop.time()
+        self._began = self._shared.clock()
 
     def received(self, events: list[Any]) -> None:
         """The peer sent the messages in `events`."""
@@ -64,12 +64,12 @@ class Traffic:
     def pinged(self) -> None:
         """A ping was sent."""
         self._counts.pings += 1
-        self._pinged = self._shared.loop.time()
+        self._pinged = self._shared.clock()
 
     def ponged(self) -> None:
         """A pong came; the first one after a ping is its answer."""
         if self._pinged:
-            self._counts.round_trip(self._shared.loop.time() - self._pinged)
+            self._counts.round_trip(self._shared.clock() - self._pinged)
             self._pinged = 0.0
 
     def closed(self, code: int, reason: str) -> None:
@@ -78,7 +78,7 @@ class Traffic:
             code,
             reason,
             self.by,
-            self._shared.loop.time() - self._began,
+            self._shared.clock() - self._began,
             self.messages_in,
             self.bytes_in,
             self.messages_out,

@@ -179,6 +179,22 @@ class Session:
             else:
                 self.connection.deadline = min(self.connection.deadline, self._end_due)
 
+    def close(self, code: int, reason: str) -> None:
+        """The operator closes. Raises ApplicationError for a code or a reason that cannot be sent."""
+        if self.state is OPEN:
+            self._send_close(code, reason)
+        else:
+            self.connection.abort()
+
+    def queued(self) -> tuple[int, int]:
+        """How many messages wait for the application, and their bytes (of text, characters)."""
+        queue = self._queue
+        return (0 if queue is None else len(queue) - self._queue_head), self._queue_bytes
+
+    def traffic(self) -> Traffic | None:
+        """What went over it, where somebody observes that."""
+        return self._traffic
+
     def end_of_turn(self) -> None:
         self._corked = False
         self._direct = True

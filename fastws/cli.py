@@ -20,6 +20,9 @@ from fastws.config import OPTION, OPTIONS, Config, read_environment
 from fastws.errors import ConfigError
 from fastws.options import GROUPS, Option, instead_of
 
+CONTROL_COMMANDS: Final = ("status", "close", "drain")
+"""Commands of `fastws.control_cli`. An application is never called so: its name has a colon."""
+
 
 class UsageError(click.UsageError):
     """A wrong option. Shown as one line, without the usage that click would put before it."""
@@ -45,6 +48,10 @@ class _Command(click.Command):
                     formatter.write_dl(records, col_max=34)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] in CONTROL_COMMANDS:
+            from fastws.control_cli import COMMANDS
+
+            COMMANDS[args[0]].main(args[1:], prog_name=f"fastws {args[0]}")
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -152,7 +159,9 @@ main: Final = _Command(
         ),
     ],
     help="Serve the ASGI application APP, given as module:attribute, over HTTP and WebSocket.\n\n"
-    "Each option can be set by an environment variable as well: --ws-max-size by FASTWS_WS_MAX_SIZE.",
+    "Each option can be set by an environment variable as well: --ws-max-size by FASTWS_WS_MAX_SIZE.\n\n"
+    "With --control-socket, `fastws status`, `fastws close` and `fastws drain` talk to the running server; each has a "
+    "--help.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 """The command, for the console script and for ``python -m fastws``."""

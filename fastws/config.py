@@ -16,7 +16,8 @@ from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, Final
 
 from fastws.errors import ConfigError
-from fastws.options import LOG_LEVELS, Option, option
+from fastws.log_atoms import read_format
+from fastws.options import LOG_LEVELS, TOKEN, Option, option
 
 LOGGING_CONFIG: Final[dict[str, Any]] = {
     "version": 1,
@@ -506,6 +507,62 @@ class Config:
         kind="flag",
         nullable=True,
     )
+    log_format: str = option(
+        "text",
+        "How lines of the log look: `json` writes an object a line.",
+        group="Logging",
+        kind="choice",
+        choices=("text", "json"),
+    )
+    access_log_format: str | None = option(
+        None,
+        "Format of the access log in gunicorn's atoms, as '%(h)s \"%(r)s\" %(s)s %(L)s'.",
+        group="Logging",
+        kind="text",
+        nullable=True,
+    )
+    request_id_header: str | None = option(
+        None,
+        "Give each request an id, in this header field and in the log, as X-Request-ID; taken from "
+        "--forwarded-allow-ips, else made up.",
+        group="Logging",
+        kind="text",
+        nullable=True,
+    )
+
+    metrics_path: str | None = option(
+        None,
+        "Serve metrics for Prometheus under this path, as /metrics; needs fastws[metrics].",
+        group="Operations",
+        kind="text",
+        nullable=True,
+    )
+    metrics_port: int | None = option(
+        None,
+        "Serve metrics on this port instead of the application's; 0 takes a free one.",
+        group="Operations",
+        kind="integer",
+        minimum=0,
+        maximum=65535,
+        nullable=True,
+    )
+    metrics_host: str = option(
+        "127.0.0.1", "Address or name that --metrics-port listens on.", group="Operations", kind="text"
+    )
+    metrics_dir: str | os.PathLike[str] | None = option(
+        None,
+        "Directory in which several workers tell each other their metrics, so that each serves the sum.",
+        group="Operations",
+        kind="path",
+        nullable=True,
+    )
+    control_socket: str | os.PathLike[str] | None = option(
+        None,
+        "Listen for `fastws status`, `close` and `drain` on this Unix domain socket; the process id is added.",
+        group="Operations",
+        kind="path",
+        nullable=True,
+    )
 
     loop: str = option(
         "auto",
@@ -574,6 +631,15 @@ class Config:
                 raise ConfigError(f"{OPTION[name].cli}: needs --ssl-certfile, the certificate to serve TLS with")
         if self.ssl_cert_reqs and not self.ssl_ca_certs:
             raise ConfigError("--ssl-cert-reqs: needs --ssl-ca-certs, the authorities to check certificates against")
+        if self.metrics_path is not None and not self.metrics_path.startswith("/"):
+            raise ConfigError(f"--metrics-path: must begin with a slash, as in '/{self.metrics_path}'")
+        if self.access_log_format is not None:
+            try:
+                read_format(self.access_log_format)
+            except ValueError as error:
+                raise ConfigError(f"--access-log-format: {error}") from None
+        if self.request_id_header is not None and not TOKEN.fullmatch(self.request_id_header):
+            raise ConfigError(f"--request-id-header: {self.request_id_header!r:.100} is no name of a header field")
         if self.limit_max_requests_jitter and self.limit_max_requests is None:
             raise ConfigError("--limit-max-requests-jitter: needs --limit-max-requests, the number that it is added to")
 

@@ -59,9 +59,10 @@ class DeflateParameters:
             parts.append(b"client_max_window_bits=%d" % self.client_max_window_bits)
         return b"; ".join(parts)
 
-    def inflater(self) -> Inflater:
-        """A new decompressor for a connection with these parameters."""
-        return Inflater(self.client_max_window_bits, context_takeover=not self.client_no_context_takeover)
+    def inflater(self, counts: DeflateCounts | None = None) -> Inflater:
+        """A new decompressor for a connection with these parameters, which adds to `counts`."""
+        takeover = not self.client_no_context_takeover
+        return Inflater(self.client_max_window_bits, context_takeover=takeover, counts=counts)
 
 
 def negotiate(
@@ -176,6 +177,18 @@ def _read_offer(parameters: _Parameters) -> dict[str, int] | None:
 # ------------------------------------------------------------------------------------------------------------- messages
 
 
+class DeflateCounts:
+    """Bytes of messages that went compressed, before and after, each way."""
+
+    __slots__ = ("compressed_in", "compressed_out", "plain_in", "plain_out")
+
+    def __init__(self) -> None:
+        self.compressed_in = 0
+        self.plain_in = 0
+        self.compressed_out = 0
+        self.plain_out = 0
+
+
 class Deflater:
     """Compresses messages (RFC 7692 section 7.2.1).
 
@@ -184,7 +197,7 @@ class Deflater:
     it, each connection needs its own, which costs memory for as long as it is open.
     """
 
-    __slots__ = ("_last", "_stream", "context_takeover", "level", "mem_level", "threshold", "window_bits")
+    __slots__ = ("_last", "_stream", "context_takeover", "counts", "level", "mem_level", "threshold", "window_bits")
 
     def __init__(
         self,
@@ -194,6 +207,7 @@ class Deflater:
         threshold: int = 256,
         level: int = 6,
         mem_level: int = 5,
+        counts: DeflateCounts | None = None,
     ) -> None:
         """Make a compressor with a window of 2**`window_bits` bytes (9 to 15).
 
@@ -208,11 +222,20 @@ class Deflater:
         self.threshold = threshold
         self.level = level
         self.mem_level = mem_level
+        self.counts = counts or DeflateCounts()
         self._stream: zlib._Compress | None = None
         self._last: tuple[bytes, bytes | None] = (b"", None)  # a payload, and what became of it: a broadcast's
 
     def compress(self, payload: bytes) -> bytes | None:
         """The compressed payload of one message, or None where it should be sent as it is."""
+        shorter = self._compress(payload)
+        if shorter is not None:
+            counts = self.counts
+            counts.plain_out += len(payload)
+            counts.compressed_out += len(shorter)
+        return shorter
+
+    def _compress(self, payload: bytes) -> bytes | None:
         if len(payload) < self.threshold:
             return None
         if payload == self._last[0]:
@@ -252,6 +275,7 @@ class Deflaters:
         self.threshold = threshold
         self.level = level
         self.mem_level = mem_level
+        self.counts = DeflateCounts()
         self._shared: dict[int, Deflater] = {}
 
     def negotiate(self, header_values: Sequence[bytes]) -> DeflateParameters | None:
@@ -279,6 +303,7 @@ class Deflaters:
             threshold=self.threshold,
             level=self.level,
             mem_level=self.mem_level,
+            counts=self.counts,
         )
 
 
@@ -290,14 +315,17 @@ class Inflater:
     (section 7.2.3.4) and nothing else.
     """
 
-    __slots__ = ("_begun", "_context_takeover", "_ended", "_rest", "_stream", "_window_bits")
+    __slots__ = ("_begun", "_context_takeover", "_counts", "_ended", "_rest", "_stream", "_window_bits")
 
-    def __init__(self, window_bits: int = 15, *, context_takeover: bool = False) -> None:
+    def __init__(
+        self, window_bits: int = 15, *, context_takeover: bool = False, counts: DeflateCounts | None = None
+    ) -> None:
         """Make a decompressor for a peer whose window has up to 2**`window_bits` bytes (8 to 15)."""
         if not 8 <= window_bits <= _MAX_BITS:
             raise ValueError(f"window_bits must be 8 to 15, not {window_bits}")
         self._window_bits = window_bits
         self._context_takeover = context_takeover
+        self._counts = counts
         self._stream: zlib._Decompress | None = None
         self._begun = False  # a message, of which a byte is here
         self._ended = False  # the stream, by a final block, in this message
@@ -329,6 +357,9 @@ class Inflater:
                 return INVALID_DEFLATE
         except zlib.error:
             return INVALID_DEFLATE
+        if self._counts is not None:
+            self._counts.compressed_in += len(data)
+            self._counts.plain_in += len(plain)
         return plain
 
     def _end_message(self, stream: zlib._Decompress) -> bool:

@@ -153,6 +153,10 @@ class HttpConnection:
         else:
             self._close()
 
+    def exchange(self) -> Exchange | None:
+        """The request that is being answered."""
+        return self._current
+
     def refuse(self, error: RequestError) -> None:
         """Answer a connection, that has just been accepted, with `error` whatever it asks for, and close it."""
         self._fail(error)

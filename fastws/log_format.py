@@ -1,16 +1,20 @@
-"""How log lines look: the formatters that `fastws.config.LOGGING_CONFIG` names, in uvicorn's manner.
+"""How log lines look: the formatters that `fastws.config.LOGGING_CONFIG` names, in uvicorn's manner, and JSON.
 
-They colour the level where the stream is a terminal, unless NO_COLOR is set (https://no-color.org). A `log_config`
-written for uvicorn works with these formatters; what may be logged, and where to, is not decided here.
+The first two colour the level where the stream is a terminal, unless NO_COLOR is set (https://no-color.org). A
+`log_config` written for uvicorn works with these formatters; what may be logged, and where to, is not decided here.
 """
 
 from __future__ import annotations
 
 import http
+import json
 import logging
 import os
 import sys
-from typing import Final, Literal, TextIO
+from datetime import datetime, timezone
+from typing import Any, Final, Literal, TextIO
+
+from fastws.request_id import REQUEST_ID
 
 TRACE: Final = 5
 """The level below DEBUG that --log-level trace shows."""
@@ -52,6 +56,12 @@ class DefaultFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Format the record. It gets attributes of ours and keeps its own: other handlers see it too."""
         record.levelprefix = self._prefixes.get(record.levelno) or self._prefix(record)
+        request_id = request_id_in(record)
+        if request_id is not None:
+            return f"{self._format(record)} [{request_id}]"
+        return self._format(record)
+
+    def _format(self, record: logging.LogRecord) -> str:
         if not self.use_colors or not hasattr(record, "color_message"):
             return super().formatMessage(record)
         plain = record.message
@@ -91,3 +101,64 @@ class AccessFormatter(DefaultFormatter):
             outcome = f"{_STATUS_COLORS.get(status // 100, '')}{outcome}{_RESET}"
         record.client_addr, record.request_line, record.status_code = client, line, outcome
         return super().formatMessage(record)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, in ASCII: `time`, `level`, `logger`, `message`, and what else the record has.
+
+    `time` is UTC with milliseconds. A record of the access log has `client`, `method`, `path`, `http_version` and
+    `status`, or for a WebSocket `event` (accepted, denied, closed), and the attributes that `fastws.access_log` gives.
+    An exception is one text in `exception`. What code logs with `extra` is there too, under its name.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The object."""
+        fields: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        fields |= _access_fields(record)
+        for name, value in vars(record).items():
+            if name not in _OF_EVERY_RECORD:
+                fields.setdefault(name, value)
+        request_id = request_id_in(record)
+        if request_id is not None:
+            fields["request_id"] = request_id
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            fields["stack"] = self.formatStack(record.stack_info)
+        return json.dumps(fields, default=str)
+
+
+def request_id_in(record: logging.LogRecord) -> str | None:
+    """The id of the request that a record is about."""
+    found = getattr(record, "request_id", None)
+    return found if isinstance(found, str) else REQUEST_ID.get()
+
+
+_OF_EVERY_RECORD: Final = frozenset(
+    (
+        *vars(logging.makeLogRecord({})),
+        *("taskName", "message", "asctime", "levelprefix", "color_message"),
+        *("client_addr", "request_line", "status_code"),
+    )
+)
+
+
+def _access_fields(record: logging.LogRecord) -> dict[str, Any]:
+    """What the arguments of a record of the access log say."""
+    args = record.args
+    if record.name != "fastws.access" or not isinstance(args, tuple):
+        return {}
+    if len(args) == 5:
+        return dict(zip(("client", "method", "path", "http_version", "status"), args, strict=True))
+    if len(args) == 4:
+        client, _, path, outcome = map(str, args)
+        if outcome.isdecimal():
+            return {"client": client, "path": path, "event": "denied", "status": int(outcome)}
+        event = "closed" if hasattr(record, "close_code") else "accepted"
+        return {"client": client, "path": path, "event": event, "status": 101}
+    return {}

@@ -19,13 +19,13 @@ LOGGERS = ("fastws.error", "fastws.access")
 
 
 def configure_logging(config: Config) -> None:
-    """Apply `log_config`, `log_level` and `use_colors`. Raises ConfigError where they cannot be applied."""
+    """Apply `log_config` and the options that change it. Raises ConfigError where they cannot be applied."""
     logging.addLevelName(TRACE, "TRACE")
     try:
         if isinstance(config.log_config, dict):
-            logging.config.dictConfig(_with_colors(config.log_config, config.use_colors))
+            logging.config.dictConfig(_as_asked(config.log_config, config))
         elif config.log_config is not None:
-            _configure_from_file(str(config.log_config), config.use_colors)
+            _configure_from_file(str(config.log_config), config)
     except OSError as error:
         raise ConfigError(f"--log-config: cannot read {config.log_config}: {error.strerror}") from None
     except ConfigError:
@@ -37,31 +37,38 @@ def configure_logging(config: Config) -> None:
             logging.getLogger(name).setLevel(config.log_level)
 
 
-def _configure_from_file(path: str, use_colors: bool | None) -> None:
+def _configure_from_file(path: str, config: Config) -> None:
     if path.endswith(".json"):
         with open(path, encoding="utf-8") as file:
-            logging.config.dictConfig(_with_colors(json.load(file), use_colors))
+            logging.config.dictConfig(_as_asked(json.load(file), config))
     elif path.endswith((".yaml", ".yml")):
         try:
             import yaml
         except ImportError:
             raise ConfigError("--log-config: a YAML file needs PyYAML: pip install fastws[yaml]") from None
         with open(path, encoding="utf-8") as file:
-            logging.config.dictConfig(_with_colors(yaml.safe_load(file), use_colors))
+            logging.config.dictConfig(_as_asked(yaml.safe_load(file), config))
     else:
         with open(path, encoding="utf-8") as file:
             logging.config.fileConfig(file, disable_existing_loggers=False)
 
 
-def _with_colors(dictionary: dict[str, Any], use_colors: bool | None) -> dict[str, Any]:
-    """The dictionary, in which our formatters do what --use-colors says, where it was said."""
-    if use_colors is None:
+def _as_asked(dictionary: dict[str, Any], config: Config) -> dict[str, Any]:
+    """The dictionary, in which our formatters do what --log-format, --access-log-format and --use-colors say."""
+    if config.use_colors is None and config.log_format == "text" and config.access_log_format is None:
         return dictionary
     dictionary = copy.copy(dictionary)
     formatters = {name: dict(each) for name, each in dictionary.get("formatters", {}).items()}
-    for formatter in formatters.values():
-        if str(formatter.get("()", "")).startswith("fastws.log_format."):
-            formatter["use_colors"] = use_colors
+    for name, formatter in formatters.items():
+        if not str(formatter.get("()", "")).startswith("fastws.log_format."):
+            continue
+        if config.log_format == "json":
+            formatters[name] = {"()": "fastws.log_format.JsonFormatter"}
+            continue
+        if config.use_colors is not None:
+            formatter["use_colors"] = config.use_colors
+        if config.access_log_format is not None and formatter["()"].endswith(".AccessFormatter"):
+            formatters[name] = {"format": "%(message)s"}
     return {**dictionary, "formatters": formatters}
 
 

@@ -4,6 +4,7 @@ from fastws.repeats cimport Repeats
 
 cdef class LoopCore:
     cdef public object loop
+    cdef public object clock
     cdef public double now
     cdef public object receive_buffer
     cdef public bint draining

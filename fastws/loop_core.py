@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from fastws.loop_counts import LoopCounts
@@ -31,6 +33,9 @@ class LoopCore:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        # A clock for what lasts microseconds: uvloop's own has milliseconds, of when the turn of the loop began.
+        coarse = type(loop).__module__.partition(".")[0] == "uvloop"
+        self.clock: Callable[[], float] = time.perf_counter if coarse else loop.time
         # Seconds on the loop's clock, as of the last sweep.
         self.now: float = loop.time()
         self.receive_buffer: memoryview = memoryview(bytearray(RECEIVE_BUFFER_BYTES))

@@ -335,6 +335,7 @@ class LoopState(LoopCore):
                     waiter.set_result(None)
 
     def _on_tick(self, now: float) -> None:
+        self.counts.lag(max(0.0, now - self.now - self._sweep.interval))
         self.now = now
         self.log_limit.tick(now)
         second = int(time.time())

@@ -43,7 +43,18 @@ Kind = Literal[
 `certificates` are ``name=certificate[:key]``, repeated or comma-separated, as `texts` and `addresses` are. `mode` is
 octal."""
 
-GROUPS: Final = ("Application", "Address", "WebSocket", "HTTP", "Limits", "Timeouts", "TLS", "Logging", "Process")
+GROUPS: Final = (
+    "Application",
+    "Address",
+    "WebSocket",
+    "HTTP",
+    "Limits",
+    "Timeouts",
+    "TLS",
+    "Logging",
+    "Operations",
+    "Process",
+)
 """The concerns, in the order in which --help and the reference page show them."""
 
 LOG_LEVELS: Final[Mapping[str, int]] = {
@@ -69,7 +80,7 @@ _INSTEAD: Final[Mapping[str, str]] = {
 
 _WORDS = dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True)
 _WORDS |= dict.fromkeys(("0", "false", "f", "no", "n", "off"), False)
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
+TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 _SERVER_NAME = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")  # as a client sends it, RFC 6066 section 3
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 section 5.5
 
@@ -254,7 +265,7 @@ def _headers(option: Option, value: Any) -> tuple[tuple[str, str], ...]:
     for pair in value:
         name, content = (part.decode("latin-1") if isinstance(part, bytes) else part for part in pair)
         content = content.strip(" \t")
-        if not _TOKEN.fullmatch(name) or not _FIELD_VALUE.fullmatch(content):
+        if not TOKEN.fullmatch(name) or not _FIELD_VALUE.fullmatch(content):
             raise ValueError
         headers.append((name, content))
     return tuple(headers)

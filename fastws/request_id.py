@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -23,7 +23,6 @@ MAX_LENGTH: Final = 128
 """Characters of an id; what a proxy sends that is longer, or has others than `_VALID`, is not taken."""
 
 _VALID: Final = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,%d}" % MAX_LENGTH).fullmatch
-_KEY: Final = "request_id"
 
 
 class RequestIds:
@@ -33,25 +32,24 @@ class RequestIds:
         self.name = header.lower().encode("latin-1")
         self._trusted = trusted
 
-    def choose(self, fields: Mapping[bytes, bytes], peer: str | None) -> str:
-        """The id for a request with these header fields that came from the address `peer`."""
-        given = fields.get(self.name)
-        if given is not None and self._trusted is not None and _VALID(given) and self._trusted.trusts(peer):
-            return given.decode("ascii")
+    def choose(self, headers: Iterable[tuple[bytes, bytes]], peer: str | None) -> str:
+        """The id for a request with these header fields that came from the address `peer`; None is a Unix socket's."""
+        given = [value for name, value in headers if name == self.name]
+        if len(given) == 1 and self._trusted is not None and _VALID(given[0]) and self._trusted.trusts(peer):
+            return given[0].decode("ascii")
         return secrets.token_hex(16)
 
-    def header(self, scope: Mapping[str, Any]) -> tuple[bytes, bytes]:
-        """The field that the response to `scope` gets."""
-        return self.name, (request_id_of(scope) or "").encode("ascii")
+    def line(self, request_id: str) -> bytes:
+        """That header field as it is sent."""
+        return b"%b: %b\r\n" % self.field(request_id)
+
+    def field(self, request_id: str) -> tuple[bytes, bytes]:
+        """The header field that tells a client its id."""
+        return self.name, request_id.encode("ascii")
 
 
 def request_id_of(scope: Mapping[str, Any]) -> str | None:
     """The id that the server gave to `scope`."""
     state = scope.get("state")
-    found = state.get(_KEY) if state is not None else None
+    found = state.get("request_id") if state is not None else None
     return found if isinstance(found, str) else None
-
-
-def put_request_id(scope: dict[str, Any], request_id: str) -> None:
-    """Give `scope` its id."""
-    scope.setdefault("state", {})[_KEY] = request_id

@@ -26,7 +26,6 @@ from typing import Any, Final
 import fastws
 from fastws import listeners
 from fastws.accepting import Accepting, accept
-from fastws.access_log import AccessLog, is_wanted
 from fastws.app_loading import AppError, ASGIApplication, load_application, load_env_file
 from fastws.asgi import Application
 from fastws.config import Config
@@ -40,6 +39,7 @@ from fastws.lifespan import Lifespan
 from fastws.log_setup import configure_logging
 from fastws.loop_state import LoopState
 from fastws.observer import Observer
+from fastws.operations import Operations
 from fastws.recycling import Recycling
 from fastws.tls import ReloadableContext, quiet_names
 
@@ -105,6 +105,8 @@ class Server:
         self._access_log = access_log
         self._catch_signals = catch_signals
         self._recycling: Recycling | None = None
+        self.operations: Operations | None = None
+        """The access log, the metrics and the control socket, once it serves."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._exit_flag = self._force_flag = self._catching = self._owns_loop = False
         self._had_terminal = _has_terminal()
@@ -217,12 +219,11 @@ class Server:
     async def _serve(self, given: Sequence[socket.socket] | None) -> None:
         assert self._app is not None
         lifespan = Lifespan(self._app, self.config.lifespan)
-        application = Application(
-            self._app,
-            self.config,
-            state=lifespan.state,
-            observer=self._access_log or (AccessLog() if is_wanted(self.config) else None),
+        engine = self._engine.name if self._engine is not None else "none"
+        self.operations = operations = Operations(
+            self.config, engine, loop_name(asyncio.get_running_loop()), self._access_log
         )
+        application = Application(self._app, self.config, state=lifespan.state, observer=operations.observer)
         state: LoopState | None = None
         self._log_process()
         with self._bound(given) as sockets:
@@ -239,6 +240,7 @@ class Server:
                     tls=self._tls,
                 )
                 Health(state)
+                await operations.start(state, self._drain)
                 try:
                     with quiet_accept(asyncio.get_running_loop(), state.warn), quiet_names(self.config, state.warn):
                         await self._listen(state, sockets)
@@ -255,6 +257,7 @@ class Server:
                     await self._unless(self._exit, self._end_lifespan(lifespan))
                 raise
             finally:
+                await operations.stop()
                 if state is not None:
                     state.abort()
                     state.close()
@@ -366,6 +369,11 @@ class Server:
     async def _shut_lifespan_down(self, lifespan: Lifespan) -> None:
         if not await lifespan.shutdown():
             self.exit_code = SHUTDOWN_FAILURE
+
+    def _drain(self) -> None:
+        """Begin a graceful shutdown, as `fastws drain` asks."""
+        logger.info("Told to drain through the control socket")
+        self.should_exit = True
 
     def _watch(self, extra: float = 0.0) -> None:
         """End the process, with the stacks of its threads on standard error, if the next step of a shutdown hangs.

@@ -231,10 +231,12 @@ class Peer:
 class FakeServer:
     """A server's event loop layer and ASGI layer for `app`, in the running loop; `options` are Config's."""
 
-    def __init__(self, app: Any, *, engine: str = "auto", access_log: bool = False, **options: Any) -> None:
+    def __init__(
+        self, app: Any, *, engine: str = "auto", access_log: bool = False, observer: Any = None, **options: Any
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         config = fastws.Config(app, **options)
-        application = Application(app, config, state={}, observer=AccessLog() if access_log else None)
+        application = Application(app, config, state={}, observer=AccessLog() if access_log else observer)
         self.state = LoopState(self.loop, config, application, load_engine(engine), secure=False)
 
     def connect(self, *peername: Any) -> Peer:
