@@ -118,6 +118,12 @@ SCENARIOS = {
 }
 
 
+NO_EDITABLE = """import sys
+sys.meta_path[:] = [finder for finder in sys.meta_path if "__editable__" not in getattr(finder, "__module__", "")]
+"""
+"""A sitecustomize: an editable install would lend its compiled modules to a package that has none."""
+
+
 @dataclass(frozen=True)
 class Configuration:
     """What a scenario is run on: an engine, with fastws compiled or interpreted around it."""
@@ -128,7 +134,7 @@ class Configuration:
 
     @contextlib.contextmanager
     def source(self) -> Iterator[Path | None]:
-        """The folder to import fastws from, where that is not what this Python imports anyway."""
+        """The folder for PYTHONPATH to import fastws from, where that is not what this Python imports anyway."""
         if not self.interpreted:
             yield None
             return
@@ -138,6 +144,7 @@ class Configuration:
                 copy = Path(folder) / "fastws" / path.relative_to(package)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, copy)
+            Path(folder, "sitecustomize.py").write_text(NO_EDITABLE)
             yield Path(folder)
 
 
@@ -380,8 +387,9 @@ def run_driver(
     """
     with configuration.source() as source:
         command = [*wrapper, sys.executable, str(HERE / "driver.py"), *names, "--engine", configuration.engine]
-        command += ["--loop", loop, *options, *([] if source is None else ["--source", str(source)])]
+        command += ["--loop", loop, *options]
         environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONMALLOC": "pymalloc"}
+        environment |= {} if source is None else {"PYTHONPATH": str(source)}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
     if done.returncode:
         raise SystemExit(f"{configuration.name}: {' '.join(command)}\n{done.stderr[-3000:]}")
@@ -397,10 +405,7 @@ def main() -> None:
     parser.add_argument("--loop", default="uvloop", choices=("uvloop", "asyncio"))
     parser.add_argument("--allocations", action="store_true", help="count allocations")
     parser.add_argument("--scale", type=float, default=1, help="rounds, as a factor of each scenario's own number")
-    parser.add_argument("--source", type=Path, help="a folder that has the fastws to import, before all others")
     arguments = parser.parse_args()
-    if arguments.source is not None:
-        sys.path.insert(0, str(arguments.source))
     if arguments.loop == "uvloop":
         from uvloop import run
     else:
