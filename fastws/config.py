@@ -571,9 +571,26 @@ class Config:
         kind="choice",
         choices=("auto", "uvloop", "asyncio"),
     )
+    workers: int | None = option(
+        None,
+        "Serve with this many processes, under a supervisor.  [default: $WEB_CONCURRENCY, else 1]",
+        group="Process",
+        kind="integer",
+        minimum=1,
+        nullable=True,
+    )
+    timeout_worker_healthcheck: float | None = option(
+        30.0,
+        "Seconds without a turn of its event loop after which a worker is killed and replaced; 0 or none: never.",
+        group="Process",
+        kind="number",
+        minimum=0,
+        nullable=True,
+        zero_is_none=True,
+    )
     limit_worker_lifetime: float | None = option(
         None,
-        "Seconds that a process serves before it drains.",
+        "Seconds that a process serves before it drains and, with --workers, is replaced.",
         group="Process",
         kind="number",
         minimum=0,
@@ -582,7 +599,7 @@ class Config:
     )
     limit_worker_memory: float | None = option(
         None,
-        "MiB of resident memory above which a process drains.",
+        "MiB of resident memory above which a process drains and, with --workers, is replaced.",
         group="Process",
         kind="number",
         minimum=0,
@@ -598,6 +615,34 @@ class Config:
         maximum=1,
     )
 
+    reload: bool = option(
+        False,
+        "Restart when files change, for development; needs fastws[reload].",
+        group="Process",
+        kind="flag",
+    )
+    reload_dirs: Sequence[str] = option(
+        (),
+        "Watch this directory; may be repeated.  [default: the current one and --app-dir]",
+        group="Process",
+        kind="texts",
+    )
+    reload_includes: Sequence[str] = option(
+        (),
+        "Watch files of this pattern besides *.py, or a directory; may be repeated.",
+        group="Process",
+        kind="texts",
+    )
+    reload_excludes: Sequence[str] = option(
+        (),
+        "Ignore files of this pattern, or a directory, besides .*, *.py[cod], *.sw.* and ~*; may be repeated.",
+        group="Process",
+        kind="texts",
+    )
+    reload_delay: float = option(
+        0.25, "Seconds between looks for changes.", group="Process", kind="number", minimum=0.01
+    )
+
     def __post_init__(self) -> None:
         if not isinstance(self.app, str) and not callable(self.app):
             raise ConfigError(f"APP: must be module:attribute or an ASGI application, not {self.app!r:.100}")
@@ -608,6 +653,9 @@ class Config:
         if not self.forwarded_allow_ips:
             trusted = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
             object.__setattr__(self, "forwarded_allow_ips", OPTION["forwarded_allow_ips"].check(trusted))
+        if self.workers is None:
+            workers = os.environ.get("WEB_CONCURRENCY") or "1"
+            object.__setattr__(self, "workers", OPTION["workers"].parse(workers, "WEB_CONCURRENCY") or 1)
         object.__setattr__(self, "root_path", self.root_path.rstrip("/"))
         self._check_together()
 
@@ -642,6 +690,9 @@ class Config:
             raise ConfigError(f"--request-id-header: {self.request_id_header!r:.100} is no name of a header field")
         if self.limit_max_requests_jitter and self.limit_max_requests is None:
             raise ConfigError("--limit-max-requests-jitter: needs --limit-max-requests, the number that it is added to")
+        for name in ("reload_dirs", "reload_includes", "reload_excludes"):
+            if getattr(self, name) and not self.reload:
+                raise ConfigError(f"{OPTION[name].cli}: needs --reload")
 
     @property
     def is_ssl(self) -> bool:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from fastws.app_loading import load_env_file
@@ -62,6 +63,16 @@ def serve_config(
     `last` says that the process has nothing to do afterwards: then threads of the application that go on do not keep it
     for longer than --timeout-graceful-shutdown.
     """
+    if config.reload or (config.workers or 1) > 1:
+        if not isinstance(config.app, str):
+            why = "--reload" if config.reload else "--workers (or WEB_CONCURRENCY)"
+            print(
+                f"Error: {why}: needs APP as module:attribute, since each process imports it by itself", file=sys.stderr
+            )
+            raise SystemExit(2)
+        from fastws.supervisor import supervise
+
+        raise SystemExit(supervise(config, source, environ))
     from fastws.server import Server  # late: a supervisor needs neither an event loop nor the compiled modules
 
     notifier = Notifier()
@@ -79,10 +90,10 @@ def serve_config(
     run_server(server, last=last)
 
 
-def run_server(server: Server, *, last: bool) -> None:
-    """Run the server to its end; without a traceback where CTRL+C ends the application's import."""
+def run_server(server: Server, sockets: Sequence[socket.socket] | None = None, *, last: bool) -> None:
+    """Run the server to its end, on `sockets` if given. CTRL+C while the application is imported shows no traceback."""
     try:
-        server.run()
+        server.run(sockets)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     finally:

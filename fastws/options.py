@@ -68,9 +68,6 @@ LOG_LEVELS: Final[Mapping[str, int]] = {
 """Names for --log-level, as uvicorn has them; `trace` is below Python's DEBUG."""
 
 _INSTEAD: Final[Mapping[str, str]] = {
-    "--reload": "restarting on changes is not built in; `watchfiles 'fastws APP' DIRECTORY` does it",
-    "--workers": "fastws serves with one process; start several with --fd or behind a load balancer",
-    "--timeout-worker-healthcheck": "fastws serves with one process",
     "--interface": "ASGI 3 and ASGI 2 are recognised; for WSGI wrap the application, for example in a2wsgi",
     "--h11-max-incomplete-event-size": "--limit-request-head bounds the size of a request head",
     "--http2": "fastws speaks HTTP/1.1",

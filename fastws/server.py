@@ -41,6 +41,7 @@ from fastws.loop_state import LoopState
 from fastws.observer import Observer
 from fastws.operations import Operations
 from fastws.recycling import Recycling
+from fastws.terminal import has_terminal
 from fastws.tls import ReloadableContext, quiet_names
 
 logger: Final = logging.getLogger("fastws.error")
@@ -109,7 +110,7 @@ class Server:
         """The access log, the metrics and the control socket, once it serves."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._exit_flag = self._force_flag = self._catching = self._owns_loop = False
-        self._had_terminal = _has_terminal()
+        self._had_terminal = has_terminal()
         self._exit = asyncio.Event()
         self._force = asyncio.Event()
         self._finished = asyncio.Event()
@@ -159,7 +160,7 @@ class Server:
 
     def _handle_hangup(self, signum: int, frame: FrameType | None) -> None:
         """Handle SIGHUP: reload the certificates, but end where it says that the terminal is gone."""
-        if self._had_terminal and not _has_terminal():
+        if self._had_terminal and not has_terminal():
             self.handle_exit(signum, frame)
         else:
             self.reload_tls()
@@ -476,15 +477,6 @@ class Server:
             )
         if self.config.ws == "auto" and engine != "cython":
             logger.warning("The compiled module fastws._codec is not installed: the engine %s is slower", engine)
-
-
-def _has_terminal() -> bool:
-    """Whether this process belongs to a terminal that is there."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True
 
 
 def _where(task: asyncio.Task[None]) -> str:

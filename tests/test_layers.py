@@ -86,6 +86,7 @@ LAYERS = {
         "worker_process",
         "worker_handle",
         "reloader",
+        "terminal",
         "event_loop",
         "gunicorn_requests",
         "gunicorn_settings",
