@@ -12,6 +12,7 @@ class SocketServer:
         listener: socket.socket,
         factory: Callable[[], Connection],
         state: LoopCore,
+        gate: Callable[[], float] | None = None,
     ) -> None: ...
     @property
     def sockets(self) -> tuple[socket.socket, ...]: ...

@@ -107,6 +107,7 @@ cdef class SocketServer:
     cdef object loop
     cdef object listener
     cdef object factory
+    cdef object gate  # asked before each accept for how many seconds to look away; None where nobody else accepts
     cdef object own_name  # what every connection's sockname is; None where it depends
     cdef int family
     cdef int listening  # descriptor, or -1
@@ -125,11 +126,15 @@ cdef class SocketServer:
         self.listening = -1
         self.poller = -1
 
-    def __init__(self, loop, listener, factory, LoopCore state not None):
-        """Serve the connections of `listener`, which listens; `factory` makes a `Connection` for each."""
+    def __init__(self, loop, listener, factory, LoopCore state not None, gate=None):
+        """Serve the connections of `listener`, which listens; `factory` makes a `Connection` for each.
+
+        Where other processes accept on the same socket, one is accepted in a turn of the loop, and `gate` says whether.
+        """
         self.loop = loop
         self.listener = listener
         self.factory = factory
+        self.gate = gate
         self.family = listener.family
         self.own_name = listener.getsockname()
         if self.family != AF_INET or self.own_name[0] == "0.0.0.0":
@@ -184,21 +189,31 @@ cdef class SocketServer:
         for _ in range(MAX_ACCEPTS):
             if self.listening < 0:
                 return
+            if self.gate is not None:
+                seconds = self.gate()
+                if seconds:
+                    self._look_away(seconds)
+                    return
             size = sizeof(address)
             descriptor = c_accept4(self.listening, <sockaddr *>&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
             if descriptor >= 0:
                 self._open(descriptor, &address)
+                if self.gate is not None:
+                    return
             elif errno == EAGAIN:
                 return
             elif errno in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
-                self.loop.remove_reader(self.listening)
-                self.loop.call_later(ACCEPT_AGAIN_SECONDS, self._accept_again)
+                self._look_away(ACCEPT_AGAIN_SECONDS)
                 error = OSError(errno, os.strerror(errno))
                 message = "socket.accept() out of system resource"
                 self.loop.call_exception_handler({"message": message, "exception": error, "socket": self.listener})
                 return
             elif errno not in (EINTR, ECONNABORTED, EPERM, EPROTO):
                 raise OSError(errno, os.strerror(errno))
+
+    cdef _look_away(self, double seconds):
+        self.loop.remove_reader(self.listening)
+        self.loop.call_later(seconds, self._accept_again)
 
     def _accept_again(self):
         if self.listening >= 0:

@@ -279,8 +279,7 @@ class Server:
         """Accept connections, then say where."""
         for sock in sockets:
             try:
-                server = await accept(state, sock, self.config.backlog, self._tls, self.config.timeout_request_head)
-                self.servers.append(server)
+                self.servers.append(await self._accept(state, sock))
             except OSError as error:
                 where = listeners.address(sock, "http").removeprefix("http://")
                 raise StartupError(listeners.problem(where, error)) from None
@@ -288,6 +287,10 @@ class Server:
         self._announce(sockets)
         if self._on_started is not None:
             self._on_started()
+
+    async def _accept(self, state: LoopState, sock: socket.socket) -> Accepting:
+        """Accept on the socket, for `state`. Raises OSError."""
+        return await accept(state, sock, self.config.backlog, self._tls, self.config.timeout_request_head)
 
     def _announce(self, sockets: Sequence[socket.socket]) -> None:
         """Say where connections are accepted."""

@@ -19,16 +19,17 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any, Final
+from typing import Final
 
-from fastws.acceptor import Acceptor
+from fastws.accepting import Accepting, accept
 from fastws.config import Config
 from fastws.errors import STARTUP_FAILURE, ConfigError
+from fastws.even_spread import Gate
 from fastws.launch import run_server
 from fastws.log_files import reopen_on_signal
 from fastws.loop_state import LoopState
 from fastws.scoreboard import Row, Scoreboard, Stage
-from fastws.server import Listener, Server
+from fastws.server import Server
 from fastws.worker_handle import ENDING, LIMIT_REACHED, STARTED, SUPERVISED_SIGNALS, Order
 
 logger: Final = logging.getLogger("fastws.error")
@@ -43,6 +44,7 @@ class WorkerServer(Server):
         self._channel = channel
         self._row = row
         self._state: LoopState | None = None
+        self._gate: Gate | None = None
         self._replaced = False
         if config.timeout_worker_healthcheck is not None:
             self.tick_seconds = min(self.tick_seconds, config.timeout_worker_healthcheck / 4)
@@ -62,9 +64,12 @@ class WorkerServer(Server):
             logger.info("Asking for a successor after %s", what)
             self._tell(LIMIT_REACHED)
 
-    async def _accept_on(self, sock: socket.socket, state: LoopState, tls: dict[str, Any]) -> Listener:
-        self._state = state
-        return Acceptor(sock, state.new_connection, self._row, state.connections.__len__, tls)
+    async def _accept(self, state: LoopState, sock: socket.socket) -> Accepting:
+        if self._gate is None:
+            self._state = state
+            self._gate = Gate(self._row, state.connections.__len__)
+        config = self.config
+        return await accept(state, sock, config.backlog, self._tls, config.timeout_request_head, self._gate)
 
     def _announce(self, sockets: Sequence[socket.socket]) -> None:
         """The supervisor says it, once."""

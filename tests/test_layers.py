@@ -44,6 +44,8 @@ LAYERS = {
         "loop_state",
         "proxy_preamble",
         "sweep",
+        "scoreboard",
+        "even_spread",
         "descriptors",
     ],
     "ASGI": [
@@ -80,8 +82,6 @@ LAYERS = {
         "launch",
         "log_files",
         "recycling",
-        "scoreboard",
-        "acceptor",
         "systemd",
         "worker_process",
         "worker_handle",

@@ -569,7 +569,9 @@ def test_run_with_an_option_of_uvicorn_that_is_missing_is_one_line_and_exit_2(
     with pytest.raises(SystemExit) as caught:
         fastws.run("main:app", h11_max_incomplete_event_size=1)
     assert caught.value.code == 2
-    assert capsys.readouterr().err.startswith("Error: h11_max_incomplete_event_size: no such option: --limit-request-head ")
+    assert capsys.readouterr().err.startswith(
+        "Error: h11_max_incomplete_event_size: no such option: --limit-request-head "
+    )
 
 
 def test_a_port_taken_while_the_application_starts_shuts_it_down_again() -> None:
