@@ -54,8 +54,7 @@ class WorkerServer(Server):
         if signum == signal.SIGINT:
             return
         super().handle_exit(signum, frame)
-        self._row.stage = Stage.ENDING
-        self._tell(ENDING)
+        self._tell_ending()
 
     def limit_reached(self, what: str) -> None:
         """Ask for a successor, and serve until it is there."""
@@ -78,8 +77,14 @@ class WorkerServer(Server):
         self._row.stage = Stage.ACCEPTING
         self._tell(STARTED)
 
+    def _tell_ending(self) -> None:
+        self._row.stage = Stage.ENDING
+        self._tell(ENDING)
+
     def _beat(self) -> None:
         self._row.beat()
+        if self.should_exit and self._row.stage != Stage.ENDING:  # told otherwise than by a signal
+            self._tell_ending()
         if self._state is not None:
             self._row.connections = len(self._state.connections)
         self._reopen()
