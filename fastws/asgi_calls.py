@@ -67,10 +67,11 @@ class Calls:
         self._forwarded: ForwardedFields | None = None
         if config.proxy_headers:
             trusted = TrustedPeers(config.forwarded_allow_ips)
-            if frozenset(config.forwarded_headers) == frozenset(USUAL):
+            secure = config.secure_scheme_headers
+            if frozenset(config.forwarded_headers) == frozenset(USUAL) and not secure:
                 self._trusted = trusted
             else:
-                self._forwarded = ForwardedFields(config.forwarded_headers, trusted)
+                self._forwarded = ForwardedFields(config.forwarded_headers, trusted, secure)
         self._observer = observer
         # Shared by all scopes, which costs less memory than a copy for each connection.
         self._asgi = {"version": "3.0", "spec_version": "2.5"}

@@ -302,6 +302,13 @@ class Config:
         kind="list",
         choices=FORWARDED_HEADERS,
     )
+    secure_scheme_headers: Sequence[tuple[str, str]] = option(
+        (),
+        "Header field by which trusted peers say that the client came over TLS, instead of X-Forwarded-Proto; may be "
+        "repeated.",
+        group="HTTP",
+        kind="headers",
+    )
     proxy_protocol: bool = option(
         False,
         "Every connection begins with a PROXY header (version 1 or 2), before TLS.",

@@ -44,10 +44,15 @@ class Seen(NamedTuple):
 
 
 class ForwardedFields:
-    """Reads the fields in `names`, as --forwarded-headers has them, from peers in `trusted`."""
+    """Reads the fields in `names`, as --forwarded-headers has them, from peers in `trusted`.
 
-    def __init__(self, names: Iterable[str], trusted: TrustedPeers) -> None:
-        self._names = frozenset(names)
+    Where there are `secure` fields, names with values, those alone say whether the client came over TLS: it did where
+    all of them that are there have their value.
+    """
+
+    def __init__(self, names: Iterable[str], trusted: TrustedPeers, secure: Iterable[tuple[str, str]] = ()) -> None:
+        self._secure = {name.lower().encode("latin-1"): value.encode("latin-1") for name, value in secure}
+        self._names = frozenset(names) - {PROTO} if self._secure else frozenset(names)
         self._trusted = trusted
         self._usual = tuple(name.encode() for name in USUAL if name in self._names)
 
@@ -58,18 +63,25 @@ class ForwardedFields:
         host = port = None
         prefix = ""
         forwarded = fields.get(b"forwarded") if FORWARDED in self._names else None
+        own_scheme = scheme
         if forwarded is not None:
             client, scheme, host = self._walk(forwarded, client, scheme)
         else:
             usual = {name: fields[name] for name in self._usual if name in fields}
             client, scheme = apply_forwarded(usual, client, scheme, self._trusted)
             host = _last(fields, HOST, _is_host) if HOST in self._names else None
+        if self._secure:
+            scheme = self._secure_scheme(fields, own_scheme)
         if PORT in self._names:
             text = _last(fields, PORT, _PORT)
             port = int(text) if text is not None and int(text) <= 65535 else None
         if PREFIX in self._names:
             prefix = (_last(fields, PREFIX, _is_prefix) or b"").decode("ascii").rstrip("/")
         return Seen(client, scheme, host, port, prefix)
+
+    def _secure_scheme(self, fields: Mapping[bytes, bytes], scheme: str) -> str:
+        said = [fields[name] == value for name, value in self._secure.items() if name in fields]
+        return read_scheme(b"https" if all(said) else b"http", scheme) if said else scheme
 
     def _walk(self, value: bytes, client: Client, scheme: str) -> tuple[Client, str, bytes | None]:
         """RFC 7239 section 4, from the end: as long as the sender of an element is trusted, it is believed."""

@@ -20,6 +20,11 @@ SPARE_SECONDS: Final = 1.0
 UNLIMITED_FIELDS: Final = 32768
 """What gunicorn makes of `limit_request_fields = 0`."""
 DEFAULT_WORKER_CONNECTIONS: Final = 1000
+DEFAULT_SECURE_SCHEME_HEADERS: Final = {
+    "X-FORWARDED-PROTOCOL": "ssl",
+    "X-FORWARDED-PROTO": "https",
+    "X-FORWARDED-SSL": "on",
+}
 
 Options = dict[str, Any]
 
@@ -55,18 +60,17 @@ def _forwarded_allow_ips(value: str | list[str]) -> Options:
     return {"forwarded_allow_ips": (*(value.split(",") if isinstance(value, str) else value), UNIX)}
 
 
+def _secure_scheme_headers(value: dict[str, str]) -> Options:
+    """gunicorn's default has two more fields than X-Forwarded-Proto, which nobody sends who does not know of them."""
+    return {} if value == DEFAULT_SECURE_SCHEME_HEADERS else {"secure_scheme_headers": tuple(value.items())}
+
+
 def _proxy_protocol(value: str | bool) -> Options:
     """A bool until gunicorn 24, then off, v1, v2 or auto."""
-    if value in (False, "off"):
-        return {}
-    if "proxy_protocol" not in OPTION:
-        raise ConfigError("proxy_protocol: this fastws does not speak the PROXY protocol")
-    return {"proxy_protocol": "auto" if value is True else value}
+    return {"proxy_protocol": value not in (False, "off")}
 
 
 def _proxy_allow_ips(value: str | list[str]) -> Options:
-    if "proxy_allow_ips" not in OPTION:
-        return {}
     return {"proxy_allow_ips": (*(value.split(",") if isinstance(value, str) else value), UNIX)}
 
 
@@ -88,6 +92,7 @@ SETTINGS: Final = (
     ),
     Setting("limit_request_field_size", ("limit_request_field_size", "limit_request_head"), _request_field_size),
     Setting("forwarded_allow_ips", ("forwarded_allow_ips",), _forwarded_allow_ips),
+    Setting("secure_scheme_headers", ("secure_scheme_headers",), _secure_scheme_headers),
     Setting("proxy_protocol", ("proxy_protocol",), _proxy_protocol),
     Setting("proxy_allow_ips", ("proxy_allow_ips",), _proxy_allow_ips),
     Setting("protocol", (), _protocol),

@@ -222,6 +222,27 @@ async def test_a_request_that_comes_again_is_read_again() -> None:
             call.scope["headers"].clear()
 
 
+@pytest.mark.parametrize(
+    ("fields", "http", "https"),
+    [
+        ({}, "http", "https"),
+        ({b"x-tls": b"on"}, "https", "https"),
+        ({b"x-tls": b"off"}, "http", "http"),
+        ({b"x-tls": b"on", b"x-scheme": b"tls"}, "https", "https"),
+        ({b"x-tls": b"on", b"x-scheme": b"plain"}, "http", "http"),
+        ({b"x-forwarded-proto": b"https"}, "http", "https"),
+        ({b"x-forwarded-proto": b"http", b"x-tls": b"on"}, "https", "https"),
+    ],
+)
+def test_fields_of_ones_own_for_the_scheme(fields: dict[bytes, bytes], http: str, https: str) -> None:
+    own = [("X-TLS", "on"), ("X-Scheme", "tls")]
+    reader = ForwardedFields(["x-forwarded-for", "x-forwarded-proto"], TRUSTED, own)
+    seen = [reader.read(fields, PROXY, scheme) for scheme in ("http", "https", "ws", "wss")]
+    schemes = [None if each is None else each.scheme for each in seen]
+    assert schemes == [http, https, http.replace("http", "ws"), https.replace("http", "ws")]
+    assert reader.read(fields, ("192.0.2.99", 1), "http") is None
+
+
 def test_a_field_that_is_not_known_is_a_mistake() -> None:
     with pytest.raises(
         ConfigError, match="--forwarded-headers: must be a list, separated by commas, of x-forwarded-for,"

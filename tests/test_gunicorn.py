@@ -432,3 +432,19 @@ def test_limits_and_forwarded_addresses(tmp_path: Path) -> None:
         assert get(process, "/", {"x": "y" * 60})[0] == 431
         headers = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}
         assert get(process, "/scope", headers) == (200, "https 192.0.2.7 ")
+
+
+def test_proxy_protocol_and_scheme_headers(tmp_path: Path) -> None:
+    conf = "proxy_protocol = True\nsecure_scheme_headers = {'X-TLS': 'on'}\n"
+    with serve_gunicorn(tmp_path, conf=conf) as process:
+        with socket.create_connection((process.host, process.port), PATIENCE) as client:
+            client.sendall(b"PROXY TCP4 192.0.2.7 192.0.2.8 5000 80\r\n")
+            client.sendall(b"GET /scope HTTP/1.1\r\nHost: t\r\nX-TLS: on\r\nConnection: close\r\n\r\n")
+            received = b""
+            while data := client.recv(4096):
+                received += data
+        # The client that the PROXY header names is nobody's proxy: what it says of its scheme is not believed.
+        assert received.endswith(b"\r\n\r\nhttp 192.0.2.7 ")
+    with serve_gunicorn(tmp_path, conf="secure_scheme_headers = {'X-TLS': 'on'}\n") as process:
+        assert get(process, "/scope", {"X-TLS": "on"}) == (200, "https 127.0.0.1 ")
+        assert get(process, "/scope", {"X-Forwarded-Proto": "https"}) == (200, "http 127.0.0.1 ")

@@ -60,7 +60,11 @@ def config(
         ({"asgi_lifespan": "off"}, {"lifespan": "off"}),
         ({"websocket_max_message_size": 100}, {"ws_max_size": 100}),
         ({"websocket_max_message_size": 0}, {"ws_max_size": sys.maxsize}),
-        ({"proxy_protocol": False}, {}),
+        ({}, {"proxy_protocol": False, "secure_scheme_headers": ()}),
+        ({"proxy_protocol": False}, {"proxy_protocol": False}),
+        ({"proxy_protocol": True}, {"proxy_protocol": True}),
+        ({"proxy_allow_ips": "192.0.2.1"}, {"proxy_allow_ips": ("192.0.2.1", "unix")}),
+        ({"secure_scheme_headers": {"X-TLS": "on"}}, {"secure_scheme_headers": (("X-TLS", "on"),)}),
         ({"certfile": "c.pem"}, {"ssl_certfile": None}),
     ],
 )

@@ -285,6 +285,33 @@ def test_extension_with_a_certificate_of_the_client(authority: Authority, tmp_pa
         assert extension["client_cert_error"] is None
 
 
+def test_each_client_has_an_extension_of_its_own(authority: Authority, tmp_path: Path) -> None:
+    """However often the same head comes, from whomever."""
+    authority.write(tmp_path / "both.pem", "127.0.0.1")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    clients = []
+    for name in ("alice", "bob"):
+        client = authority.client()
+        authority.issue_cert(f"{name}@example.org", common_name=name).configure_cert(client)
+        clients.append(client)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        name = scope["extensions"]["tls"]["client_cert_name"]
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": name.split(",")[0].encode()})
+
+    options = {"ssl_ca_certs": tmp_path / "ca.pem", "ssl_cert_reqs": ssl.CERT_REQUIRED, "lifespan": "off"}
+    with serve(app, ssl_certfile=tmp_path / "both.pem", **options) as serving:
+        names = []
+        for _ in range(4):
+            for client in clients:
+                connection = http.client.HTTPSConnection(serving.host, serving.port, context=client)
+                connection.request("GET", "/")
+                names.append(connection.getresponse().read())
+                connection.close()
+    assert names == [b"CN=alice", b"CN=bob"] * 4
+
+
 def test_plain_connections_have_no_extension() -> None:
     seen = []
 
