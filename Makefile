@@ -18,6 +18,8 @@ HOST   ?= 127.0.0.1
 PORT   ?= 8000
 ARGS   ?=
 JOBS   ?= 4# tests at once; they wait for processes more than they compute
+PEERS  ?=
+QUICK  ?=
 
 FUZZ_SECONDS   ?= 60
 SANITIZE_BYTES ?= 100000000
@@ -28,7 +30,8 @@ CYTHON    := $(shell find fastws -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 COMPILED  := $(wildcard $(patsubst %.pxd,%.py,$(filter %.pxd,$(CYTHON))))
 PACKAGING := setup.py pyproject.toml
 
-.PHONY: help run build test test-compiled test-pure lint format types cover options bench counts hostile soak clean
+.PHONY: help run build test test-compiled test-pure lint format types cover options counts hostile soak clean
+.PHONY: bench bench-scale bench-docs
 .PHONY: gunicorn-matrix autobahn autobahn-strict autobahn-peers compat
 .PHONY: fuzz fuzz-briefly sanitize
 
@@ -137,8 +140,26 @@ $(VENV)/.bench: bench/requirements.txt | $(VENV)/.installed
 	$(BIN)/pip install $(PIP_FLAGS) -r $<
 	touch $@
 
-bench: $(VENV)/.built $(VENV)/.bench ## messages, CPU and memory beside uvicorn (QUICK=1, ARGS)
-	$(BIN)/python bench/bench.py $(if $(QUICK),--quick) $(ARGS)
+$(VENV)/.plots: bench/plots.txt | $(VENV)/.installed
+	@echo "== installing what the benchmarks draw with into $(VENV)"
+	$(BIN)/pip install $(PIP_FLAGS) -r $< || echo "warning: it cannot be installed: there will be no plots" >&2
+	touch $@
+
+# Other servers are installed where they are asked for: by PEERS=1, or by name in ARGS.
+ELSEWHERE := granian hypercorn gunicorn daphne socketify picows --peers
+BENCH_PEERS := $(strip $(PEERS) $(foreach name,$(ELSEWHERE),$(findstring $(name),$(ARGS))))
+BENCH_PURE := $(strip $(PEERS) $(foreach name,fastws-pure --peers,$(findstring $(name),$(ARGS))))
+
+bench: $(VENV)/.built $(VENV)/.bench $(VENV)/.plots $(if $(BENCH_PEERS),$(OTHERS)/.made) $(if $(BENCH_PURE),$(PURE)/.installed)
+bench: ## messages, CPU and memory beside uvicorn (QUICK=1; PEERS=1: beside all servers; ARGS)
+	$(BIN)/python bench/bench.py $(if $(QUICK),--quick) $(if $(PEERS),--peers) $(ARGS)
+
+bench-scale: $(VENV)/.built $(VENV)/.bench ## what thousands of connections cost (ARGS)
+	$(BIN)/python bench/bench.py --scale $(ARGS)
+
+bench-docs: $(VENV)/.built $(VENV)/.bench $(VENV)/.plots $(OTHERS)/.made $(PURE)/.installed
+bench-docs: ## all of it, in twelve minutes of a quiet machine, and the figures of README.md and docs/ from it
+	$(BIN)/python bench/bench.py --all --write-docs $(ARGS)
 
 counts: $(VENV)/.built $(VENV)/.peers ## instructions, system calls and allocations a message beside the baseline (ARGS)
 	@echo "== counts, compared with bench/baseline.json"
@@ -147,7 +168,9 @@ counts: $(VENV)/.built $(VENV)/.peers ## instructions, system calls and allocati
 # kosoku, the client, has modules by the names of some that these servers bring: they live apart.
 $(OTHERS)/.made: bench/servers.txt
 	$(make_venv)
-	$(@D)/bin/python -m pip install $(PIP_FLAGS) -r $<
+	grep -v '^#' $< | while read -r server; do
+		$(@D)/bin/python -m pip install $(PIP_FLAGS) "$$server" || echo "warning: $$server cannot be installed: left out" >&2
+	done
 
 autobahn: $(VENV)/.built $(VENV)/.bench ## the Autobahn test suite against each engine (FULL=1 with its loads, ARGS)
 	$(BIN)/python bench/conformance.py $(if $(FULL),--full) $(ARGS)

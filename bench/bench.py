@@ -1,19 +1,21 @@
-"""Compare what fastws and other ASGI servers cost: `python bench/bench.py`, or `make bench`.
+"""Compare what fastws and other servers cost: `make bench`, or `python bench/bench.py`.
 
-All servers are up at once on core 0, one load client (load.c) is on core 1. Each round goes through all cases, each
-case through all servers in turn, in slices of a second or less, so that what disturbs the machine disturbs all of them.
-The measure is the server's CPU time (user and system) a message; messages a second and both utilisations are shown
-beside it: on loopback the client may be the bottleneck. Memory is measured last, on fresh processes.
+All servers are up at once on one core, one load client (load.c) is on another. Each round goes through all cases, each
+case through all servers in turn, in slices of a second or less (rounds.py). The measure is the server's CPU time (user
+and system) a message; messages a second and both utilisations are shown beside it: on loopback the client may be the
+bottleneck, which is said where it was. Memory is measured last, on fresh processes.
 
-Progress goes to standard error, the table to standard output, every sample as JSON into bench/results/.
+The parts: `table` is the servers of `--servers` on all cases; `peers` is every server that is there, in shorter slices;
+`curves` is the cost against the number of connections and against the size of a message; `scale` is scale.py.
+
+Progress goes to standard error, tables to standard output, every sample as JSON into bench/results/, with plots (PNG
+and SVG) where matplotlib is installed. `--write-docs` puts the figures into README.md and docs/.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import functools
-import json
+import importlib.util
 import os
 import resource
 import shutil
@@ -21,116 +23,118 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import report
-from cases import CASES, Case, deflated_payload
-from servers import CONTENDERS, Contender, Running, ServerError, pin, running
+import scale
+import write_docs
+from cases import CASES, CONNECTIONS, PEER_CASES, SIZES, Case, deflated_payload
+from client import Client, build_client, build_program
+from rounds import Bench, Measured
+from servers import CONTENDERS, HERE, Contender
 
-HERE = Path(__file__).parent
-MEMORY_CONNECTIONS = 2000
-MEMORY_WARMUP = 300
-ROUNDS = 5
-
-
-class LoadError(Exception):
-    """The load client failed: the server closed, answered wrongly or stopped answering."""
-
-
-def build_client(folder: Path) -> Path:
-    """Compile load.c with $CC or cc, when it is newer than the program; returns the program."""
-    program = folder / "load"
-    sources = [HERE / "load.c", *HERE.glob("*.h")]
-    if not program.exists() or program.stat().st_mtime < max(source.stat().st_mtime for source in sources):
-        folder.mkdir(parents=True, exist_ok=True)
-        command = [os.environ.get("CC", "cc"), "-std=c11", "-O2", "-Wall", "-Wextra", "-o", str(program), "load.c"]
-        subprocess.run(command, cwd=HERE, check=True)
-    return program
-
-
-class Client:
-    """The load client, pinned to its core, against one server at a time."""
-
-    def __init__(self, program: Path, core: int | None, payload: Path) -> None:
-        self.program = program
-        self.core = core
-        self.payload = payload
-
-    def command(self, server: Running, case: Case, *more: str) -> list[str]:
-        """The command line for this case against this server."""
-        command = [str(self.program), "--port", str(server.port), *case.arguments, *more]
-        for pid in server.pids:
-            command += ["--pid", str(pid)]
-        if case.deflate:
-            command += ["--deflate", "--payload", str(self.payload)]
-        return pin(command, self.core)
-
-    def run(self, server: Running, case: Case, seconds: float) -> report.Sample:
-        """One slice of a case; its cost is microseconds of server CPU a unit. LoadError when anything went wrong."""
-        command = self.command(server, case, "--seconds", str(seconds), "--warmup", str(seconds / 5))
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise LoadError(f"{server.name}, {case.name}: {done.stderr.strip()}\n{server.log_tail()}")
-        sample: report.Sample = json.loads(done.stdout)
-        return sample | {"cost": sample["server_us"]}
-
-    @contextlib.contextmanager
-    def idle(self, server: Running, case: Case, connections: int) -> Iterator[None]:
-        """Hold open connections, each of which has had one message echoed, while the block runs."""
-        command = self.command(server, case, "--mode", "idle", "--connections", str(connections))
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            if not process.stdout.readline():
-                raise LoadError(f"{server.name}: could not hold {connections} connections\n{server.log_tail()}")
-            yield
-            process.stdin.close()
-
-    def memory(self, contender: Contender, core: int | None, case: Case) -> report.Sample:
-        """KiB of proportional set size that a connection costs, on a fresh process that has served some before."""
-        with running(contender, core) as server, self.idle(server, case, MEMORY_WARMUP):
-            time.sleep(0.3)
-            before = server.memory_kib()
-            with self.idle(server, case, MEMORY_CONNECTIONS):
-                time.sleep(0.5)
-                return {"cost": (server.memory_kib() - before) / MEMORY_CONNECTIONS, "connections": MEMORY_CONNECTIONS}
+PARTS = ("table", "peers", "curves", "scale")
+PEERS = (
+    *("fastws", "fastws-websockets", "fastws-wsproto", "fastws-pure"),
+    *("uvicorn", "uvicorn-websockets", "uvicorn-wsproto"),
+    *("granian", "hypercorn", "gunicorn", "daphne", "socketify", "picows", "floor"),
+)
+ROUNDS = {"table": 5, "peers": 3, "curves": 3, "scale": 5}
+SECONDS = {"table": 0.8, "peers": 0.25, "curves": 0.4, "scale": 0.5}
+MEMORY_ROUNDS = {"table": 2, "peers": 1, "curves": 0}
+QUICK_ROUNDS, QUICK_SECONDS = 3, 0.25
 
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="short slices and the main cases: under two minutes")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"rounds, at least 1 (default {ROUNDS})")
-    parser.add_argument("--seconds", type=float, help="length of a slice (default 1.0; with --quick 0.25)")
+    parser.add_argument("--quick", action="store_true", help="the table alone, 3 rounds of 0.25 s: under two minutes")
+    parser.add_argument("--parts", help=f"comma-separated, of {', '.join(PARTS)} (default table,curves)")
+    parser.add_argument("--scale", action="store_true", help="the part `scale` alone")
+    parser.add_argument("--all", action="store_true", help="all parts, as the documentation has them")
+    parser.add_argument("--peers", action="store_true", help="all servers in the table, in place of --servers")
     parser.add_argument("--servers", help=f"comma-separated (default fastws,uvicorn); known: {', '.join(CONTENDERS)}")
     parser.add_argument("--baseline", default="uvicorn", help="the server that the ratios are taken to")
-    parser.add_argument("--cases", help=f"comma-separated; known: {', '.join(CASES)}")
+    parser.add_argument("--cases", help=f"of the table, comma-separated; known: {', '.join(CASES)}")
+    parser.add_argument("--rounds", type=int, help=f"rounds, at least 1 (by part: {ROUNDS})")
+    parser.add_argument("--seconds", type=float, help=f"length of a slice (by part: {SECONDS})")
     parser.add_argument("--server-core", type=int, default=0)
     parser.add_argument("--client-core", type=int, default=1)
-    parser.add_argument("--results", type=Path, default=HERE / "results", help="folder for the JSON")
+    parser.add_argument("--results", type=Path, default=HERE / "results", help="folder for the JSON and the plots")
+    parser.add_argument("--write-docs", action="store_true", help="write README's and docs/'s figures from the results")
     arguments = parser.parse_args()
-    if arguments.rounds < 1:
+    if arguments.rounds is not None and arguments.rounds < 1:
         parser.error("--rounds must be at least 1")
-    arguments.seconds = arguments.seconds or (0.25 if arguments.quick else 1.0)
-    arguments.servers = (arguments.servers or "fastws,uvicorn").split(",")
-    arguments.cases = (
-        arguments.cases.split(",")
-        if arguments.cases
-        else [case.name for case in CASES.values() if case.quick or not arguments.quick]
-    )
-    for wanted, known in ((arguments.servers, CONTENDERS), (arguments.cases, CASES)):
+    default = "table" if arguments.quick or arguments.cases else "table,curves"
+    arguments.parts = (arguments.parts or default).split(",")
+    if arguments.all:
+        arguments.parts = list(PARTS)
+    elif arguments.scale:
+        arguments.parts = ["scale"]
+    arguments.servers = list(PEERS) if arguments.peers else (arguments.servers or "fastws,uvicorn").split(",")
+    arguments.cases = arguments.cases.split(",") if arguments.cases else list(CASES)
+    for wanted, known in ((arguments.servers, CONTENDERS), (arguments.cases, CASES), (arguments.parts, PARTS)):
         if unknown := [name for name in wanted if name not in known]:
             parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
     return arguments
 
 
 def say(text: str) -> None:
-    """Progress, on standard error."""
+    """A remark, on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
-def available(names: list[str]) -> list[Contender]:
+class Bar:
+    """A progress bar on standard error, one line for each part."""
+
+    def __init__(self, progress: Any) -> None:
+        self._progress = progress
+        self._task: Any = None
+
+    def begin(self, what: str, steps: int) -> None:
+        """A part of `steps` steps begins."""
+        self.end()
+        self._task = self._progress.add_task(what, total=steps, completed=-1)
+
+    def step(self, what: str) -> None:
+        """The next step begins."""
+        self._progress.update(self._task, advance=1, description=what)
+
+    def say(self, text: str) -> None:
+        """Above the bar."""
+        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def end(self) -> None:
+        """The part that was begun is over."""
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+
+
+@contextmanager
+def bar() -> Iterator[Bar]:
+    """The progress bar of a run."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(TextColumn("{task.description:<44}"), *columns, console=Console(stderr=True)) as progress:
+        shown = Bar(progress)
+        yield shown
+        shown.end()
+
+
+def available(names: Iterable[str]) -> list[Contender]:
     """Those of the named servers that are installed; says which are not."""
     found = []
     for name in names:
@@ -142,43 +146,70 @@ def available(names: list[str]) -> list[Contender]:
     return found
 
 
-def measure(
-    arguments: argparse.Namespace, contenders: list[Contender], client: Client, core: int | None
-) -> list[report.Sample]:
-    """All rounds of all cases; a case that fails on a server is said and left out, the others go on."""
-    samples: list[report.Sample] = []
-    cases = [CASES[name] for name in arguments.cases]
-    broken: set[tuple[str, str]] = set()
+class Run:
+    """One run of the benchmark: what was asked for, and what was found so far."""
 
-    def add(number: int, case: Case, name: str, run: Callable[[], report.Sample]) -> None:
-        if (case.name, name) in broken:
-            return
-        try:
-            sample = run()
-        except (LoadError, ServerError) as error:
-            broken.add((case.name, name))
-            say(f"left out: {error}")
-            return
-        samples.append({"case": case.name, "server": name, "round": number} | sample)
-        say(f"round {number + 1}/{arguments.rounds}  {case.name:<16} {name:<20} {sample['cost']:10.2f}")
+    def __init__(self, arguments: argparse.Namespace, bench: Bench, chosen: list[Contender]) -> None:
+        self.arguments = arguments
+        self.bench = bench
+        self.chosen = chosen
+        self.contenders = {contender.name: contender for contender in chosen}
+        self.document: dict[str, Any] = {}
+        self.samples: dict[str, list[report.Sample]] = {}
 
-    with contextlib.ExitStack() as stack:
-        timed = [case for case in cases if not case.memory]
-        servers = []
-        for contender in contenders if timed else []:
-            try:
-                servers.append(stack.enter_context(running(contender, core)))
-            except ServerError as error:
-                say(f"left out: {error}")
-        for number in range(arguments.rounds):
-            for case in timed:
-                for server in servers if number % 2 == 0 else reversed(servers):
-                    add(number, case, server.name, functools.partial(client.run, server, case, arguments.seconds))
-    for case in cases:
-        for number in range(min(2, arguments.rounds) if case.memory else 0):
-            for contender in contenders:
-                add(number, case, contender.name, functools.partial(client.memory, contender, core, case))
-    return samples
+    def length(self, part: str) -> tuple[int, float]:
+        """Rounds, and seconds of a slice."""
+        quick = self.arguments.quick
+        rounds = self.arguments.rounds or (QUICK_ROUNDS if quick else ROUNDS[part])
+        return rounds, self.arguments.seconds or (QUICK_SECONDS if quick else SECONDS[part])
+
+    def measure(self, part: str, name: str, cases: Iterable[Case], contenders: list[Contender]) -> None:
+        """One set of cases, into the document by `name`."""
+        rounds, seconds = self.length(part)
+        found: Measured = self.bench.measure(list(cases), contenders, rounds, seconds, MEMORY_ROUNDS[part])
+        self.samples[name] = found.samples
+        rows = report.summarise(found.samples, self.arguments.baseline)
+        self.document[name] = {"rounds": rounds, "seconds": seconds, "rows": rows, "left_out": found.left_out}
+
+    def parts(self) -> None:
+        """All parts that were asked for."""
+        wanted = self.arguments.parts
+        if "table" in wanted:
+            self.measure("table", "table", (CASES[name] for name in self.arguments.cases), self.chosen)
+        if "peers" in wanted:
+            peers = available(PEERS)
+            self.contenders |= {contender.name: contender for contender in peers}
+            self.measure("peers", "peers", (CASES[name] for name in PEER_CASES), peers)
+        if "curves" in wanted:
+            drawn = [CONTENDERS["floor"], *(each for each in self.chosen if each.name != "floor")]
+            self.contenders["floor"] = CONTENDERS["floor"]
+            self.measure("curves", "connections", CONNECTIONS.values(), drawn)
+            self.measure("curves", "sizes", SIZES.values(), drawn)
+        if "scale" in wanted:
+            self.document["scale"] = scale.measure(self.bench, self.chosen, *self.length("scale"))
+
+    def finished(self) -> dict[str, Any]:
+        """The whole document."""
+        about = {"machine": report.machine(), "baseline": self.arguments.baseline}
+        return about | {"servers": report.described(self.contenders.values())} | self.document
+
+
+def show(document: dict[str, Any]) -> None:
+    """Print the tables, the machine and the versions."""
+    titles = {
+        "table": "cost of a unit of work",
+        "peers": "all servers",
+        "connections": "against the number of connections",
+        "sizes": "against the size of a message",
+    }
+    for name, title in titles.items():
+        if name in document:
+            part = document[name]
+            length = f"CPU time of the server, medians of {part['rounds']} rounds of {part['seconds']:g} s"
+            report.show_table(f"{title}: {length}", part["rows"], document["baseline"])
+    if "scale" in document:
+        report.show_checks(document["scale"])
+    print(write_docs.provenance(document))
 
 
 def main() -> int:
@@ -186,32 +217,32 @@ def main() -> int:
     arguments = parse_arguments()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # the servers inherit it
-    contenders = available(arguments.servers)
-    if not contenders:
+    chosen = available(arguments.servers)
+    if not chosen:
         say("nothing to measure")
         return 1
     pinned = (os.cpu_count() or 1) > 1 and shutil.which("taskset") is not None
     if not pinned:
         say("not pinned: this needs two cores and taskset; expect noise")
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
+    program = build_client()
+    build_program("floor")
+    with tempfile.TemporaryDirectory() as folder, bar() as progress:
         payload = Path(folder) / "payload"
         payload.write_bytes(deflated_payload())
-        client = Client(build_client(HERE / ".build"), arguments.client_core if pinned else None, payload)
-        samples = measure(arguments, contenders, client, arguments.server_core if pinned else None)
-    if not samples:
-        return 1
-    rows = report.summarise(samples, arguments.baseline)
-    report.show(rows, arguments.baseline)
-    about = report.machine()
-    names = ", ".join(f"{c.name} {c.version}" for c in contenders)
-    libraries = ", ".join(f"{name} {version}" for name, version in about["libraries"].items())
-    print(f"{about['cpu']}, {about['cores']} cores, {about['system']}, Python {about['python']}; {names}; {libraries}")
-    print(
-        f"CPU: the server's user + system time a unit; medians of {arguments.rounds} rounds of {arguments.seconds:g} s"
-    )
-    path = report.save(samples, rows, contenders, arguments.baseline, arguments.results)
-    say(f"{len(samples)} samples in {time.monotonic() - began:.0f} s: {path}")
+        client = Client(program, arguments.client_core if pinned else None, payload)
+        run = Run(arguments, Bench(client, arguments.server_core if pinned else None, progress), chosen)
+        run.parts()
+    document = run.finished()
+    show(document)
+    path = report.save(document | {"samples": run.samples}, arguments.results)
+    say(f"{sum(map(len, run.samples.values()))} samples in {time.monotonic() - began:.0f} s: {path}")
+    if importlib.util.find_spec("matplotlib"):
+        subprocess.run([sys.executable, str(HERE / "plots.py"), str(path)], check=True)
+    else:
+        say("no plots: matplotlib is not installed")
+    if arguments.write_docs:
+        write_docs.write(path)
     return 0
 
 

@@ -8,68 +8,136 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+APP = "apps:app"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One kind of work: `arguments` for the load client, `unit` that its cost is counted in."""
+    """One kind of work: `arguments` for the load client, `unit` that its cost is counted in.
+
+    `in_flight` is how many messages the server may have at a time: latencies mean nothing without it. `app` is the
+    application, `module:name` of this directory. `at` is the case's place on the axis of a curve.
+    """
 
     name: str
     title: str
     arguments: tuple[str, ...]
     unit: str = "message"
     target: float | None = None
-    quick: bool = True
+    in_flight: int = 0
+    app: str = APP
     deflate: bool = False
     memory: bool = False
+    at: int | None = None
 
 
 def _echo(size: int, window: int, connections: int, *more: str) -> tuple[str, ...]:
     return ("--size", str(size), "--window", str(window), "--connections", str(connections), *more)
 
 
+def _fanout(members: int, target: float | None) -> Case:
+    arguments = ("--mode", "fanout", "--path", "/fanout", "--connections", str(members))
+    return Case(
+        f"fanout-{members}",
+        f"one message to {members:,} connections, app-level loop",
+        arguments,
+        unit="delivery",
+        target=target,
+        in_flight=members,
+    )
+
+
+def _framework(name: str, app: str, target: float) -> tuple[Case, Case]:
+    return (
+        Case(
+            f"{app}-x1",
+            f"{name} route, echo 64 B, 1 in flight, 64 connections",
+            _echo(64, 1, 64),
+            target=target,
+            in_flight=64,
+            app=f"framework_apps:{app}",
+        ),
+        Case(
+            f"{app}-x16",
+            f"{name} route, echo 64 B, 16 in flight, 32 connections",
+            _echo(64, 16, 32),
+            target=target,
+            in_flight=512,
+            app=f"framework_apps:{app}",
+        ),
+    )
+
+
 _CONNECT = ("--mode", "connect", "--connections", "16")
 
-CASES = {
-    case.name: case
-    for case in (
-        Case("64x1", "echo 64 B, 1 in flight, 64 connections", _echo(64, 1, 64), target=3.3),
-        Case("64x16", "echo 64 B, 16 in flight, 32 connections", _echo(64, 16, 32), target=12),
-        Case("1k", "echo 1 KiB, 8 in flight, 32 connections", _echo(1024, 8, 32), target=9),
-        Case("64k", "echo 64 KiB binary, 8 connections", _echo(65536, 1, 8, "--binary"), target=1.7),
-        Case("1m", "echo 1 MiB binary, 4 connections", _echo(1 << 20, 1, 4, "--binary"), target=2.5),
+
+def _by_name(cases: Iterable[Case]) -> dict[str, Case]:
+    return {case.name: case for case in cases}
+
+
+CASES = _by_name(
+    (
+        Case("64x1", "echo 64 B, 1 in flight, 64 connections", _echo(64, 1, 64), target=3.3, in_flight=64),
+        Case("64x16", "echo 64 B, 16 in flight, 32 connections", _echo(64, 16, 32), target=12, in_flight=512),
+        Case("1k", "echo 1 KiB, 8 in flight, 32 connections", _echo(1024, 8, 32), target=9, in_flight=256),
+        Case("64k", "echo 64 KiB binary, 8 connections", _echo(65536, 1, 8, "--binary"), target=1.7, in_flight=8),
+        Case("1m", "echo 1 MiB binary, 4 connections", _echo(1 << 20, 1, 4, "--binary"), target=2.5, in_flight=4),
         Case(
             "deflate",
             "echo 1 KiB, deflated, 8 in flight, 32 connections",
             ("--window", "8", "--connections", "32"),
             target=3,
-            quick=False,
+            in_flight=256,
             deflate=True,
         ),
+        _fanout(100, 2.5),
+        _fanout(1000, 2.5),
         Case(
-            "fanout",
-            "one message to 100 connections, app-level loop",
-            ("--mode", "fanout", "--path", "/fanout", "--connections", "100"),
-            unit="delivery",
-            target=2.5,
-            quick=False,
+            "http",
+            "HTTP hello world, 32 connections",
+            ("--mode", "http", "--connections", "32"),
+            unit="request",
+            target=1.9,
+            in_flight=32,
         ),
-        Case("http", "HTTP hello world, 32 connections", ("--mode", "http", "--connections", "32"), "request", 1.9),
-        Case("connect", "new connections, one echo, close", _CONNECT, "connection", 3),
+        Case("connect", "new connections, one echo, close", _CONNECT, "connection", 3, in_flight=16),
         Case(
             "connect-deflate",
             "new connections with deflate, one echo, close",
             _CONNECT,
             unit="connection",
             target=3,
-            quick=False,
+            in_flight=16,
             deflate=True,
         ),
+        *_framework("Starlette", "starlette", 3),
+        *_framework("FastAPI", "fastapi", 2.5),
         Case("memory", "idle connection", (), "connection", target=4.5, memory=True),
-        Case("memory-deflate", "idle connection, deflate used", (), "connection", 8, False, deflate=True, memory=True),
+        Case("memory-deflate", "idle connection, deflate used", (), "connection", 8, deflate=True, memory=True),
     )
-}
+)
+"""The table: what the targets are of."""
+
+LONG = {"connect-deflate", "fanout-1000"}
+PEER_CASES = [name for name, case in CASES.items() if case.app == APP and name not in LONG]
+"""What the short comparison with all other servers takes of it."""
+
+CONNECTIONS = _by_name(
+    Case(f"open-{number}", f"echo 64 B, 1 in flight, {number:,} connections", _echo(64, 1, number), at=number)
+    for number in (64, 256, 1000, 4000, 10000)
+)
+"""The cost of a message against the number of connections, all of which are in use."""
+
+SIZES = _by_name(
+    Case(f"size-{size}", f"echo {size:,} B binary, 1 in flight, 8 connections", _echo(size, 1, 8, "--binary"), at=size)
+    for size in (16, 128, 1024, 8192, 65536, 262144, 1048576)
+)
+"""The cost of a message against its size."""
+
+ALL = CASES | CONNECTIONS | SIZES
 
 
 def deflated_payload() -> bytes:

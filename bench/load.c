@@ -16,6 +16,7 @@
  */
 #define _GNU_SOURCE
 #include "measure.h"
+#include "messages.h"
 #include "options.h"
 #include "wire.h"
 
@@ -31,7 +32,7 @@
 #include <unistd.h>
 
 typedef enum { CONNECTING, HANDSHAKE, OPEN, CLOSING } State;
-enum { HEAD_LIMIT = 8192, READ_SIZE = 256 * 1024, MAX_EVENTS = 512, OPENING_AT_ONCE = 128 };
+enum { HEAD_LIMIT = 8192, READ_SIZE = 256 * 1024, MAX_EVENTS = 512 };
 
 typedef struct {
     int fd;
@@ -58,58 +59,11 @@ typedef struct {
 /* state of the run */
 static Connection *connections;
 static int poller;
-static uint8_t *read_buffer, *payload, *window_bytes, *one_message;
-static size_t window_length, one_length;
-static char *request;
-static size_t request_length;
+static uint8_t *read_buffer;
 static bool verifying, running;
 static unsigned active, opened, opening, next_to_open;
 static uint64_t done, deadline, round_began;
 static Histogram *latencies;
-
-/* ---- what is sent: built once ---- */
-
-static void *allocate(size_t bytes) {
-    void *memory = calloc(1, bytes ? bytes : 1);
-    if (!memory) die("out of memory for %zu bytes", bytes);
-    return memory;
-}
-
-static void build_messages(void) {
-    if (payload_file) {
-        FILE *file = fopen(payload_file, "rb");
-        if (!file) die("cannot read %s: %s", payload_file, strerror(errno));
-        payload = allocate(1 << 24);
-        size = fread(payload, 1, 1 << 24, file);
-        fclose(file);
-    } else {
-        payload = allocate(size);
-        for (size_t i = 0; i < size; i++) payload[i] = (uint8_t)(binary ? random_next() : 'a' + random_next() % 26);
-    }
-    uint8_t first = (uint8_t)(0x80 | (deflate ? 0x40 : 0) | (binary ? BINARY : TEXT));
-    if (mode == HTTP) {
-        window_bytes = allocate(request_length * window);
-        for (unsigned i = 0; i < window; i++) memcpy(window_bytes + i * request_length, request, request_length);
-        window_length = request_length * window;
-        return;
-    }
-    window_bytes = allocate((size + 14) * window);
-    for (unsigned i = 0; i < window; i++) window_length += write_frame(window_bytes + window_length, first, payload, size);
-    one_message = allocate(size + 14);
-    one_length = write_frame(one_message, first, payload, size);
-}
-
-static void build_request(void) {
-    static const char upgrade[] =
-        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n";
-    char fields[512] = "Accept: */*\r\n";
-    if (mode != HTTP) snprintf(fields, sizeof fields, upgrade, KEY);
-    const char *extensions = deflate ? "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" : "";
-    int length = asprintf(&request, "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUser-Agent: fastws-load\r\n%s%s\r\n", path, host, port,
-                          fields, extensions);
-    if (length < 0) die("out of memory");
-    request_length = (size_t)length;
-}
 
 /* ---- writing ---- */
 
@@ -188,7 +142,7 @@ static void open_connection(Connection *c) {
 }
 
 static void open_more(void) {
-    while (next_to_open < connection_count && opening < OPENING_AT_ONCE) open_connection(&connections[next_to_open++]);
+    while (next_to_open < connection_count && opening < opening_at_once) open_connection(&connections[next_to_open++]);
 }
 
 static void finish_connection(Connection *c, uint64_t now) { /* connect mode: this one has done its work */
@@ -220,6 +174,7 @@ static void on_message(Connection *c, uint64_t now) {
         return;
     }
     if (mode == IDLE) {
+        histogram_add(latencies, now - c->began);
         active--;
         return;
     }
@@ -414,12 +369,18 @@ static bool turn(void) { /* false: standard input was closed */
 }
 
 /* ---- the run ---- */
-static uint64_t server_cpu_ns(void) {
+static Spent server_spent(void) {
     struct timespec settle = {.tv_nsec = 3000000}; /* let the server go back to sleep: its account is exact then */
     nanosleep(&settle, NULL);
-    uint64_t total = 0;
-    for (int i = 0; i < pid_count; i++) total += process_cpu_ns(pids[i]);
+    Spent total = {0};
+    for (int i = 0; i < pid_count; i++) add_spent(&total, pids[i]);
     return total;
+}
+
+static Spent own_spent(void) {
+    Spent spent = {0};
+    add_spent(&spent, getpid());
+    return spent;
 }
 
 static void work(double seconds) { /* until the time or the count is over, and everything in flight is answered */
@@ -441,8 +402,11 @@ static void work(double seconds) { /* until the time or the count is over, and e
     running = false;
 }
 
-static void hold(void) { /* idle: say so, then answer pings until standard input is closed */
-    printf("{\"mode\": \"idle\", \"open\": %u}\n", opened);
+static double quantile_us(double quantile) { return (double)histogram_quantile(latencies, quantile) / 1e3; }
+
+static void hold(double seconds) { /* idle: say so, then answer pings until standard input is closed */
+    printf("{\"mode\": \"idle\", \"open\": %u, \"seconds\": %.6f, \"p50_us\": %.2f, \"p99_us\": %.2f, \"max_us\": %.2f}\n", opened,
+           seconds, quantile_us(0.5), quantile_us(0.99), (double)latencies->maximum / 1e3);
     fflush(stdout);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
     if (epoll_ctl(poller, EPOLL_CTL_ADD, STDIN_FILENO, &event)) die("idle needs a pipe as its standard input");
@@ -453,18 +417,22 @@ static void measure(void) {
     verifying = true;
     if (warmup > 0) work(warmup);
     verifying = false;
-    uint64_t server = server_cpu_ns(), own = own_cpu_ns(), began = now_ns();
+    Spent server = server_spent(), own = own_spent();
+    uint64_t own_cpu = own_cpu_ns(), began = now_ns();
     work(duration);
-    double seconds = (double)(now_ns() - began) / 1e9, client = (double)(own_cpu_ns() - own);
-    double cpu = (double)(server_cpu_ns() - server), messages = (double)done;
+    double elapsed = (double)(now_ns() - began), client = (double)(own_cpu_ns() - own_cpu), messages = (double)done;
+    Spent server_after = server_spent(), own_after = own_spent();
+    double cpu = (double)(server_after.on_cpu - server.on_cpu);
     if (!done) die("nothing was answered");
     printf("{\"mode\": \"%s\", \"connections\": %u, \"window\": %u, \"size\": %zu, \"messages\": %.0f, \"seconds\": %.6f, "
-           "\"per_second\": %.1f, \"server_us\": %.4f, \"server_utilisation\": %.4f, \"client_us\": %.4f, "
-           "\"client_utilisation\": %.4f, \"p50_us\": %.2f, \"p99_us\": %.2f, \"p999_us\": %.2f, \"max_us\": %.2f}\n",
-           MODE_NAMES[mode], connection_count, window, size, messages, seconds, messages / seconds, cpu / 1e3 / messages,
-           cpu / 1e9 / seconds, client / 1e3 / messages, client / 1e9 / seconds,
-           (double)histogram_quantile(latencies, 0.5) / 1e3, (double)histogram_quantile(latencies, 0.99) / 1e3,
-           (double)histogram_quantile(latencies, 0.999) / 1e3, (double)latencies->maximum / 1e3);
+           "\"per_second\": %.1f, ", MODE_NAMES[mode], connection_count, window, size, messages, elapsed / 1e9,
+           messages / elapsed * 1e9);
+    printf("\"server_us\": %.4f, \"server_utilisation\": %.4f, \"server_waited\": %.4f, ", cpu / 1e3 / messages, cpu / elapsed,
+           (double)(server_after.waited - server.waited) / elapsed);
+    printf("\"client_us\": %.4f, \"client_utilisation\": %.4f, \"client_waited\": %.4f, ", client / 1e3 / messages,
+           client / elapsed, (double)(own_after.waited - own.waited) / elapsed);
+    printf("\"p50_us\": %.2f, \"p99_us\": %.2f, \"p999_us\": %.2f, \"max_us\": %.2f}\n", quantile_us(0.5), quantile_us(0.99),
+           quantile_us(0.999), (double)latencies->maximum / 1e3);
 }
 
 static void on_alarm(int number) {
@@ -489,11 +457,13 @@ int main(int argc, char **argv) {
     read_buffer = allocate(READ_SIZE);
     build_request();
     build_messages();
+    uint64_t began = now_ns();
     if (mode != CONNECT) {
         open_more();
         while (opened < connection_count || active) turn();
     }
-    if (mode == IDLE) hold();
+    if (mode == IDLE) alarm(600);
+    if (mode == IDLE) hold((double)(now_ns() - began) / 1e9);
     else measure();
     return 0;
 }

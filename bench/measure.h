@@ -25,34 +25,40 @@ _Noreturn static void die(const char *format, ...) {
     exit(1);
 }
 
-static uint64_t clock_ns(clockid_t clock) {
+static inline uint64_t clock_ns(clockid_t clock) {
     struct timespec now;
     clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static uint64_t now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
-static uint64_t own_cpu_ns(void) { return clock_ns(CLOCK_PROCESS_CPUTIME_ID); }
+static inline uint64_t now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
+static inline uint64_t own_cpu_ns(void) { return clock_ns(CLOCK_PROCESS_CPUTIME_ID); }
 
-/* Time on the CPU, user and system, of all living threads of a process. Linux keeps it to the nanosecond, and it is
- * exact while the process sleeps: which is why the client drains before it reads it. */
-static uint64_t process_cpu_ns(int pid) {
+/* How long a process was on a CPU, user and system, and how long it was kept waiting for one by others. */
+typedef struct {
+    uint64_t on_cpu, waited;
+} Spent;
+
+/* Add what all living threads of a process have spent. Linux keeps it to the nanosecond, and it is exact while the
+ * process sleeps: which is why the client drains before it reads it. */
+static inline void add_spent(Spent *spent, int pid) {
     char path[320];
     snprintf(path, sizeof path, "/proc/%d/task", pid);
     DIR *tasks = opendir(path);
     if (!tasks) die("no process %d: did the server stop?", pid);
-    uint64_t total = 0;
     for (struct dirent *task; (task = readdir(tasks));) {
         if (task->d_name[0] == '.') continue;
         snprintf(path, sizeof path, "/proc/%d/task/%s/schedstat", pid, task->d_name);
         FILE *file = fopen(path, "r");
         if (!file) continue; /* the thread ended meanwhile */
-        unsigned long long on_cpu = 0;
-        if (fscanf(file, "%llu", &on_cpu) == 1) total += on_cpu;
+        unsigned long long on_cpu = 0, waited = 0;
+        if (fscanf(file, "%llu %llu", &on_cpu, &waited) == 2) {
+            spent->on_cpu += on_cpu;
+            spent->waited += waited;
+        }
         fclose(file);
     }
     closedir(tasks);
-    return total;
 }
 
 /* A log-linear histogram: 64 steps in each power of two, so that a percentile is right within 1.6 %. */
@@ -61,7 +67,7 @@ typedef struct {
     uint64_t counts[BUCKETS], total, maximum;
 } Histogram;
 
-static void histogram_add(Histogram *histogram, uint64_t value) {
+static inline void histogram_add(Histogram *histogram, uint64_t value) {
     unsigned index = (unsigned)value;
     if (value >= STEPS) {
         unsigned shift = 63u - (unsigned)__builtin_clzll(value) - STEPS_LOG2;
@@ -73,7 +79,7 @@ static void histogram_add(Histogram *histogram, uint64_t value) {
 }
 
 /* The upper edge of the bucket that holds this quantile (0 to 1); 0 when nothing was recorded. */
-static uint64_t histogram_quantile(const Histogram *histogram, double quantile) {
+static inline uint64_t histogram_quantile(const Histogram *histogram, double quantile) {
     uint64_t wanted = (uint64_t)(quantile * (double)histogram->total), seen = 0;
     for (unsigned index = 0; index < BUCKETS; index++) {
         seen += histogram->counts[index];

@@ -1,13 +1,14 @@
 """The servers that are compared: how each is started, and what the kernel says about its processes.
 
-A contender is a name and a command line. All of them serve an application of this directory (`apps:app`) on a loopback
-port, with the access log off, one worker, uvloop where it can be had, and otherwise their defaults. Linux only: it
-reads /proc.
+A contender is a name and a command line. All ASGI servers serve the same application of this directory (`apps:app`) on
+a loopback port, with the access log off, one worker, uvloop where it can be had, and otherwise their defaults; two
+programs of this directory, on picows and in C, do the same without ASGI. Linux only: it reads /proc.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.metadata
 import os
 import signal
@@ -23,6 +24,8 @@ from typing import IO
 
 HERE = Path(__file__).parent
 COMMON = ("--host", "127.0.0.1", "--loop", "uvloop", "--log-level", "warning", "--no-access-log")
+BUILT = HERE / ".build"
+"""Where the programs in C are compiled to."""
 PEERS_PYTHON = HERE.parent / ".venv-servers" / "bin" / "python"
 """The interpreter of the servers that nothing but a comparison needs; `make .venv-servers/.made` makes it."""
 PURE_PYTHON = HERE.parent / ".venv-pure" / "bin" / "python"
@@ -40,6 +43,8 @@ class Contender:
     """One server as it is started: `module` is run by `python`, `distribution` tells its version.
 
     `common` are the options that all should have, in its words; `place` is where it listens, with {port} for the port.
+    `program` is run in place of the module and has its application in itself. `forks` says that it listens before
+    the process that serves is there.
     """
 
     name: str
@@ -49,16 +54,24 @@ class Contender:
     app: str = "apps:app"
     python: str = sys.executable
     common: tuple[str, ...] = COMMON
-    place: tuple[str, str] = ("--port", "{port}")
+    place: tuple[str, ...] = ("--port", "{port}")
+    program: tuple[str, ...] = ()
+    forks: bool = False
 
     @property
     def missing(self) -> str | None:
         """Why it cannot be run here, or None when it can."""
         return f"{self.module} is not installed for {self.python}" if self.version == "unknown" else None
 
+    def serving(self, app: str) -> Contender:
+        """The same server with another application, `module:name` of this directory."""
+        return dataclasses.replace(self, app=app)
+
     @property
     def version(self) -> str:
-        """The version of its distribution, or "unknown"."""
+        """The version of its distribution, "unknown" where that is missing, "" for a program that is none."""
+        if not self.distribution:
+            return ""
         if self.python == sys.executable:
             with contextlib.suppress(importlib.metadata.PackageNotFoundError):
                 return importlib.metadata.version(self.distribution)
@@ -71,12 +84,18 @@ class Contender:
     def command(self, port: int, more: Sequence[str] = ()) -> list[str]:
         """The command line that serves its application on `port` of the loopback address, with `more` options."""
         place = (part.format(port=port) for part in self.place)
-        return [self.python, "-m", self.module, self.app, *self.common, *self.options, *more, *place]
+        program = self.program or (self.python, "-m", self.module, self.app)
+        return [*program, *self.common, *self.options, *more, *place]
 
 
-def peer(module: str, common: tuple[str, ...], place: tuple[str, str]) -> Contender:
+def peer(
+    module: str, common: tuple[str, ...], place: tuple[str, ...], program: tuple[str, ...] = (), forks: bool = False
+) -> Contender:
     """A server of the environment of PEERS_PYTHON."""
-    return Contender(module, module, (), module, python=str(PEERS_PYTHON), common=common, place=place)
+    python = str(PEERS_PYTHON)
+    return Contender(
+        module, module, (), module, python=python, common=common, place=place, program=program, forks=forks
+    )
 
 
 CONTENDERS = {
@@ -92,13 +111,21 @@ CONTENDERS = {
         Contender("uvicorn-websockets", "uvicorn", ("--ws", "websockets", "--http", "httptools"), "uvicorn"),
         Contender("uvicorn-wsproto", "uvicorn", ("--ws", "wsproto", "--http", "httptools"), "uvicorn"),
         peer("hypercorn", ("-k", "uvloop", "--log-level", "warning"), ("--bind", "127.0.0.1:{port}")),
-        peer("granian", ("--interface", "asgi", *COMMON), ("--port", "{port}")),
+        peer("granian", ("--interface", "asgi", *COMMON), ("--port", "{port}"), forks=True),
         peer("daphne", ("-b", "127.0.0.1", "-v", "0"), ("-p", "{port}")),
         peer(
             "gunicorn",
             ("-k", "asgi", "--asgi-loop", "uvloop", "--log-level", "warning", "--worker-tmp-dir", "/dev/shm"),
             ("--bind", "127.0.0.1:{port}"),
+            forks=True,
         ),
+        peer(
+            "socketify",
+            ("--interface", "asgi", "--host", "127.0.0.1", "--disable-listen-log", "true"),
+            ("--port", "{port}"),
+        ),
+        peer("picows", (), ("{port}",), program=(str(PEERS_PYTHON), "picows_echo.py")),
+        Contender("floor", "floor", (), "", common=(), place=("{port}",), program=(str(BUILT / "floor"),)),
     )
 }
 
@@ -147,7 +174,11 @@ class Running:
         while time.monotonic() < give_up:
             if self.process.poll() is not None:
                 raise ServerError(f"{self.name} exited {self.process.returncode}: {self.log_tail()}")
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
+                if self.contender.forks:
+                    probe.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+                    probe.settimeout(START_SECONDS)
+                    probe.recv(1)
                 self.pids = descendants(self.process.pid)
                 return
             time.sleep(0.02)

@@ -12,14 +12,14 @@ static const char KEY[] = "dGhlIHNhbXBsZSBub25jZQ=="; /* RFC 6455 section 1.3, w
 static const char ACCEPT[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 static uint32_t random_state = 2463534242u;
-static uint32_t random_next(void) {
+static inline uint32_t random_next(void) {
     random_state ^= random_state << 13;
     random_state ^= random_state >> 17;
     return random_state ^= random_state << 5;
 }
 
 /* One client frame with a random mask; returns its length (at most length + 14). */
-static size_t write_frame(uint8_t *to, uint8_t first, const uint8_t *data, size_t length) {
+static inline size_t write_frame(uint8_t *to, uint8_t first, const uint8_t *data, size_t length) {
     size_t at = 0;
     to[at++] = first;
     if (length < 126) {

@@ -30,6 +30,7 @@ UVICORN = set(
 """The options of uvicorn 0.54."""
 
 ELSEWHERE = {"--against", "--full", "--markdown", "--quick", "--strict", "--timeout", "--ssl"}
+ELSEWHERE |= {"--cases", "--rounds", "--servers"}
 ELSEWHERE |= {"--websocket-max-frame-size", "--websocket-max-message-size"}
 """Options of other programs that the pages name, and the beginning of `--ssl-*`."""
 
