@@ -36,11 +36,10 @@ class ChangeWatcher:
         self._watch = watchfiles.watch
         self._step = max(1, round(config.reload_delay * 1000))
         given = [*config.reload_dirs, *(each for each in config.reload_includes if os.path.isdir(each))]
-        self._directories = [Path(each).resolve() for each in given] or [
-            Path.cwd().resolve(),
-            Path(config.app_dir).resolve(),
-        ]
-        for each in self._directories:
+        paths = [Path(each).resolve() for each in given or (os.curdir, config.app_dir)]
+        self.directories = list(dict.fromkeys(paths))
+        """What is watched, with all below."""
+        for each in self.directories:
             if not each.is_dir():
                 raise ConfigError(f"--reload-dir: there is no directory {each}")
         self._includes = [each for each in INCLUDES if each not in config.reload_excludes]
@@ -53,6 +52,8 @@ class ChangeWatcher:
 
     def counts(self, path: Path) -> bool:
         """Whether a change of this file, an absolute path, restarts the worker."""
+        if path.name in self._includes:  # named, and no pattern
+            return True
         if any(directory in path.parents for directory in self._not_in):
             return False
         names = [path.name, *(parent.name for parent in path.parents if self._is_watched(parent))]
@@ -75,11 +76,11 @@ class ChangeWatcher:
 
     def _is_watched(self, directory: Path) -> bool:
         """Whether it is below one of the watched directories: a dot in the names above those excludes nothing."""
-        return any(each in directory.parents for each in self._directories)
+        return any(each in directory.parents for each in self.directories)
 
     def _run(self) -> None:
         watching = self._watch(
-            *dict.fromkeys(self._directories),
+            *self.directories,
             watch_filter=None,
             stop_event=self._stop,
             step=50,
