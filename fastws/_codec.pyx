@@ -27,6 +27,8 @@ from fastws.events import Close as _Close, Ping as _Ping, Pong as _Pong
 
 
 cdef extern from "Python.h":
+    Py_buffer *PyMemoryView_GET_BUFFER(object)
+    bint PyMemoryView_Check(object)
     PyObject *new_bytes "PyBytes_FromStringAndSize"(const char *, Py_ssize_t) except NULL
     int resize_bytes "_PyBytes_Resize"(PyObject **, Py_ssize_t) except -1
     char *raw_bytes "PyBytes_AS_STRING"(PyObject *)
@@ -183,6 +185,23 @@ cdef class CythonEngine(Engine):
             raise
         finally:
             PyBuffer_Release(&view)
+        return events
+
+    cpdef list receive_from(self, buffer, Py_ssize_t size):
+        cdef list events
+        cdef Py_buffer *view
+        if self.phase == ENDED or self.rest is not None or not PyMemoryView_Check(buffer):
+            return self.receive_data(buffer[:size])
+        view = PyMemoryView_GET_BUFFER(buffer)
+        if size > view.len:
+            raise ValueError("the buffer is not so large")
+        events = []
+        self.inflated = 0
+        try:
+            receive(self, <const uint8_t *>view.buf, size, events)
+        except:
+            end(self)  # out of memory, most likely: what was under construction may be lost
+            raise
         return events
 
     def receive_eof(self):
@@ -508,7 +527,7 @@ cdef inline void clear_body(CythonEngine self) noexcept:
 # ---------------------------------------------------------------------------------------------------------------- writing
 
 
-cdef object put(CythonEngine self, uint8_t first, const char *payload, Py_ssize_t length):
+cdef Py_ssize_t put(CythonEngine self, uint8_t first, const char *payload, Py_ssize_t length) except -1:
     """Append one frame, copied behind what waits already."""
     cdef uint8_t *place = reserve(self, fastws_header_size(length) + length)
     place = fastws_write_header(place, first, length)
@@ -516,7 +535,7 @@ cdef object put(CythonEngine self, uint8_t first, const char *payload, Py_ssize_
     return self.waiting
 
 
-cdef object put_large(CythonEngine self, uint8_t first, bytes payload):
+cdef Py_ssize_t put_large(CythonEngine self, uint8_t first, bytes payload) except -1:
     """Append one frame whose payload is not copied."""
     cdef Py_ssize_t length = PyBytes_GET_SIZE(payload)
     fastws_write_header(reserve(self, fastws_header_size(length)), first, length)
@@ -526,7 +545,7 @@ cdef object put_large(CythonEngine self, uint8_t first, bytes payload):
     return self.waiting
 
 
-cdef object put_compressed(CythonEngine self, uint8_t first, bytes payload):
+cdef Py_ssize_t put_compressed(CythonEngine self, uint8_t first, bytes payload) except -1:
     """Append one message, compressed if that makes it shorter (RFC 7692 section 7.2.1)."""
     cdef object shorter = self.deflater.compress(payload)
     if shorter is not None:
@@ -537,7 +556,7 @@ cdef object put_compressed(CythonEngine self, uint8_t first, bytes payload):
     return put(self, first, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
 
 
-cdef object put_control(CythonEngine self, uint8_t opcode, bytes payload):
+cdef Py_ssize_t put_control(CythonEngine self, uint8_t opcode, bytes payload) except -1:
     if PyBytes_GET_SIZE(payload) > 125:
         raise ValueError(f"payload of a control frame has {len(payload)} bytes, of 125 at most")
     return put(self, FIN | opcode, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))

@@ -1,10 +1,12 @@
+cimport cython
+
 from fastws.asgi_traffic cimport Traffic
-from fastws.connection cimport Connection
+from fastws.connection cimport Connection, Handler
 from fastws.engine cimport Engine
 from fastws.loop_core cimport LoopCore
 
 
-cdef class Session:
+cdef class Session(Handler):
     cdef public Connection connection
     cdef public LoopCore shared
     cdef public object state
@@ -36,10 +38,12 @@ cdef class Session:
     cdef double _pinged
     cdef Traffic _traffic
 
+    cdef receive(self, buffer, Py_ssize_t size)
     cdef _send_event(self, dict event)
     cdef _send_message(self, dict event)
     cdef _flush(self)
     cdef _pop(self, Py_ssize_t size)
+    @cython.locals(size=Py_ssize_t, waiting=Py_ssize_t, controls=bint, ends=bint)
     cdef _take_events(self, list events)
     cdef _wake(self)
     cdef _put_off(self)
@@ -47,6 +51,8 @@ cdef class Session:
     cdef bint _is_full(self)
 
 
+cdef dict TEXT_EVENT
+cdef dict BYTES_EVENT
 cdef object CONNECTING
 cdef object DENYING
 cdef object OPEN

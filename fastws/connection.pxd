@@ -6,11 +6,15 @@ cdef class Stream:
     cpdef writelines(self, list chunks)
 
 
+cdef class Handler:
+    cdef receive(self, buffer, Py_ssize_t size)
+
+
 cdef class Connection:
     cdef public LoopCore state
     cdef public object transport
     cdef Stream _stream
-    cdef public object handler
+    cdef public Handler handler
     cdef public long long number
     cdef public double since
     cdef public double deadline

@@ -13,7 +13,7 @@ import asyncio
 import socket
 import struct
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from fastws.errors import ClientDisconnected
 
@@ -32,23 +32,35 @@ RESET = struct.pack("ii", 1, 0)
 """The value of SO_LINGER that makes the end of a connection a reset."""
 
 
-class Handler(Protocol):
-    """What a connection needs of the protocol that its bytes belong to."""
+class Handler:
+    """What a connection needs of the protocol that its bytes belong to.
+
+    A class and no `typing.Protocol`, so that a compiled connection finds the methods of a compiled handler at once.
+    """
+
+    def receive(self, buffer: memoryview, size: int) -> None:
+        """Take the first `size` bytes of `buffer`, which are only valid during the call."""
+        self.data_received(buffer[:size])
 
     def data_received(self, data: memoryview) -> None:
         """Take `data`, which is only valid during the call."""
+        raise NotImplementedError
 
     def eof_received(self) -> bool:
         """The peer will send no more; true keeps our direction open."""
+        raise NotImplementedError
 
     def connection_lost(self) -> None:
         """The socket is gone."""
+        raise NotImplementedError
 
     def on_deadline(self, now: float) -> None:
         """`Connection.deadline` has passed: act, and set the next one."""
+        raise NotImplementedError
 
     def shut_down(self) -> None:
         """The server stops: end as soon as what is under way allows."""
+        raise NotImplementedError
 
 
 class Stream:
@@ -115,7 +127,7 @@ class Connection:
         if self.allowance > 0:
             self.pause_reading_after(max(0, self.allowance - nbytes))
         if self.handler is not None:
-            self.handler.data_received(self.state.receive_buffer[:nbytes])
+            self.handler.receive(self.state.receive_buffer, nbytes)
 
     def eof_received(self) -> bool:
         self._eof = True
@@ -179,11 +191,16 @@ class Connection:
                 self.burst += len(chunk)
                 if self.writing_paused:
                     self._stalled_unsent += len(chunk)
-            writer = self.transport if self._stream is None else self._stream
-            if len(chunks) == 1:
-                writer.write(chunks[0])
+            stream = self._stream
+            if stream is None:
+                if len(chunks) == 1:
+                    self.transport.write(chunks[0])
+                else:
+                    self.transport.writelines(chunks)
+            elif len(chunks) == 1:
+                stream.write(chunks[0])
             else:
-                writer.writelines(chunks)
+                stream.writelines(chunks)
 
     def wait_for_room(self) -> asyncio.Future[None] | None:
         """What an application that has sent must wait for before it sends more, if anything."""

@@ -2,6 +2,7 @@ cdef class Engine:
     cdef public bytes rest
 
     cpdef list receive_data(self, data)
+    cpdef list receive_from(self, buffer, Py_ssize_t size)
     cpdef Py_ssize_t send_text(self, text) except -1
     cpdef Py_ssize_t send_bytes(self, data) except -1
     cpdef list data_to_send(self)

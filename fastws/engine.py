@@ -50,6 +50,10 @@ class Engine:
         """
         raise NotImplementedError
 
+    def receive_from(self, buffer: memoryview, size: int) -> list[Event]:
+        """As `receive_data`, of the first `size` bytes of `buffer`."""
+        return self.receive_data(buffer[:size])
+
     def receive_eof(self) -> None:
         """The peer will send nothing more: a message or frame that was begun is dropped."""
         raise NotImplementedError

@@ -1,9 +1,9 @@
-from fastws.connection cimport Connection
+from fastws.connection cimport Connection, Handler
 from fastws.http_head cimport RequestHead
 from fastws.loop_core cimport LoopCore
 
 
-cdef class HttpConnection:
+cdef class HttpConnection(Handler):
     cdef public Connection connection
     cdef public LoopCore state
     cdef public object addresses

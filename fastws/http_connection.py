@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from fastws.connection import NEVER, Connection
+from fastws.connection import NEVER, Connection, Handler
 from fastws.errors import RequestError
 from fastws.handshake import UpgradeRequest, check_origin, read_upgrade
 from fastws.head_scan import parse_failure, scan_head
@@ -72,7 +72,7 @@ class Exchange(Protocol):
         """The peer is gone, or no longer worth an answer."""
 
 
-class HttpConnection:
+class HttpConnection(Handler):
     """The HTTP handler of a connection, until an upgrade replaces it."""
 
     def __init__(self, connection: Connection, state: LoopState) -> None:

@@ -17,6 +17,7 @@ import wire
 from fake_loop import DrivenApp, FakeClockLoop, FakeServer, Peer, on_fake_clock, settle
 from serving import PATIENCE, serve
 
+from fastws import connection
 from fastws.connection import NEVER
 from fastws.errors import ClientDisconnected
 from fastws.loop_core import RECEIVE_BUFFER_BYTES
@@ -25,7 +26,7 @@ from fastws.sweep import LONGEST_INTERVAL, SHORTEST_INTERVAL, sweep_interval
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 
 
-class Handler:
+class Handler(connection.Handler):
     """Notes what it is told."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from fastws.connection import Connection
+from fastws.connection import Connection, Handler
 from fastws.loop_core import LoopCore
 
 SocketServer = pytest.importorskip("fastws._sockets").SocketServer
@@ -34,12 +34,22 @@ class Shared(LoopCore):
         pass
 
 
+class Recording(Handler):
+    """The handler of a `Recorder`, which it tells."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+
+    def data_received(self, data: memoryview) -> None:
+        self.recorder.take(bytes(data))
+
+
 class Recorder(Connection):
     """A connection that keeps what it is told of, with hooks."""
 
     def __init__(self, state: Any) -> None:
         super().__init__(state)
-        self.handler = self
+        self.handler = Recording(self)
         self.data = b""
         self.calls: list[str] = []
         self.lost: asyncio.Future[BaseException | None] = state.loop.create_future()
@@ -47,12 +57,10 @@ class Recorder(Connection):
         self.stays = False
         self.on_data: Callable[[bytes], None] = lambda data: None
 
-    # As a handler.
-
-    def data_received(self, data: memoryview) -> None:
-        self.data += bytes(data)
+    def take(self, data: bytes) -> None:
+        self.data += data
         self.changed.set()
-        self.on_data(bytes(data))
+        self.on_data(data)
 
     def eof_received(self) -> bool:
         if "eof" not in self.calls:
