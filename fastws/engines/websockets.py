@@ -232,6 +232,16 @@ class WebsocketsEngine(Engine):
             return bytes(header[self._served - size : self._served])
         self._assembly.begin(header[0] & 0x0F, bool(header[0] & _FIN), bool(header[0] & _RSV1_BIT), size)
         key = bytes(header[-4:])
+        if header[0] == _FIN | BINARY:
+            # Nothing is to be seen in it before it is whole: it is unmasked at once, into its final place.
+            masked = bytearray(self._take(size))
+            while len(masked) < size:
+                yield
+                masked += self._take(size - len(masked))
+            event = self._assembly.feed(apply_mask(masked, key), True)
+            assert event is not None
+            self._events.append(event)
+            return b""
         while True:
             piece = self._take(size)
             size -= len(piece)
