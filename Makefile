@@ -30,7 +30,7 @@ CYTHON    := $(shell find fastws -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 COMPILED  := $(wildcard $(patsubst %.pxd,%.py,$(filter %.pxd,$(CYTHON))))
 PACKAGING := setup.py pyproject.toml
 
-.PHONY: help run build test test-compiled test-pure lint format types cover options counts hostile soak clean
+.PHONY: help run build test test-compiled test-pure lint format types cover options counts hostile soak deploy-test clean
 .PHONY: bench bench-scale bench-docs
 .PHONY: gunicorn-matrix autobahn autobahn-strict autobahn-peers compat
 .PHONY: fuzz fuzz-briefly sanitize
@@ -200,6 +200,9 @@ compat: $(COMPAT)/.installed $(VENV)/.peers ## frameworks and clients on each en
 
 hostile: $(VENV)/.built ## attack a server and measure what it costs: memory, CPU, log lines, service of others (ARGS)
 	$(BIN)/python bench/hostile.py $(ARGS)
+
+deploy-test: $(VENV)/.built $(VENV)/.dev $(VENV)/.peers ## replace two servers behind HAProxy under load (ARGS)
+	cd tests && ../$(BIN)/python rolling_deploy.py $(ARGS)
 
 soak: $(VENV)/.built ## open and close 100,000 connections in every way and see that nothing of them stays (ARGS)
 	$(BIN)/python bench/soak.py $(ARGS)

@@ -99,6 +99,7 @@ class Session(Handler):
         self._idle_timeout: float = NEVER if config.ws_idle_timeout is None else config.ws_idle_timeout
         self._last_message: float = state.now
         # When we end it: at its greatest age, or in the window of a drain. Retiring, it waits for the application.
+        # Behind the end: until when the application may go on to take what is queued.
         self._end_due: float = NEVER
         self._retiring: bool = False
         # Write state.
@@ -146,7 +147,8 @@ class Session(Handler):
         end = self._queued_end()
         if end is not None:
             self._finish(end)
-        self.state = CLOSED
+        if self.state is not CLOSED:
+            self._set_ended()
         if self.engine is not None:
             self.engine.receive_eof()
         if self._opening is not None and self._opening.responder is not None:
@@ -289,6 +291,8 @@ class Session(Handler):
             if state is CLOSING and not self._closed_by_app and isinstance(kind, str):
                 return self._send_behind_close(kind)
             if state is CLOSED and not self._closed_by_app:
+                if self._queue is not None and self.shared.now < self._end_due and isinstance(kind, str):
+                    return self._send_behind_close(kind)
                 raise ClientDisconnected("the WebSocket is closed, nothing can be sent")
             opening = self._opening
             if kind == "websocket.http.response.body" and opening is not None and opening.responder is not None:
@@ -298,10 +302,10 @@ class Session(Handler):
         return waiter
 
     def _send_behind_close(self, kind: str) -> asyncio.Future[None] | None:
-        """The application sends behind a Close of the server's own, of which it does not know yet.
+        """The application sends behind a Close of the server's own, or behind the end, of which it does not know yet.
 
-        What it sends goes nowhere. An error would keep it from taking the messages that are still to be delivered; once
-        the WebSocket has ended it gets one.
+        What it sends goes nowhere. An error would keep it from taking the messages that are still to be delivered: it
+        gets one when the WebSocket has ended and it has them all, or has not taken them in --ws-close-timeout.
         """
         if kind == "websocket.close":
             self._leave()
@@ -690,7 +694,7 @@ class Session(Handler):
             engine.send_close(item.code, "" if type(item) is Close and item.code == 1005 else item.reason)
         self._flush()
         self._log_closed()
-        self.state = CLOSED
+        self._set_ended()
         if type(item) is Failure:
             # The peer may still be sending: let it read our Close before the connection ends (section 7.1.7).
             connection.write_eof()
@@ -698,6 +702,11 @@ class Session(Handler):
             connection.close()
         self._set_close_deadline()
         self._wake()
+
+    def _set_ended(self) -> None:
+        """The WebSocket has ended; what is queued may still be taken, for as long as a peer has to answer a Close."""
+        self.state = CLOSED
+        self._end_due = self.shared.now + self.shared.config.ws_close_timeout
 
     def _set_close_deadline(self) -> None:
         """Give the peer --ws-close-timeout to read and to answer; again when it has passed and the peer still reads."""

@@ -3,7 +3,7 @@
 # password): nothing is done twice. What cannot be installed is named; the tests that need it then fail and say so.
 #
 #   install_peers.sh python    venv and headers for $PYTHON, where it is Debian's python3
-#   install_peers.sh           Chromium with its driver, Node.js and its `ws` package, curl, valgrind, strace
+#   install_peers.sh           Chromium with its driver, Node.js and its `ws` package, curl, valgrind, strace, nginx, HAProxy
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -36,6 +36,9 @@ command -v chromedriver >/dev/null || missing+=(chromium-driver)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 command -v curl >/dev/null || missing+=(curl)
+export PATH="$PATH:/usr/sbin" # daemons are not on everybody's path
+command -v nginx >/dev/null || missing+=(nginx-light)
+command -v haproxy >/dev/null || missing+=(haproxy)
 command -v valgrind >/dev/null || missing+=(valgrind)
 command -v strace >/dev/null || missing+=(strace)
 if [ "${#missing[@]}" -gt 0 ]; then apt_install "${missing[@]}"; fi

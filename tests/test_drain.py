@@ -179,6 +179,49 @@ async def test_sending_without_end_behind_the_close_lets_others_run_and_ends() -
         await sending
 
 
+@pytest.mark.parametrize("end", [wire.close(1012), b""], ids=["closed", "lost"])
+@on_fake_clock
+async def test_what_is_queued_at_the_end_is_taken_by_an_application_that_answers_each_message(
+    engine: str, end: bytes
+) -> None:
+    app = DrivenApp()
+    server = FakeServer(app, engine=engine, ws_close_timeout=10)
+    peer = await connect(server)
+    [call] = app.calls
+    await call.send(ACCEPT)
+    await call.receive()
+    server.state.shut_down()
+    await peer.send(wire.text("1") + wire.text("2") + wire.text("3") + end)
+    if not end:
+        peer.transport.reset()
+    await settle()
+    assert peer.transport.lost
+    for number in "123":
+        assert (await call.receive())["text"] == number
+        if number != "3":
+            await call.send(ANSWER)
+    with pytest.raises(OSError, match="closed"):  # there is nothing more to take
+        await call.send(ANSWER)
+    assert (await call.receive())["code"] == 1012
+
+
+@on_fake_clock
+async def test_an_application_that_only_sends_learns_of_the_end_although_messages_wait_for_it(engine: str) -> None:
+    call, peer = await open_websocket(engine, ws_close_timeout=10)
+    await peer.send(wire.text("1"))
+    peer.transport.reset()
+
+    async def send() -> None:
+        while True:
+            await call.send(ANSWER)
+            await asyncio.sleep(1)
+
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(OSError, match="closed"):
+        await send()
+    assert asyncio.get_running_loop().time() - began < 13
+
+
 @on_fake_clock
 async def test_a_peer_that_has_closed_by_itself_gets_its_own_code(engine: str) -> None:
     app = DrivenApp()

@@ -1,0 +1,84 @@
+"""No message is lost and nobody is cut however a server ends: numbered messages, from clients that come back."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from deploy_load import Load, Report
+from proxies import free_port
+from rolling_deploy import deploy, is_ready
+from serving import serve_process
+
+pytestmark = pytest.mark.deploy
+
+
+def check(report: Report, record: Path) -> None:
+    assert report.clean(record), "\n".join(report.lines(record))
+    assert report.sent
+
+
+def test_a_rolling_deploy_behind_haproxy(tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    report = asyncio.run(deploy(tmp_path, record, interval=0.1, drain_delay=0.5, websockets=30, requesters=4, rounds=1))
+    check(report, record)
+    assert report.closes >= 2 * 30
+    assert report.requests > 50
+
+
+def test_a_server_that_is_told_to_end(tmp_path: Path) -> None:
+    """Clients find nobody for a moment; what they had sent is there."""
+    record = tmp_path / "record"
+    port = free_port()
+    arguments = ("deploy_app:app", "--port", str(port), "--drain-window", "0.5", "--no-access-log")
+    environment = {"DEPLOY_RECORD": str(record)}
+
+    async def run() -> Report:
+        with serve_process(*arguments, env=environment) as first:
+            async with Load("127.0.0.1", port, websockets=20) as load:
+                assert await asyncio.to_thread(first.stop) == 0
+                with serve_process(*arguments, env=environment):
+                    await load.until(lambda: load.report.closes >= 20)
+                    before = len(load.report.sent)
+                    await load.until(lambda: len(load.report.sent) > before + 100)
+                    await load.stop()
+            return load.report
+
+    report = asyncio.run(run())
+    report.refused.clear()  # while nobody listened
+    check(report, record)
+    assert report.closes >= 2 * 20
+
+
+def test_websockets_that_reach_their_age(tmp_path: Path) -> None:
+    record = tmp_path / "record"
+
+    async def run() -> Report:
+        arguments = ("deploy_app:app", "--ws-max-age", "0.4", "--no-access-log")
+        with serve_process(*arguments, env={"DEPLOY_RECORD": str(record)}) as process:
+            async with Load(process.host, process.port, websockets=20) as load:
+                await load.until(lambda: load.report.closes >= 60)
+                await load.stop()
+            return load.report
+
+    report = asyncio.run(run())
+    check(report, record)
+
+
+def test_readiness_turns_before_listening_ends() -> None:
+    with serve_process("deploy_app:app", "--drain-delay", "30") as process:
+        assert is_ready(process.port)
+        process.signal(signal.SIGTERM)
+        process.wait_for_line(re.escape("Not ready any more; listening for 30 s more (--drain-delay)"))
+        assert not is_ready(process.port)
+        process.signal(signal.SIGTERM)  # hurries
+        assert process.wait() == 0
+
+
+def test_a_ping_interval_that_balancers_would_not_like_is_a_warning() -> None:
+    for interval, warned in (("55", True), ("none", True), ("54", False)):
+        with serve_process("deploy_app:app", "--ws-ping-interval", interval) as process:
+            assert ("WARNING" in process.output and "--ws-ping-interval is" in process.output) is warned
