@@ -318,11 +318,13 @@ class Run:
                 coroutine = self._begin()
             return coroutine.send(value)
         except StopIteration:
-            self._end(None)
+            pass  # with nothing more here, Cython makes no traceback for it
         except BaseException as raised:
             self._end(raised)
             if isinstance(raised, asyncio.CancelledError):
                 raise
+            return ENDED
+        self._end(None)
         return ENDED
 
     def _begin(self) -> Any:

@@ -50,6 +50,14 @@ def scan_head(buffer: bytes | bytearray, start: int = 0, limits: Limits = DEFAUL
     return _scan_slowly(buffer, start, limits)
 
 
+def read_request_line(head: bytes) -> tuple[bytes, bytes, str]:
+    """Method, target and version (such as "1.1") of a head that `scan_head` has passed, and httptools will."""
+    if head[0] == 0x0D:
+        head = head.lstrip(b"\r\n")
+    method, target, version = head.partition(b"\r\n")[0].split(b" ")
+    return method, target, "1.1" if version == b"HTTP/1.1" else "1.0"
+
+
 def _scan_slowly(buffer: bytes | bytearray, start: int, limits: Limits) -> int:
     """`scan_head` for what is incomplete, long or wrong. Its cost a call is that of one search through the head."""
     begin = start

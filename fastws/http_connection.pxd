@@ -9,7 +9,7 @@ cdef class HttpConnection(Handler):
     cdef public object addresses
     cdef public bint tls_at_proxy
     cdef object _parser
-    cdef bytes _target
+    cdef bytes _raw_head
     cdef list _headers
     cdef RequestHead _head
     cdef bytes _stash

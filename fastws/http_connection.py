@@ -20,7 +20,7 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 from fastws.connection import NEVER, Connection, Handler
 from fastws.errors import RequestError
 from fastws.handshake import UpgradeRequest, check_origin, read_upgrade
-from fastws.head_scan import parse_failure, scan_head
+from fastws.head_scan import parse_failure, read_request_line, scan_head
 from fastws.http_framing import error_response
 from fastws.http_head import RequestHead, plain_head, read_request
 from fastws.pages import METHODS, Page, PageResponse, encode_page
@@ -80,7 +80,7 @@ class HttpConnection(Handler):
         self.state = state
         # Read state: the request that is arriving.
         self._parser: HttpRequestParser | None = HttpRequestParser(self)
-        self._target: bytes = b""
+        self._raw_head: bytes = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._head: RequestHead | None = None
         self._stash: bytes = b""
@@ -295,8 +295,8 @@ class HttpConnection(Handler):
         """Parse `data`, a whole head, and begin to answer it. Raises RequestError."""
         parser = self._parser
         assert parser is not None
-        self._target = b""
         self._headers = []
+        self._raw_head = data
         try:
             parser.feed_data(data)
         except HttpParserUpgrade:
@@ -366,9 +366,6 @@ class HttpConnection(Handler):
 
     # What httptools calls.
 
-    def on_url(self, url: bytes) -> None:
-        self._target = self._target + url if self._target else url
-
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_body:  # else it is a trailer field, which ASGI has no place for
             self._headers.append((name, value))
@@ -379,7 +376,9 @@ class HttpConnection(Handler):
         parser, state, headers = self._parser, self.state, self._headers
         assert parser is not None
         self._headers = []
-        head = read_request(parser.get_method(), self._target, parser.get_http_version(), headers, state.limits)
+        raw, self._raw_head = self._raw_head, b""
+        method, target, version = read_request_line(raw)
+        head = read_request(method, target, version, headers, state.limits)
         self._head = head
         if state.engine is not None:
             self._upgrade = read_upgrade(head)

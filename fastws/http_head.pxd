@@ -33,7 +33,7 @@ cdef class ResponseHead:
 
 
 @cython.locals(head=RequestHead, known=dict, fields=dict, lowered=list, field=bytes, content=bytes, host=bytes, value=bytes,
-               rest=bytes, raw_path=bytes, chunked=bint, expect_continue=bint, keep_alive=bint)
+               rest=bytes, raw_path=bytes, query_string=bytes, decoded=bytes, chunked=bint, expect_continue=bint, keep_alive=bint)
 cpdef RequestHead read_request(bytes method, bytes target, str http_version, list headers, limits=*)
 
 

@@ -188,11 +188,14 @@ def read_request(
         expect_continue = http_version == "1.1" and (chunked or bool(content_length))
 
     # RFC 9112 section 3.2: the forms of the target. The commonest first.
-    rest = target if target[:1] == b"/" else _other_form(name, target, host)
-    if rest.find(b"#") >= 0:
+    rest = target if target and target[0] == 0x2F else _other_form(name, target, host)
+    if 0x23 in rest:
         rest = rest[: rest.index(b"#")]  # fragments are never sent (RFC 9110 section 7.1); dropped where they are
-    raw_path, _, query_string = rest.partition(b"?")
-    path = (unquote_to_bytes(raw_path) if raw_path.find(b"%") >= 0 else raw_path).decode("utf-8", "replace")
+    raw_path, query_string = rest, b""
+    if 0x3F in rest:
+        raw_path, _, query_string = rest.partition(b"?")
+    decoded = unquote_to_bytes(raw_path) if 0x25 in raw_path else raw_path
+    path = decoded.decode("utf-8", "replace")
     head = RequestHead()
     head.method = name
     head.target = target

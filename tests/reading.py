@@ -5,7 +5,7 @@ from __future__ import annotations
 import httptools
 
 from fastws.errors import RequestError
-from fastws.head_scan import DEFAULT_LIMITS, Limits, parse_failure, scan_head
+from fastws.head_scan import DEFAULT_LIMITS, Limits, parse_failure, read_request_line, scan_head
 from fastws.http_head import Header, RequestHead, read_request
 
 
@@ -14,7 +14,8 @@ class IncompleteHead(Exception):
 
 
 class _Callbacks:
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, raw: bytes, limits: Limits) -> None:
+        self.raw = raw
         self.limits = limits
         self.target = b""
         self.fields: list[Header] = []
@@ -31,9 +32,9 @@ class _Callbacks:
     def on_headers_complete(self) -> None:
         parser = self.parser
         try:
-            self.head = read_request(
-                parser.get_method(), self.target, parser.get_http_version(), self.fields, self.limits
-            )
+            line = read_request_line(self.raw)
+            assert line == (parser.get_method(), self.target, parser.get_http_version()), "read otherwise by httptools"
+            self.head = read_request(*line, self.fields, self.limits)
         except RequestError as error:
             self.error = error
 
@@ -53,7 +54,7 @@ def receive_head(data: bytes, *, step: int = 0, limits: Limits = DEFAULT_LIMITS)
             break
     else:
         raise IncompleteHead
-    callbacks = _Callbacks(limits)
+    callbacks = _Callbacks(bytes(buffer[:end]), limits)
     upgraded_at = None
     try:
         for i in range(0, end, step):
