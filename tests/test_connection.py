@@ -21,7 +21,7 @@ from fastws import connection
 from fastws.connection import NEVER
 from fastws.errors import ClientDisconnected
 from fastws.loop_core import RECEIVE_BUFFER_BYTES
-from fastws.sweep import LONGEST_INTERVAL, SHORTEST_INTERVAL, sweep_interval
+from fastws.sweep import LONGEST_INTERVAL, SHORTEST_INTERVAL, SLICE, sweep_interval
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 
@@ -222,6 +222,26 @@ async def test_a_handler_may_end_other_connections_in_the_sweep() -> None:
         peer.connection.deadline = clock().time() + 1
     await asyncio.sleep(5)
     assert server.state.connections == set()
+
+
+@on_fake_clock
+async def test_many_that_are_due_together_leave_turns_of_the_loop_to_others() -> None:
+    server = FakeServer(DrivenApp())
+    order: list[str] = []
+
+    class Noting(Handler):
+        def on_deadline(self, now: float) -> None:
+            if not order:
+                clock().call_soon(order.append, "other")
+            order.append("due")
+
+    for _ in range(4 * SLICE + 1):
+        peer, _ = connect(server)
+        peer.connection.handler = Noting()
+        peer.connection.deadline = clock().time() + 0.5
+    await asyncio.sleep(1.5)
+    assert order.count("due") == 4 * SLICE + 1
+    assert order.index("other") <= 2 * SLICE
 
 
 @on_fake_clock
