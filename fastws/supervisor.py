@@ -50,7 +50,7 @@ logger: Final = logging.getLogger("fastws.error")
 
 HEALTHY_SECONDS: Final = 10.0
 """A worker that dies after it has served for so long did not die young."""
-FIRST_DELAY: Final = 0.5
+FIRST_DELAY: Final = 0.1
 MAX_DELAY: Final = 30.0
 """Seconds before the next start, after the second death of a young worker in a row, and at the most."""
 TOGETHER_SECONDS: Final = 0.25
@@ -270,7 +270,7 @@ class Supervisor:
             self._next_start = now + delay
         self._last_failure = now
         delay = max(0.0, self._next_start - now)
-        when = f"in {delay:g} s" if delay else "now"
+        when = f"in {delay:.1f} s" if delay else "now"
         logger.error("Worker [%d] %s after serving for %.0f s; starting another %s", worker.pid, what, served, when)
 
     def _look_after_hearts(self, now: float) -> None:

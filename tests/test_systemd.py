@@ -84,6 +84,22 @@ def test_a_server_tells_when_it_is_ready_lives_and_stops(notifications: socket.s
         told(notifications, "STOPPING=1")
 
 
+@pytest.mark.deploy
+def test_a_supervisor_tells_of_its_restarts_too(notifications: socket.socket, tmp_path: Path) -> None:
+    environ = {"NOTIFY_SOCKET": notifications.getsockname(), "WATCHDOG_USEC": "1000000"}
+    with serve_process("worker_apps:app", "--workers", "2", env=environ) as process:
+        assert "STATUS=2 workers serve" in told(notifications, "READY=1")
+        process.wait_for_line("2 workers serve")
+        told(notifications, "WATCHDOG=1")
+        process.signal(signal.SIGHUP)
+        told(notifications, "RELOADING=1")
+        told(notifications, "READY=1")
+        process.signal(signal.SIGUSR1)
+        process.wait_for_line("Opened the log files anew")
+        assert process.stop() == 0
+        told(notifications, "STOPPING=1")
+
+
 def test_a_server_that_cannot_start_is_never_ready(notifications: socket.socket) -> None:
     environ = {"NOTIFY_SOCKET": notifications.getsockname()}
     with run_process("process_apps:fails_at_startup", "--port", "0", env=environ) as process:
