@@ -31,7 +31,7 @@ from typing import Any
 import report
 import scale
 import write_docs
-from cases import CASES, CONNECTIONS, PEER_CASES, SIZES, Case, deflated_payload
+from cases import CASES, CONNECTIONS, PEER_CASES, SIZES, Case, deflated_payloads
 from client import Client, build_client, build_program
 from rounds import Bench, Measured
 from servers import CONTENDERS, HERE, Contender
@@ -229,7 +229,7 @@ def main() -> int:
     build_program("floor")
     with tempfile.TemporaryDirectory() as folder, bar() as progress:
         payload = Path(folder) / "payload"
-        payload.write_bytes(deflated_payload())
+        payload.write_bytes(deflated_payloads())
         client = Client(program, arguments.client_core if pinned else None, payload)
         run = Run(arguments, Bench(client, arguments.server_core if pinned else None, progress), chosen)
         run.parts()

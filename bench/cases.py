@@ -140,9 +140,23 @@ SIZES = _by_name(
 ALL = CASES | CONNECTIONS | SIZES
 
 
-def deflated_payload() -> bytes:
-    """About 1 KiB of JSON as one permessage-deflate payload that needs no earlier one (RFC 7692 section 7.2.1)."""
-    rows = [{"id": 7919 * i % 1000, "name": f"item {i}", "price": 1.25 * i, "on": i % 3 > 0} for i in range(18)]
+def json_payload(number: int, rows: int = 18) -> bytes:
+    """JSON of about 57 bytes a row; another for each number."""
+    made = [
+        {"id": 7919 * (i + number) % 1000, "name": f"item {i}", "price": 1.25 * i + number, "on": (i + number) % 3 > 0}
+        for i in range(rows)
+    ]
+    return json.dumps(made).encode()
+
+
+def deflated(payload: bytes) -> bytes:
+    """A permessage-deflate payload that needs no earlier one (RFC 7692 section 7.2.1)."""
     compressor = zlib.compressobj(6, zlib.DEFLATED, -12)
-    data = compressor.compress(json.dumps(rows).encode()) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    data = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
     return data.removesuffix(b"\x00\x00\xff\xff")
+
+
+def deflated_payloads() -> bytes:
+    """Eight different messages of 1 KiB for the load client: a server may keep what it made of one that comes again."""
+    made = (deflated(json_payload(number)) for number in range(8))
+    return b"".join(len(each).to_bytes(4, "big") + each for each in made)

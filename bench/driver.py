@@ -23,11 +23,12 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from cases import deflated, json_payload
 
 HERE = Path(__file__).parent
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
@@ -59,22 +60,6 @@ def frame(payload: bytes, opcode: int, first: int = 0x80) -> bytes:
     return head + mask + (int.from_bytes(payload, "big") ^ repeated).to_bytes(length, "big")
 
 
-def json_payload(number: int) -> bytes:
-    """About 1 KiB of JSON; another for each number."""
-    rows = [
-        {"id": 7919 * (i + number) % 1000, "name": f"item {i}", "price": 1.25 * i + number, "on": (i + number) % 3 > 0}
-        for i in range(18)
-    ]
-    return json.dumps(rows).encode()
-
-
-def compressed_frame(payload: bytes) -> bytes:
-    """A compressed text message that needs no earlier one (RFC 7692 section 7.2.1)."""
-    stream = zlib.compressobj(6, zlib.DEFLATED, -12)
-    data = stream.compress(payload) + stream.flush(zlib.Z_SYNC_FLUSH)
-    return frame(data[:-4], 1, 0xC0)
-
-
 @dataclass(frozen=True)
 class Scenario:
     """One kind of work, in rounds.
@@ -95,7 +80,7 @@ class Scenario:
 
 
 _OFFER = b"permessage-deflate; client_max_window_bits"
-_DEFLATED = b"".join(compressed_frame(json_payload(number)) for number in range(8))
+_DEFLATED = b"".join(frame(deflated(json_payload(number)), 1, 0xC0) for number in range(8))
 
 SCENARIOS = {
     "64x1": Scenario("echo of 64 B, one a read", 1500, (frame(b"a" * 64, 1),)),

@@ -19,13 +19,39 @@ static void *allocate(size_t bytes) {
     return memory;
 }
 
+/* Compressed messages, different ones: of the same one a server may keep what it made of it. Each is behind its length,
+ * a big-endian number of 4 bytes. */
+enum { MAX_COMPRESSED = 64 };
+static const uint8_t *compressed[MAX_COMPRESSED];
+static size_t compressed_size[MAX_COMPRESSED], compressed_count;
+
+static void read_compressed(void) {
+    FILE *file = fopen(payload_file, "rb");
+    if (!file) die("cannot read %s: %s", payload_file, strerror(errno));
+    payload = allocate(1 << 24);
+    size_t left = fread(payload, 1, 1 << 24, file);
+    fclose(file);
+    for (const uint8_t *at = payload; left > 4 && compressed_count < MAX_COMPRESSED; compressed_count++) {
+        size_t length = (size_t)at[0] << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];
+        if (length > left - 4) die("%s ends within a message", payload_file);
+        compressed[compressed_count] = at + 4;
+        compressed_size[compressed_count] = length;
+        size = size > length ? size : length;
+        at += 4 + length;
+        left -= 4 + length;
+    }
+    if (!compressed_count) die("%s has no message", payload_file);
+}
+
+static size_t write_message(uint8_t *at, uint8_t first, unsigned number) {
+    if (!deflate) return write_frame(at, first, payload, size);
+    return write_frame(at, first, compressed[number % compressed_count], compressed_size[number % compressed_count]);
+}
+
 static void build_messages(void) {
     if (payload_file) {
-        FILE *file = fopen(payload_file, "rb");
-        if (!file) die("cannot read %s: %s", payload_file, strerror(errno));
-        payload = allocate(1 << 24);
-        size = fread(payload, 1, 1 << 24, file);
-        fclose(file);
+        size = 0;
+        read_compressed();
     } else {
         payload = allocate(size);
         for (size_t i = 0; i < size; i++) payload[i] = (uint8_t)(binary ? random_next() : 'a' + random_next() % 26);
@@ -38,9 +64,9 @@ static void build_messages(void) {
         return;
     }
     window_bytes = allocate((size + 14) * window);
-    for (unsigned i = 0; i < window; i++) window_length += write_frame(window_bytes + window_length, first, payload, size);
+    for (unsigned i = 0; i < window; i++) window_length += write_message(window_bytes + window_length, first, i);
     one_message = allocate(size + 14);
-    one_length = write_frame(one_message, first, payload, size);
+    one_length = write_message(one_message, first, 0);
 }
 
 static void build_request(void) {

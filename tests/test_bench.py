@@ -99,11 +99,17 @@ def test_numbers_have_three_digits(bench: dict[str, ModuleType], value: float | 
     assert bench["report"].number(value) == text
 
 
-def test_deflated_message_needs_no_earlier_one(bench: dict[str, ModuleType]) -> None:
-    data = bench["cases"].deflated_payload()
-    text = zlib.decompress(data + b"\x00\x00\xff\xff\x03\x00", -12)
-    assert len(json.loads(text)) == 18
-    assert 900 < len(text) < 1200
+def test_deflated_messages_differ_and_need_no_earlier_one(bench: dict[str, ModuleType]) -> None:
+    data = bench["cases"].deflated_payloads()
+    texts = []
+    while data:
+        length, data = int.from_bytes(data[:4], "big"), data[4:]
+        texts.append(zlib.decompress(data[:length] + b"\x00\x00\xff\xff\x03\x00", -12))
+        data = data[length:]
+    assert len(set(texts)) == 8
+    for text in texts:
+        assert len(json.loads(text)) == 18
+        assert 900 < len(text) < 1200
 
 
 def test_figures_of_a_pair_are_medians_of_their_rounds(bench: dict[str, ModuleType]) -> None:
@@ -166,7 +172,7 @@ def programs(bench: dict[str, ModuleType], tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def payload(bench: dict[str, ModuleType], tmp_path: Path) -> Path:
     path = tmp_path / "payload"
-    path.write_bytes(bench["cases"].deflated_payload())
+    path.write_bytes(bench["cases"].deflated_payloads())
     return path
 
 
