@@ -558,7 +558,8 @@ class Config:
     )
     metrics_dir: str | os.PathLike[str] | None = option(
         None,
-        "Directory in which several workers tell each other their metrics, so that each serves the sum.",
+        "Directory in which several workers tell each other their metrics, so that each serves the sum."
+        "  [default: with --workers, a new one]",
         group="Operations",
         kind="path",
         nullable=True,

@@ -22,6 +22,7 @@ import selectors
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
@@ -68,15 +69,26 @@ def supervise(config: Config, source: Callable[[], Config], environ: Mapping[str
         configure_logging(config)
         watcher = ChangeWatcher(config) if config.reload else None
         notifier = Notifier()
-        with listeners.bound(config) as sockets:
+        with listeners.bound(config) as sockets, _overrides(config) as overrides:
             for sock in sockets:
                 sock.setblocking(False)
-            return Supervisor(config, pickle.dumps(source), environ, sockets, notifier, watcher).run()
+            return Supervisor(config, pickle.dumps(source), overrides, environ, sockets, notifier, watcher).run()
     except (ConfigError, StartupError) as error:
         if not logger.isEnabledFor(logging.ERROR) or not logger.hasHandlers():  # whatever is logged, this must be seen
             print(f"Error: {error}", file=sys.stderr)
         logger.error("%s", error)
         return STARTUP_FAILURE
+
+
+@contextlib.contextmanager
+def _overrides(config: Config) -> Iterator[dict[str, Any]]:
+    """The options that the supervisor decides for its workers: where they tell each other their metrics, for one."""
+    overrides = dict(RELOAD_OVERRIDES) if config.reload else {}
+    with contextlib.ExitStack() as stack:
+        if config.metrics_dir is None and (config.metrics_path is not None or config.metrics_port is not None):
+            directory = tempfile.TemporaryDirectory(prefix="fastws-metrics-", ignore_cleanup_errors=True)
+            overrides["metrics_dir"] = stack.enter_context(directory)
+        yield overrides
 
 
 class Supervisor:
@@ -86,6 +98,7 @@ class Supervisor:
         self,
         config: Config,
         source: bytes,
+        overrides: dict[str, Any],
         environ: Mapping[str, str],
         sockets: list[socket.socket],
         notifier: Notifier,
@@ -102,7 +115,7 @@ class Supervisor:
         self._sockets = sockets
         self._notifier = notifier
         self._watcher = watcher
-        self._overrides: dict[str, Any] = RELOAD_OVERRIDES if watcher is not None else {}
+        self._overrides = overrides
         self._board = Scoreboard.create()
         self._selector = selectors.DefaultSelector()
         self._had_terminal = has_terminal()

@@ -387,3 +387,14 @@ def test_a_worker_that_reached_a_limit_is_replaced_before_it_drains(
         process.wait_for_line(rf"Worker \[{old[1]}\] has ended")
         assert get(process)
         assert process.stop() == 0
+
+
+def test_workers_share_their_metrics_in_a_directory_of_the_supervisors(tmp_path: Path) -> None:
+    with serve_workers(2, "--metrics-path", "/metrics", env={"TMPDIR": str(tmp_path)}) as process:
+        with closing(http.client.HTTPConnection(process.host, process.port, timeout=PATIENCE)) as client:
+            client.request("GET", "/metrics")
+            text = client.getresponse().read().decode()
+        assert re.search(r"^fastws_workers 2\.0$", text, re.MULTILINE)
+        assert len(list(tmp_path.iterdir())) == 1
+        assert process.stop() == 0
+    assert list(tmp_path.iterdir()) == []
