@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from fastws.scoreboard import Row
+from fastws.scoreboard import Row, Stage
 
 LOOK_AWAY_SECONDS: Final = 0.005
 PATIENCE_SECONDS: Final = 0.1
@@ -42,7 +42,8 @@ class Gate:
         row = self._row
         mine = self._count() + self.opening
         row.connections = mine
-        if has_its_part(mine, row.board.mean()):
+        # One that was told to end and still listens does so because all of them were.
+        if row.stage == Stage.ACCEPTING and has_its_part(mine, row.board.mean()):
             now = self._clock()
             if now - self._last_asked > 2 * LOOK_AWAY_SECONDS:
                 self._waits_since = now  # nobody waited when we last looked

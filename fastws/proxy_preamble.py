@@ -11,12 +11,12 @@ import asyncio
 import ssl
 from typing import Any
 
-from fastws.connection import NEVER, Connection
+from fastws.connection import NEVER, Connection, Handler
 from fastws.http_connection import NEW_SECONDS
 from fastws.proxy_protocol import SHORTEST, ProxyHeader, ProxyProtocolError, read_proxy_header
 
 
-class ProxyPreamble:
+class ProxyPreamble(Handler):
     """The handler of `connection` until its header was read and, where `tls` is given, its TLS has begun."""
 
     def __init__(self, connection: Connection, state: Any, tls: ssl.SSLContext | None) -> None:

@@ -63,6 +63,10 @@ class Scoreboard:
                 return Row(self, index)
         raise RuntimeError(f"there are {ROWS} workers")
 
+    def somebody_accepts(self) -> bool:
+        """Whether there is a worker that accepts connections and was not told to end."""
+        return Stage.ACCEPTING in self._stages[: self._used[0]].tolist()
+
     def mean(self) -> float:
         """Connections of a worker, on average over those that accept and whose loops turn; 0 where there is none."""
         total = workers = 0

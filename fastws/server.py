@@ -311,11 +311,15 @@ class Server:
 
     async def _announce_end(self, state: LoopState) -> None:
         """Be not ready any more, and go on serving for --drain-delay so that balancers notice."""
+        delay = self.drain_delay()
         state.draining = True
-        delay = self.config.drain_delay
         if delay > 0.0:
             logger.info("Not ready any more; listening for %g s more (--drain-delay)", delay)
             await self._unless(self._force, asyncio.sleep(delay))
+
+    def drain_delay(self) -> float:
+        """Seconds that listening goes on when readiness has turned."""
+        return self.config.drain_delay
 
     def _drain_window(self, state: LoopState) -> float:
         """Seconds over which the ends of connections are spread: --drain-window, or what suits their number."""

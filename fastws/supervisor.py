@@ -34,7 +34,7 @@ from fastws.errors import STARTUP_FAILURE, ConfigError, StartupError
 from fastws.log_files import reopen_log_files
 from fastws.log_setup import configure_logging
 from fastws.reloader import RELOAD_OVERRIDES, ChangeWatcher
-from fastws.scoreboard import Scoreboard
+from fastws.scoreboard import Scoreboard, Stage
 from fastws.systemd import Notifier
 from fastws.terminal import has_terminal
 from fastws.worker_handle import (
@@ -338,6 +338,8 @@ class Supervisor:
             self._notifier.stopping()
             for sock in self._sockets:  # the workers' are their own, and listening ends with the last one's
                 sock.close()
+        for worker in self.workers:  # first of all, so that none believes that others go on
+            worker.row.stage = Stage.ENDING
         for worker in list(self.workers):
             if self._signals_to_end > 2:
                 worker.send_signal(signal.SIGKILL)

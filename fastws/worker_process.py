@@ -70,6 +70,11 @@ class WorkerServer(Server):
         config = self.config
         return await accept(state, sock, config.backlog, self._tls, config.timeout_request_head, self._gate)
 
+    def drain_delay(self) -> float:
+        """None where others serve on, as in a restart: the service is ready and nobody need to look elsewhere."""
+        self._row.stage = Stage.ENDING
+        return 0.0 if self._row.board.somebody_accepts() else super().drain_delay()
+
     def _announce(self, sockets: Sequence[socket.socket]) -> None:
         """The supervisor says it, once."""
 

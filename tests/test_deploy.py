@@ -53,6 +53,37 @@ def test_a_server_that_is_told_to_end(tmp_path: Path) -> None:
     assert report.closes >= 2 * 20
 
 
+@pytest.mark.parametrize("how", ["SIGHUP", "--limit-max-requests"])
+def test_workers_that_are_replaced(how: str, tmp_path: Path) -> None:
+    """Nobody is refused, and readiness never turns, although there is a drain delay."""
+    record = tmp_path / "record"
+    arguments = ["deploy_app:app", "--workers", "2", "--drain-delay", "30", "--no-access-log"]
+    if how != "SIGHUP":
+        arguments += [how, "200"]
+
+    async def run() -> Report:
+        with serve_process(*arguments, env={"DEPLOY_RECORD": str(record)}) as process:
+            process.wait_for_line("2 workers serve")
+            async with Load(process.host, process.port, websockets=20, requesters=2) as load:
+                if how == "SIGHUP":
+                    process.signal(signal.SIGHUP)
+                    await asyncio.to_thread(process.wait_for_line, "All workers were replaced")
+                else:
+                    await load.until(lambda: load.report.closes >= 20)
+                assert is_ready(process.port)
+                await load.stop()
+            assert "Not ready any more" not in process.output
+            process.signal(signal.SIGTERM)
+            await asyncio.to_thread(process.wait_for_line, "Not ready any more")
+            process.signal(signal.SIGTERM)
+            assert process.wait() == 0
+            return load.report
+
+    report = asyncio.run(run())
+    check(report, record)
+    assert report.closes >= 2 * 20
+
+
 def test_websockets_that_reach_their_age(tmp_path: Path) -> None:
     record = tmp_path / "record"
 
