@@ -249,8 +249,8 @@ class Supervisor:
                 self._died(worker, status, now)
 
     def _ended_as_told(self, worker: Worker, status: int) -> None:
-        before_it_could = worker.serving_since is None and status == -signal.SIGTERM
-        if status == 0 or before_it_could:
+        # The signal ends a process only before and behind the time in which it serves: see `Server`.
+        if status in (0, -signal.SIGTERM):
             logger.info("Worker [%d] has ended", worker.pid)
             return
         logger.warning("Worker [%d] %s while it was ending", worker.pid, describe_exit(status))

@@ -92,7 +92,7 @@ class Load:
         while not condition():
             for task in self._tasks:
                 if task.done():
-                    task.result()
+                    task.result()  # or its error
             assert asyncio.get_running_loop().time() < deadline, "\n".join(map(str, self.report.failed[-5:]))
             await asyncio.sleep(0.01)
 

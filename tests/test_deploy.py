@@ -73,10 +73,11 @@ def test_workers_that_are_replaced(how: str, tmp_path: Path) -> None:
                 assert is_ready(process.port)
                 await load.stop()
             assert "Not ready any more" not in process.output
+            await load.until(lambda: process.output.count("takes over") == process.output.count("has ended"))
             process.signal(signal.SIGTERM)
-            await asyncio.to_thread(process.wait_for_line, "Not ready any more")
+            await load.until(lambda: process.output.count("Not ready any more") == 2)
             process.signal(signal.SIGTERM)
-            assert process.wait() == 0
+            assert process.wait() == 0, process.output
             return load.report
 
     report = asyncio.run(run())
