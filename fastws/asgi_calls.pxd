@@ -1,9 +1,12 @@
+import cython
+
 from fastws.asgi_http cimport HttpCycle
 from fastws.asgi_websocket cimport Session
 from fastws.connection cimport Connection
 from fastws.http_connection cimport HttpConnection
 from fastws.http_head cimport RequestHead
 from fastws.loop_core cimport LoopCore
+from fastws.repeats cimport Repeats
 
 
 cdef class Calls:
@@ -18,10 +21,13 @@ cdef class Calls:
     cdef dict _asgi
     cdef dict _http_extensions
     cdef dict _websocket_extensions
+    cdef dict _blank_scope
     cdef object _last_server
     cdef LoopCore _shared
 
     cdef _start(self, Run run)
+    @cython.locals(fields=Repeats, shared=list, i=Py_ssize_t, field=tuple)
+    cdef list _share_fields(self, list headers)
     cdef dict _scope(self, str kind, RequestHead head, HttpConnection http)
     cdef _keep_scope(self, dict scope, RequestHead head)
     cdef dict _repeated_scope(self, dict kept, RequestHead head, HttpConnection http)

@@ -21,7 +21,7 @@ from fastws.errors import ClientDisconnected
 from fastws.forwarded import TrustedPeers, apply_forwarded
 from fastws.forwarded_fields import USUAL, ForwardedFields, apply_host
 from fastws.http_connection import HttpConnection
-from fastws.http_head import RequestHead
+from fastws.http_head import Header, RequestHead
 from fastws.observer import Observer
 
 if TYPE_CHECKING:
@@ -38,6 +38,26 @@ DISCONNECTS = frozenset({"ClientDisconnect", "WebSocketDisconnect", "WebSocketDi
 """Names of the exceptions by which frameworks (Starlette, FastAPI, Litestar, Falcon) tell that the peer is gone."""
 
 DONE = Stage.DONE
+SCOPE_KEYS = (
+    "type",
+    "asgi",
+    "http_version",
+    "server",
+    "client",
+    "scheme",
+    "root_path",
+    "path",
+    "raw_path",
+    "query_string",
+    "headers",
+)
+
+SHARED_FIELD_BYTES = 256
+"""Header fields of WebSockets with a value up to this size are kept once for all of them that have the same."""
+
+UNSHARED_FIELDS = frozenset({b"sec-websocket-key", b"cookie", b"authorization"})
+"""What no two clients should have in common, or what should be forgotten with the connection."""
+
 CLOSING = State.CLOSING
 CLOSED = State.CLOSED
 
@@ -77,6 +97,10 @@ class Calls:
         self._asgi = {"version": "3.0", "spec_version": "2.5"}
         self._http_extensions: dict[str, Any] = {"http.response.trailers": {}, "http.response.early_hint": {}}
         self._websocket_extensions: dict[str, Any] = {"websocket.http.response": {}}
+        # What every scope is a copy of: a dictionary that Cython builds from a literal is a third larger.
+        self._blank_scope: Scope = dict.fromkeys(SCOPE_KEYS)
+        self._blank_scope["asgi"] = self._asgi
+        self._blank_scope["root_path"] = self._root_path
         self._last_server: Address = None
         self._shared: LoopState
 
@@ -108,6 +132,7 @@ class Calls:
     def websocket(self, http: HttpConnection, head: RequestHead, upgrade: UpgradeRequest, early_data: bytes) -> Session:
         """Call the application for the WebSocket that `head` asks for."""
         shared = self._shared
+        head.headers = self._share_fields(head.headers)  # as long as the WebSocket lives
         scope = self._scope("websocket", head, http)
         scope["subprotocols"] = upgrade.subprotocols
         extensions = self._websocket_extensions
@@ -134,24 +159,33 @@ class Calls:
         if self._trusted is not None:
             client, scheme = apply_forwarded(head.fields, client, scheme, self._trusted)
         root_path = self._root_path
-        scope: Scope = {
-            "type": kind,
-            "asgi": self._asgi,
-            "http_version": head.http_version,
-            "server": server,
-            "client": client,
-            "scheme": scheme,
-            "root_path": root_path,
-            "path": root_path + head.path if root_path else head.path,
-            "raw_path": root_path.encode("ascii", "replace") + head.raw_path if root_path else head.raw_path,
-            "query_string": head.query_string,
-            "headers": head.headers,
-        }
+        scope = self._blank_scope.copy()
+        scope["type"] = kind
+        scope["http_version"] = head.http_version
+        scope["server"] = server
+        scope["client"] = client
+        scope["scheme"] = scheme
+        scope["path"] = root_path + head.path if root_path else head.path
+        scope["raw_path"] = root_path.encode("ascii", "replace") + head.raw_path if root_path else head.raw_path
+        scope["query_string"] = head.query_string
+        scope["headers"] = head.headers
         if self._state is not None:
             scope["state"] = self._state.copy()
         if self._forwarded is not None:
             self._apply_forwarded(scope, head)
         return scope
+
+    def _share_fields(self, headers: list[Header]) -> list[Header]:
+        """A list as `headers`, no longer than it must be, of the pairs that other WebSockets have."""
+        fields = self._shared.fields
+        shared = headers.copy()
+        for i, field in enumerate(headers):
+            known: Header | None = fields.found.get(field)
+            if known is not None:
+                shared[i] = known
+            elif len(field[1]) <= SHARED_FIELD_BYTES and field[0] not in UNSHARED_FIELDS:
+                fields.keep(field, field)
+        return shared
 
     def _apply_forwarded(self, scope: Scope, head: RequestHead) -> None:
         """Let `scope` be what the client asked for, as far as proxies told."""

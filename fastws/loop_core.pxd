@@ -18,6 +18,7 @@ cdef class LoopCore:
     cdef public list idle_waiters
     cdef public Repeats heads
     cdef public Repeats responses
+    cdef public Repeats fields
     # What LoopState has beside that.
     cdef public object config
     cdef public object application

@@ -56,6 +56,8 @@ class LoopCore:
         # Request heads and response headers that came more than once.
         self.heads = Repeats(REPEATED_ENTRIES)
         self.responses = Repeats(REPEATED_ENTRIES)
+        # Header fields that several WebSockets had.
+        self.fields = Repeats(4 * REPEATED_ENTRIES)
 
     def cork(self, corked: Corked) -> None:
         """Call `corked.end_of_turn()` once, when everything that is ready to run now has run."""

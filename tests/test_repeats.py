@@ -10,6 +10,7 @@ import pytest
 import wire
 from fake_loop import DrivenApp, FakeServer, on_fake_clock, settle
 
+from fastws.asgi_calls import SHARED_FIELD_BYTES
 from fastws.http_connection import REPEATED_HEAD_BYTES
 from fastws.pages import PageResponse
 from fastws.repeats import SLOTS, Repeats
@@ -98,6 +99,31 @@ async def test_forwarded_headers_count_only_from_who_may_send_them() -> None:
         await peer.send(data)
         found.append((app.calls[-1].scope["client"][0], app.calls[-1].scope["scheme"]))
     assert found == [("198.51.100.7", "https"), ("192.0.2.2", "http")] * 3
+
+
+@on_fake_clock
+async def test_websockets_share_what_their_clients_have_in_common() -> None:
+    app = DrivenApp()
+    server = FakeServer(app)
+    common = b"User-Agent: some browser\r\nX-Long: " + b"x" * (SHARED_FIELD_BYTES + 1) + b"\r\n"
+    for i in range(5):
+        fields = common + b"Cookie: the same\r\nX-Other: %d\r\n" % i
+        await server.connect().send(wire.handshake().replace(b"\r\n\r\n", b"\r\n" + fields + b"\r\n"))
+        app.calls[i].scope["headers"].append((b"x-mine", b"%d" % i))
+    headers = [call.scope["headers"] for call in app.calls]
+    for i, each in enumerate(headers):
+        expected = [(name, b"%d" % i if name in (b"x-other", b"x-mine") else value) for name, value in headers[0]]
+        assert each == expected
+    kept = server.state.fields.found
+    assert kept.keys() == {*headers[0]} - {
+        (b"sec-websocket-key", dict(headers[0])[b"sec-websocket-key"]),
+        (b"cookie", b"the same"),
+        (b"x-long", b"x" * (SHARED_FIELD_BYTES + 1)),
+        (b"x-other", b"0"),
+        (b"x-mine", b"0"),
+    }
+    agents = [field for each in headers for field in each if field[0] == b"user-agent"]
+    assert len({id(field) for field in agents}) == 2  # that of the first, and what came again
 
 
 # ------------------------------------------------------------------------------------------------------- order and ends
