@@ -18,6 +18,7 @@ cdef class Calls:
     cdef object _trusted
     cdef object _forwarded
     cdef object _observer
+    cdef object _http_observer
     cdef dict _asgi
     cdef dict _http_extensions
     cdef dict _websocket_extensions

@@ -93,6 +93,7 @@ class Calls:
             else:
                 self._forwarded = ForwardedFields(config.forwarded_headers, trusted, secure)
         self._observer = observer
+        self._http_observer = observer if observer is not None and observer.hears_requests else None
         # Shared by all scopes, which costs less memory than a copy for each connection.
         self._asgi = {"version": "3.0", "spec_version": "2.5"}
         self._http_extensions: dict[str, Any] = {"http.response.trailers": {}, "http.response.early_hint": {}}
@@ -124,7 +125,7 @@ class Calls:
                     self._keep_scope(scope, head)
                 elif scope["headers"] is head.headers:
                     scope["headers"] = head.headers.copy()
-        call = self._http_call(http, shared, head, scope, self._observer)
+        call = self._http_call(http, shared, head, scope, self._http_observer)
         shared.requests += 1
         call.task = self._start(Run(self, scope, call))
         return call

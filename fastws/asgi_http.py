@@ -260,7 +260,7 @@ class HttpCycle(Responder):
         self.scope = scope
         self.task: asyncio.Task[None] | None = None
         self._observer = observer
-        self._began: float = 0.0 if observer is None else state.clock()
+        self._began: float = state.clock() if observer is not None or state.counts.timed else 0.0
         self._body: bytes | bytearray | None = None
         self._body_size: int = 0
         self._body_complete: bool = not head.has_body
@@ -357,11 +357,15 @@ class HttpCycle(Responder):
         self.http.response_completed(self, self.keep_alive)
 
     def _log(self) -> None:
-        observer = self._observer
-        if observer is not None:
-            self._observer = None
-            seconds = self.shared.clock() - self._began
-            observer.request(self.scope, self.status, self.body_bytes, seconds, self._response)
+        began = self._began
+        if began:
+            self._began = 0.0
+            shared = self.shared
+            seconds: float = shared.clock() - began
+            if shared.counts.timed:
+                shared.counts.request(self.head.method, self.status, self.body_bytes, seconds)
+            if self._observer is not None:
+                self._observer.request(self.scope, self.status, self.body_bytes, seconds, self._response)
 
 
 def chain_waiter(earlier: asyncio.Future[None] | None, waiter: asyncio.Future[None]) -> asyncio.Future[None]:

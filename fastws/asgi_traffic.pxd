@@ -1,5 +1,6 @@
 cimport cython
 
+from fastws._text cimport text_size
 from fastws.loop_core cimport LoopCore
 from fastws.loop_counts cimport LoopCounts
 
@@ -22,6 +23,3 @@ cdef class Traffic:
     cdef received(self, list events)
     @cython.locals(size=Py_ssize_t)
     cdef sent(self, message)
-
-
-cdef Py_ssize_t text_size(str text) except -1

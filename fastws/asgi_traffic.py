@@ -10,6 +10,7 @@ from typing import Any
 
 from fastws.loop_core import LoopCore
 from fastws.observer import NOBODY, Observer, WebSocketEnd
+from fastws.text_size import text_size
 
 
 class Traffic:
@@ -85,8 +86,3 @@ class Traffic:
             self.bytes_out,
         )
         self._observer.websocket_closed(self.scope, end)
-
-
-def text_size(text: str) -> int:
-    """Bytes of a text as UTF-8."""
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

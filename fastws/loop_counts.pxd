@@ -2,6 +2,16 @@ cimport cython
 
 
 @cython.final
+cdef class RequestCounts:
+    cdef long long _statuses[10]
+    cdef long long _times[16]
+    cdef public double seconds
+    cdef public long long body_bytes
+
+    cdef void add(self, int status, long long body_bytes, double seconds) noexcept
+
+
+@cython.final
 cdef class LoopCounts:
     cdef public long long connections
     cdef public long long refused_per_client
@@ -10,6 +20,9 @@ cdef class LoopCounts:
     cdef public long long refused_requests
     cdef public dict errors
     cdef public dict handshake_errors
+    cdef public bint timed
+    cdef public dict requests
+    cdef RequestCounts _other_requests
     cdef public long long reading_pauses
     cdef public long long writing_pauses
     cdef public long long messages_in
@@ -26,6 +39,8 @@ cdef class LoopCounts:
     cdef public double lag_seconds
     cdef public double last_lag
 
+    @cython.locals(counts=RequestCounts)
+    cdef request(self, str method, int status, long long body_bytes, double seconds)
     @cython.locals(bucket=int)
     cdef void received(self, long long size) noexcept
     @cython.locals(bucket=int)
@@ -33,4 +48,4 @@ cdef class LoopCounts:
 
 
 @cython.locals(bucket=int, bound=double)
-cpdef int time_bucket(double seconds)
+cpdef int time_bucket(double seconds) noexcept

@@ -14,6 +14,35 @@ TIME_BOUNDS = tuple(0.0005 * 2**power for power in range(15))
 """Upper bounds, in seconds, of the buckets of times: 0.5 ms to 8 s."""
 
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "other")
+"""Methods that are told apart."""
+
+
+class RequestCounts:
+    """The responses to requests of one method."""
+
+    def __init__(self) -> None:
+        self._statuses: list[int] = [0] * 10
+        self._times: list[int] = [0] * 16
+        self.seconds: float = 0.0
+        self.body_bytes: int = 0
+
+    def add(self, status: int, body_bytes: int, seconds: float) -> None:
+        """Count one."""
+        self._statuses[status // 100 if 0 <= status < 1000 else 0] += 1
+        self._times[time_bucket(seconds)] += 1
+        self.seconds += seconds
+        self.body_bytes += body_bytes
+
+    def statuses(self) -> list[int]:
+        """The responses, by the first digit of their status."""
+        return [self._statuses[digit] for digit in range(10)]
+
+    def times(self) -> list[int]:
+        """The responses, by the buckets of TIME_BOUNDS."""
+        return [self._times[bucket] for bucket in range(16)]
+
+
 class LoopCounts:
     """The counters of one loop."""
 
@@ -27,6 +56,10 @@ class LoopCounts:
         # Responses with an error that the server gave by itself, by status; handshakes among them are apart.
         self.errors: dict[int, int] = {}
         self.handshake_errors: dict[int, int] = {}
+        # Requests that were answered, where somebody wants to know; by method, of which a peer may invent many.
+        self.timed: bool = False
+        self.requests: dict[str, RequestCounts] = {method: RequestCounts() for method in METHODS}
+        self._other_requests = self.requests["other"]
         self.reading_pauses: int = 0
         self.writing_pauses: int = 0
         # Messages of WebSockets, and their bytes before compression.
@@ -73,6 +106,13 @@ class LoopCounts:
     def sizes_out(self) -> list[int]:
         """The messages sent, by the buckets of SIZE_BOUNDS."""
         return [self._sizes_out[bucket] for bucket in range(11)]
+
+    def request(self, method: str, status: int, body_bytes: int, seconds: float) -> None:
+        """Count a response."""
+        counts = self.requests.get(method)
+        if counts is None:
+            counts = self._other_requests
+        counts.add(status, body_bytes, seconds)
 
     def error(self, status: int, handshake: bool) -> None:
         """Count a response of the server's own."""

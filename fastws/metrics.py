@@ -1,8 +1,8 @@
 """What Prometheus gets to know: the table of metrics, and the numbers of one process as a snapshot.
 
-A message costs a few additions (`fastws.asgi_traffic`), a request and a WebSocket a look-up or two here. All the rest
-is done when somebody asks: then the counters of the loop are read, and the connections asked for what waits in them. A
-snapshot is plain values, so that it can be written, read and added to those of other workers
+A message and a request cost a few additions (`fastws.asgi_traffic`, `fastws.loop_counts`), a WebSocket a look-up or
+two here. All the rest is done when somebody asks: then the counters of the loop are read, and the connections asked for
+what waits in them. A snapshot is plain values, so that it can be written, read and added to those of other workers
 (`fastws.metrics_exchange`) before `fastws.metrics_page` shows the sum.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from fastws.asgi_websocket import Session
-from fastws.loop_counts import SIZE_BOUNDS, TIME_BOUNDS, time_bucket
+from fastws.loop_counts import SIZE_BOUNDS, TIME_BOUNDS
 from fastws.loop_state import LoopState
 from fastws.observer import CLIENT, Observer, Scope, WebSocketEnd
 
@@ -81,9 +81,6 @@ METRICS: Final = (
 )  # fmt: skip
 """Every metric there is."""
 
-METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
-"""Methods that have a label of their own; a peer may invent more."""
-
 MAX_CLOSE_CODES: Final = 256
 """Different pairs of close code and closer that are told apart, of the application's own codes."""
 
@@ -91,43 +88,25 @@ _DURATIONS: Final = next(each.bounds for each in METRICS if each.name == "fastws
 
 
 class Metrics(Observer):
-    """Counts requests and WebSockets of one server, and takes snapshots."""
+    """Counts the WebSockets of one server, and takes snapshots of all that was counted."""
+
+    hears_requests = False  # LoopCounts has them
 
     __slots__ = (
         "_closes",
         "_durations",
         "_handshakes",
         "_labels",
-        "_requests",
-        "_response_bytes",
         "_started",
-        "_times",
     )
 
     def __init__(self, version: str, engine: str, loop: str, started: float) -> None:
         """`version` is that of fastws, `engine` and `loop` are names; `started` is the time as of `time.time`."""
         self._labels = f"{version}|{platform.python_version()}|{engine}|{loop}"
         self._started = started
-        self._requests: dict[tuple[str, int], int] = {}
-        self._times: dict[str, list[float]] = {}
-        self._response_bytes = 0
         self._handshakes: dict[int, int] = {}
         self._closes: dict[tuple[str, str], int] = {}
         self._durations: list[float] = [0.0] * (len(_DURATIONS) + 2)
-
-    def request(self, scope: Scope, status: int, body_bytes: int, seconds: float, response: object = None) -> None:
-        """See `Observer.request`."""
-        method = scope["method"]
-        if method not in METHODS:
-            method = "other"
-        key = (method, status // 100)
-        self._requests[key] = self._requests.get(key, 0) + 1
-        times = self._times.get(method)
-        if times is None:
-            times = self._times[method] = [0.0] * (len(TIME_BOUNDS) + 2)
-        times[0] += seconds
-        times[1 + time_bucket(seconds)] += 1
-        self._response_bytes += body_bytes
 
     def websocket_opened(self, scope: Scope, status: int) -> None:
         """See `Observer.websocket_opened`."""
@@ -150,6 +129,7 @@ class Metrics(Observer):
     def snapshot(self, state: LoopState) -> Snapshot:
         """The numbers as they are now."""
         counts = state.counts
+        requests = {method: each for method, each in counts.requests.items() if any(each.statuses())}
         handshakes = dict(self._handshakes)
         for status, number in counts.handshake_errors.items():
             handshakes[status] = handshakes.get(status, 0) + number
@@ -174,11 +154,16 @@ class Metrics(Observer):
             "fastws_reading_pauses_total": {"": counts.reading_pauses},
             "fastws_writing_pauses_total": {"": counts.writing_pauses},
             "fastws_http_requests_total": {
-                f"{method}|{status}xx": number for (method, status), number in self._requests.items()
+                f"{method}|{digit}xx": number
+                for method, each in requests.items()
+                for digit, number in enumerate(each.statuses())
+                if number
             },
-            "fastws_http_request_duration_seconds": {method: list(times) for method, times in self._times.items()},
+            "fastws_http_request_duration_seconds": {
+                method: [each.seconds, *each.times()] for method, each in requests.items()
+            },
             "fastws_http_requests_in_progress": {"": state.requests},
-            "fastws_http_response_body_bytes_total": {"": self._response_bytes},
+            "fastws_http_response_body_bytes_total": {"": sum(each.body_bytes for each in requests.values())},
             "fastws_http_errors_total": {str(status): number for status, number in counts.errors.items()},
             "fastws_websocket_handshakes_total": {str(status): number for status, number in handshakes.items()},
             "fastws_websocket_closes_total": {f"{code}|{by}": number for (code, by), number in self._closes.items()},

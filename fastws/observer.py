@@ -7,7 +7,7 @@ messages it is told the sums. A server without an observer counts nothing for on
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
     from fastws.http_head import ResponseHead
@@ -41,6 +41,9 @@ class Observer:
     """Hears what happens and does nothing about it; others override."""
 
     __slots__ = ()
+
+    hears_requests: ClassVar[bool] = True
+    """Whether `request` is worth a call."""
 
     def request(
         self, scope: Scope, status: int, body_bytes: int, seconds: float, response: ResponseHead | None = None

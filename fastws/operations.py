@@ -70,6 +70,7 @@ class Operations:
         config = self._config
         self._state = state
         if self._metrics is not None:
+            state.counts.timed = True
             if config.metrics_dir is not None:
                 self._exchange = MetricsExchange(config.metrics_dir)
                 self._publish()

@@ -241,7 +241,7 @@ class Server:
                     tls=self._tls,
                 )
                 Health(state)
-                await operations.start(state, self._drain)
+                await operations.start(state, lambda: self.limit_reached("`fastws drain`"))
                 try:
                     with quiet_accept(asyncio.get_running_loop(), state.warn), quiet_names(self.config, state.warn):
                         await self._listen(state, sockets)
@@ -377,11 +377,6 @@ class Server:
     async def _shut_lifespan_down(self, lifespan: Lifespan) -> None:
         if not await lifespan.shutdown():
             self.exit_code = SHUTDOWN_FAILURE
-
-    def _drain(self) -> None:
-        """Begin a graceful shutdown, as `fastws drain` asks."""
-        logger.info("Told to drain through the control socket")
-        self.should_exit = True
 
     def _watch(self, extra: float = 0.0) -> None:
         """End the process, with the stacks of its threads on standard error, if the next step of a shutdown hangs.

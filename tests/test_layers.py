@@ -16,8 +16,19 @@ PACKAGE = Path(__file__).parents[1] / "fastws"
 
 # From the bottom. A name stands for a module or for all of a subpackage.
 LAYERS = {
-    "values": ["errors", "events", "engine", "failures", "origin", "bind_address", "options", "log_atoms", "config"],
-    "compiled": ["_codec"],
+    "values": [
+        "errors",
+        "text_size",
+        "events",
+        "engine",
+        "failures",
+        "origin",
+        "bind_address",
+        "options",
+        "log_atoms",
+        "config",
+    ],
+    "compiled": ["_codec", "_text"],
     "sans-IO": [
         "handshake",
         "engines",

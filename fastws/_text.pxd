@@ -1,0 +1,1 @@
+cpdef Py_ssize_t text_size(str text) noexcept
