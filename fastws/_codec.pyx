@@ -111,6 +111,8 @@ cdef enum Phase:
 cdef enum:
     FIRST_ROOM = 1024  # bytes: the least room made for a message that does not come in one read
     INFLATE_UNIT = 64  # bytes
+    LARGE = 65536  # bytes of a frame still to come, from which on they are read where they stay
+    MOST_PLACED = 262144  # bytes that are read there at once
     CORK = 65536  # bytes: small frames are gathered up to this size, larger payloads are not copied
 
 cdef uint16_t INFLATE_BUDGET = _INFLATE_BUDGET // INFLATE_UNIT
@@ -201,6 +203,33 @@ cdef class CythonEngine(Engine):
             receive(self, <const uint8_t *>view.buf, size, events)
         except:
             end(self)  # out of memory, most likely: what was under construction may be lost
+            raise
+        return events
+
+    cdef Py_ssize_t wanted(self) except -1:
+        cdef uint64_t size = self.reader.frame_left
+        # What came with the header has made a message; text that is not ASCII is judged as it comes all the same.
+        if self.phase != IN_PAYLOAD or size < LARGE or self.reader.compressed or self.reader.opcode & CONTROL:
+            return 0
+        if self.body_used == 0 or self.rest is not None:
+            return 0
+        size = min(size, <uint64_t>MOST_PLACED)
+        if self.body_used + <Py_ssize_t>size > self.body_room:
+            make_room(self, self.body_used + LARGE)
+            size = min(size, <uint64_t>(self.body_room - self.body_used))
+        return <Py_ssize_t>size
+
+    cdef size_t place(self) except 0:
+        if self.reader.message == TEXT:
+            return <size_t>raw_str(self.body) + self.body_used
+        return <size_t>raw_bytes(self.body) + self.body_used
+
+    cdef list receive_placed(self, Py_ssize_t size):
+        cdef list events = []
+        try:
+            receive(self, <const uint8_t *>self.place(), size, events)
+        except:
+            end(self)
             raise
         return events
 
@@ -433,8 +462,11 @@ cdef int append(CythonEngine self, const uint8_t *data, Py_ssize_t length, uint3
 
 
 cdef int make_room(CythonEngine self, Py_ssize_t needed) except -1:
-    """Room for `needed` bytes and as many again, but not more than the message can still have."""
-    cdef uint64_t room = max(2 * <uint64_t>needed, <uint64_t>FIRST_ROOM)
+    """Room for `needed` bytes and as many again, but not more than the message can still have.
+
+    Where they are many, for eight times as many: to grow is to copy, and pages that nothing was written to are none.
+    """
+    cdef uint64_t room = max((2 if needed < CORK else 8) * <uint64_t>needed, <uint64_t>FIRST_ROOM)
     if self.reader.fin and not self.reader.compressed:
         room = min(room, self.reader.received + self.reader.frame_left)
     room = max(min(room, self.reader.limit), <uint64_t>needed)

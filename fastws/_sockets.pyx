@@ -312,20 +312,33 @@ cdef class SocketTransport(Stream):
     cdef bint read(self) except -1:
         """Read what there is, up to a bound; whether there was anything."""
         cdef Py_ssize_t size, room
+        cdef void *place
+        cdef bint placed
         cdef int reads = 0
         while self.readable and self.may_read():
             if reads == MAX_READS:
                 self.queue()
                 break
-            room = self.server.buffer_size
-            if 0 < self.protocol.allowance < room:
-                room = <Py_ssize_t>self.protocol.allowance
-            size = c_recv(self.descriptor, self.server.buffer, room, 0)
+            try:
+                room = self.protocol.wanted()
+                place = <void *>self.protocol.handler.place() if room else self.server.buffer
+            except BaseException as error:
+                self.fail(error, "protocol.wanted()")
+                return True
+            placed = room > 0
+            if not placed:
+                room = self.server.buffer_size
+                if 0 < self.protocol.allowance < room:
+                    room = <Py_ssize_t>self.protocol.allowance
+            size = c_recv(self.descriptor, place, room, 0)
             if size > 0:
                 reads += 1
                 self.readable = size == room or self.ended
                 try:
-                    self.protocol.received(size)
+                    if placed:
+                        self.protocol.received_placed(size)
+                    else:
+                        self.protocol.received(size)
                 except BaseException as error:
                     self.fail(error, "protocol.received()")
                     if isinstance(error, (SystemExit, KeyboardInterrupt)):

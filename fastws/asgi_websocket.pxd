@@ -39,6 +39,10 @@ cdef class Session(Handler):
     cdef Traffic _traffic
 
     cdef receive(self, buffer, Py_ssize_t size)
+    cdef Py_ssize_t wanted(self) except -1
+    cdef size_t place(self) except 0
+    cdef receive_placed(self, Py_ssize_t size)
+    cdef _take(self, list events, Py_ssize_t size)
     cdef _send_event(self, dict event)
     cdef _send_message(self, dict event)
     cdef _flush(self)

@@ -127,12 +127,26 @@ class Session(Handler):
             if self.state is CONNECTING and self._opening is not None:
                 self._opening.early += bytes(buffer[:size])  # delivered in order after the accept
             return
-        events = engine.receive_from(buffer, size)
+        self._take(engine.receive_from(buffer, size), size)
+
+    def wanted(self) -> int:
+        return 0 if self.engine is None else self.engine.wanted()
+
+    def place(self) -> int:
+        assert self.engine is not None
+        return self.engine.place()
+
+    def receive_placed(self, size: int) -> None:
+        assert self.engine is not None
+        self._take(self.engine.receive_placed(size), size)
+
+    def _take(self, events: list[Any], size: int) -> None:
+        """Take what the engine has made of `size` bytes."""
         if self._rates is not None:
             self._limit_rate(events, size)
         if events:
             self._take_events(events)
-        if engine.rest is not None:
+        if self.engine is not None and self.engine.rest is not None:
             self._put_off()
 
     def eof_received(self) -> bool:

@@ -8,6 +8,9 @@ cdef class Stream:
 
 cdef class Handler:
     cdef receive(self, buffer, Py_ssize_t size)
+    cdef Py_ssize_t wanted(self) except -1
+    cdef size_t place(self) except 0
+    cdef receive_placed(self, Py_ssize_t size)
 
 
 cdef class Connection:
@@ -32,6 +35,8 @@ cdef class Connection:
     cdef long long _stalled_unsent
 
     cdef received(self, Py_ssize_t nbytes)
+    cdef Py_ssize_t wanted(self) except -1
+    cdef received_placed(self, Py_ssize_t nbytes)
     cdef write(self, bytes data)
     cdef write_all(self, list chunks)
     cdef wait_for_room(self)

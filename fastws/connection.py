@@ -42,6 +42,18 @@ class Handler:
         """Take the first `size` bytes of `buffer`, which are only valid during the call."""
         self.data_received(buffer[:size])
 
+    def wanted(self) -> int:
+        """How many bytes at most may be read to `place`, instead of the shared buffer; 0 where nothing is to be."""
+        return 0
+
+    def place(self) -> int:
+        """The address where `wanted` bytes may be read to, after which comes `receive_placed`."""
+        raise NotImplementedError
+
+    def receive_placed(self, size: int) -> None:
+        """Take the `size` bytes that were read to `place`."""
+        raise NotImplementedError
+
     def data_received(self, data: memoryview) -> None:
         """Take `data`, which is only valid during the call."""
         raise NotImplementedError
@@ -128,6 +140,16 @@ class Connection:
             self.pause_reading_after(max(0, self.allowance - nbytes))
         if self.handler is not None:
             self.handler.receive(self.state.receive_buffer, nbytes)
+
+    def wanted(self) -> int:
+        """As `Handler.wanted`."""
+        return 0 if self.handler is None or self.allowance >= 0 else self.handler.wanted()
+
+    def received_placed(self, nbytes: int) -> None:
+        """Take `nbytes` that were read to `Handler.place`."""
+        self.last_seen = self.state.now
+        assert self.handler is not None
+        self.handler.receive_placed(nbytes)
 
     def eof_received(self) -> bool:
         self._eof = True

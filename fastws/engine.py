@@ -54,6 +54,21 @@ class Engine:
         """As `receive_data`, of the first `size` bytes of `buffer`."""
         return self.receive_data(buffer[:size])
 
+    def wanted(self) -> int:
+        """How many bytes at most may be read to `place`, where they are not copied again; 0 where nothing is to be.
+
+        These two are for a transport that reads in C (`fastws._sockets`) and an engine with a large frame under way.
+        """
+        return 0
+
+    def place(self) -> int:
+        """The address where `wanted` bytes may be read to, after which comes `receive_placed`."""
+        raise NotImplementedError
+
+    def receive_placed(self, size: int) -> list[Event]:
+        """As `receive_data`, of `size` bytes that were read to `place`."""
+        raise NotImplementedError
+
     def receive_eof(self) -> None:
         """The peer will send nothing more: a message or frame that was begun is dropped."""
         raise NotImplementedError

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import socket
 import struct
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
+import wire
+from echo_app import app as echo
+from serving import serve
 
 from fastws.connection import Connection, Handler
 from fastws.loop_core import LoopCore
@@ -423,3 +428,64 @@ def test_a_burst_of_connections_loses_none(run: Run) -> None:
                 await asyncio.sleep(0)
 
     run(main())
+
+
+LARGE_MESSAGES = [
+    "a" * 70_000,
+    bytes(range(256)) * 3_000,
+    "ascii and then ä" * 30_000,
+    "€" * 200_000,
+    b"x" * (1 << 20),
+    "z" * (66_560 + 65_536 - 14),
+    b"",
+    b"small",
+]
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_large_frames_in_pieces_of_any_size(loop: str) -> None:
+    chance = random.Random(loop)
+    with serve(echo, lifespan="off", loop=loop) as serving, wire.Client(serving) as client:
+        client.open()
+        for message in LARGE_MESSAGES * 2:
+            opcode, payload = (1, message.encode()) if isinstance(message, str) else (2, message)
+            cut = chance.randrange(len(payload) + 1)
+            parts = [payload] if chance.random() < 0.5 else [payload[:cut], payload[cut:]]
+            stream = b"".join(
+                wire.frame(0 if i else opcode, part, fin=i == len(parts) - 1) for i, part in enumerate(parts)
+            )
+            stream += wire.frame(1, b"behind")
+            while stream:
+                size = chance.choice((1, 14, 100, 65_535, 66_560, 200_000, 700_000))
+                client.send(stream[:size])
+                stream = stream[size:]
+            answer = client.frame()
+            assert (answer.opcode, answer.payload) == (opcode, payload)
+            assert client.frame().payload == b"behind"
+
+
+def test_text_in_a_large_frame_that_is_not_utf8() -> None:
+    with serve(echo, lifespan="off") as serving:
+        for bad in (b"a" * 300_000 + b"\xff" + b"a" * 300_000, b"a" * 600_000 + b"\xe2\x82"):
+            with wire.Client(serving) as client:
+                client.open()
+                client.send(wire.frame(1, bad))
+                assert client.frame().payload[:2] == (1007).to_bytes(2, "big")
+
+
+def test_memory_for_a_large_frame_comes_with_its_bytes() -> None:
+    with serve(echo, lifespan="off", ws_max_size=1 << 30) as serving, wire.Client(serving) as client:
+        client.open()
+        client.send(b"\x82\xff" + (1 << 30).to_bytes(8, "big") + b"abcd")
+        tracemalloc.start()
+        try:
+            client.send(bytes(100_000))
+            client.send(wire.frame(9, b""))  # is payload, too
+            with wire.Client(serving) as other:  # answered behind what was read
+                other.open()
+                other.send(wire.text("done"))
+                assert other.frame().payload == b"done"
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 9 * 110_000 + (1 << 20)
