@@ -38,7 +38,7 @@ cdef class Session(Handler):
     cdef double _pinged
     cdef Traffic _traffic
 
-    cdef receive(self, buffer, Py_ssize_t size)
+    cdef bytes_received(self, buffer, Py_ssize_t size)
     cdef Py_ssize_t wanted(self) except -1
     cdef size_t place(self) except 0
     cdef receive_placed(self, Py_ssize_t size)

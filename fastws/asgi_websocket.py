@@ -121,7 +121,7 @@ class Session(Handler):
 
     # What the connection calls.
 
-    def receive(self, buffer: memoryview, size: int) -> None:
+    def bytes_received(self, buffer: memoryview, size: int) -> None:
         engine = self.engine
         if engine is None:
             if self.state is CONNECTING and self._opening is not None:
@@ -369,7 +369,7 @@ class Session(Handler):
         self._log_opened(101)
         connection.resume_reading()
         if opening.early:
-            self.receive(memoryview(opening.early), len(opening.early))
+            self.bytes_received(memoryview(opening.early), len(opening.early))
         if shared.shutting_down:
             self.shut_down()
 

@@ -7,7 +7,7 @@ cdef class Stream:
 
 
 cdef class Handler:
-    cdef receive(self, buffer, Py_ssize_t size)
+    cdef bytes_received(self, buffer, Py_ssize_t size)
     cdef Py_ssize_t wanted(self) except -1
     cdef size_t place(self) except 0
     cdef receive_placed(self, Py_ssize_t size)

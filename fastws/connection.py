@@ -38,7 +38,7 @@ class Handler:
     A class and no `typing.Protocol`, so that a compiled connection finds the methods of a compiled handler at once.
     """
 
-    def receive(self, buffer: memoryview, size: int) -> None:
+    def bytes_received(self, buffer: memoryview, size: int) -> None:
         """Take the first `size` bytes of `buffer`, which are only valid during the call."""
         self.data_received(buffer[:size])
 
@@ -139,7 +139,7 @@ class Connection:
         if self.allowance > 0:
             self.pause_reading_after(max(0, self.allowance - nbytes))
         if self.handler is not None:
-            self.handler.receive(self.state.receive_buffer, nbytes)
+            self.handler.bytes_received(self.state.receive_buffer, nbytes)
 
     def wanted(self) -> int:
         """As `Handler.wanted`."""
