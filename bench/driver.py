@@ -319,7 +319,7 @@ async def drive(names: Sequence[str], engine: str, allocations: bool, scale: flo
     counters = load_counters(HERE / ".build")
     if allocations:
         counters.count_allocations()
-    config = Config(app, access_log=False)
+    config = Config(app, access_log=False, ws_deflate_backend="zlib")
     state = LoopState(
         asyncio.get_running_loop(),
         config,

@@ -28,6 +28,8 @@ BUILT = HERE / ".build"
 """Where the programs in C are compiled to."""
 PEERS_PYTHON = HERE.parent / ".venv-servers" / "bin" / "python"
 """The interpreter of the servers that nothing but a comparison needs; `make .venv-servers/.made` makes it."""
+ZLIB = ("--ws-deflate-backend", "zlib")
+"""As it is without extras, also where these are installed for tests."""
 PURE_PYTHON = HERE.parent / ".venv-pure" / "bin" / "python"
 """The interpreter that has fastws without compiled modules; `make .venv-pure/.installed` makes it."""
 START_SECONDS = 15.0
@@ -101,12 +103,13 @@ def peer(
 CONTENDERS = {
     contender.name: contender
     for contender in (
-        Contender("fastws", "fastws", ("--ws", "auto"), "fastws"),
-        Contender("fastws-cython", "fastws", ("--ws", "cython"), "fastws"),
-        Contender("fastws-websockets", "fastws", ("--ws", "websockets"), "fastws"),
-        Contender("fastws-wsproto", "fastws", ("--ws", "wsproto"), "fastws"),
+        Contender("fastws", "fastws", ("--ws", "auto", *ZLIB), "fastws"),
+        Contender("fastws-isal", "fastws", ("--ws", "auto", "--ws-deflate-backend", "isal"), "fastws"),
+        Contender("fastws-cython", "fastws", ("--ws", "cython", *ZLIB), "fastws"),
+        Contender("fastws-websockets", "fastws", ("--ws", "websockets", *ZLIB), "fastws"),
+        Contender("fastws-wsproto", "fastws", ("--ws", "wsproto", *ZLIB), "fastws"),
         # As it is where there is no compiler; `make .venv-pure/.installed` makes it.
-        Contender("fastws-pure", "fastws", ("--ws", "websockets"), "fastws", python=str(PURE_PYTHON)),
+        Contender("fastws-pure", "fastws", ("--ws", "websockets", *ZLIB), "fastws", python=str(PURE_PYTHON)),
         Contender("uvicorn", "uvicorn", ("--ws", "websockets-sansio", "--http", "httptools"), "uvicorn"),
         Contender("uvicorn-websockets", "uvicorn", ("--ws", "websockets", "--http", "httptools"), "uvicorn"),
         Contender("uvicorn-wsproto", "uvicorn", ("--ws", "wsproto", "--http", "httptools"), "uvicorn"),

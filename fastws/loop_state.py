@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from fastws.client_counts import ClientCounts
 from fastws.connection import Connection, Handler
 from fastws.deflate import Deflaters
+from fastws.deflate_backends import load_backend
 from fastws.descriptors import first_kept, last_refused, lowest_free
 from fastws.errors import RequestError
 from fastws.forwarded import TrustedPeers
@@ -121,6 +122,7 @@ class LoopState(LoopCore):
                 threshold=config.ws_deflate_threshold,
                 level=config.ws_deflate_level,
                 mem_level=config.ws_deflate_memory_level,
+                backend=load_backend(config.ws_deflate_backend, context_takeover=config.ws_deflate_context_takeover),
             )
         self._first_kept = first_kept()
         self._last_refused = last_refused(self._first_kept)

@@ -29,6 +29,7 @@ from fastws.accepting import Accepting, accept
 from fastws.app_loading import AppError, ASGIApplication, load_application, load_env_file
 from fastws.asgi import Application
 from fastws.config import Config
+from fastws.deflate_backends import load_backend
 from fastws.descriptors import quiet_accept
 from fastws.engine import Engine
 from fastws.engines import load_engine
@@ -215,6 +216,7 @@ class Server:
             self._tls = ReloadableContext(self.config)
         if self.config.ws != "none":
             self._engine = load_engine(self.config.ws)
+            load_backend(self.config.ws_deflate_backend)  # says at once what is missing
         self._app = load_application(self.config)
 
     async def _serve(self, given: Sequence[socket.socket] | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
 import zlib
 
@@ -13,6 +14,8 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from websockets.headers import build_extension, parse_extension
 
 from fastws.deflate import DeflateParameters, Deflater, Deflaters, Inflater, negotiate
+from fastws.deflate_backends import Backend, load_backend
+from fastws.errors import ConfigError
 from fastws.events import Failure
 from fastws.failures import INVALID_DEFLATE, TOO_BIG
 
@@ -170,6 +173,9 @@ def inflate(inflater: Inflater, data: bytes, limit: int = 1 << 20) -> bytes | Fa
     return inflater.decompress(data, last=True, max_length=limit)
 
 
+both_backends = pytest.mark.parametrize("backend", [load_backend("zlib"), load_backend("isal")], ids=["zlib", "isal"])
+
+
 def compress(deflater: Deflater, payload: bytes) -> bytes:
     compressed = deflater.compress(payload)
     assert compressed is not None
@@ -178,8 +184,9 @@ def compress(deflater: Deflater, payload: bytes) -> bytes:
 
 @pytest.mark.parametrize("takeover", [False, True])
 @pytest.mark.parametrize("bits", [9, 10, 12, 15])
-def test_there_and_back(bits: int, takeover: bool) -> None:
-    deflater = Deflater(bits, context_takeover=takeover, threshold=0)
+@both_backends
+def test_there_and_back(bits: int, takeover: bool, backend: Backend) -> None:
+    deflater = Deflater(bits, context_takeover=takeover, threshold=0, backend=backend)
     inflater = Inflater(bits, context_takeover=takeover)
     for i in range(5):
         payload = b"many words, %d times; " % i * (i * 400 + 1)
@@ -187,9 +194,10 @@ def test_there_and_back(bits: int, takeover: bool) -> None:
         assert payload == (inflate(inflater, compressed) if compressed is not None else payload)
 
 
+@both_backends
 @given(st.lists(st.binary(max_size=200) | st.text("ab", max_size=500).map(str.encode), max_size=5), st.booleans())
-def test_there_and_back_generated(payloads: list[bytes], takeover: bool) -> None:
-    deflater = Deflater(context_takeover=takeover, threshold=1)
+def test_there_and_back_generated(backend: Backend, payloads: list[bytes], takeover: bool) -> None:
+    deflater = Deflater(context_takeover=takeover, threshold=1, backend=backend)
     inflater = Inflater(context_takeover=takeover)
     for payload in payloads:
         compressed = deflater.compress(payload)
@@ -199,31 +207,35 @@ def test_there_and_back_generated(payloads: list[bytes], takeover: bool) -> None
             assert inflate(inflater, compressed) == payload
 
 
-def test_context_takeover_saves_bytes_and_none_does_not() -> None:
+@both_backends
+def test_context_takeover_saves_bytes_and_none_does_not(backend: Backend) -> None:
     payload = bytes(range(256)) * 2
-    keeping, forgetting = Deflater(context_takeover=True), Deflater()
+    keeping, forgetting = Deflater(context_takeover=True, backend=backend), Deflater(backend=backend)
     assert len(compress(keeping, payload)) > 3 * len(compress(keeping, payload))
     first = compress(forgetting, payload)
     compress(forgetting, b"something else " * 100)
     assert compress(forgetting, payload) == first
 
 
-def test_a_shared_compressor_leaks_nothing() -> None:
+@both_backends
+def test_a_shared_compressor_leaks_nothing(backend: Backend) -> None:
     """What one connection sent can be read by no other, and does not show in the length of what others get."""
-    alone, shared = Deflater(), Deflater()
+    alone, shared = Deflater(backend=backend), Deflater(backend=backend)
     secret, guess = b"the secret is swordfish. " * 20, b"the secret is swordfish? " + bytes(range(240))
     compress(shared, secret)
     assert shared.compress(guess) == alone.compress(guess)
 
 
-def test_a_broadcast_is_compressed_once() -> None:
-    deflater = Deflater()
+@both_backends
+def test_a_broadcast_is_compressed_once(backend: Backend) -> None:
+    deflater = Deflater(backend=backend)
     payload = b"to everybody " * 50
     assert compress(deflater, payload) is compress(deflater, bytes(bytearray(payload)))
 
 
-def test_small_and_incompressible_go_plain() -> None:
-    deflater = Deflater(threshold=100)
+@both_backends
+def test_small_and_incompressible_go_plain(backend: Backend) -> None:
+    deflater = Deflater(threshold=100, backend=backend)
     assert deflater.compress(b"x" * 99) is None
     assert deflater.compress(b"x" * 100) is not None
     assert deflater.compress(bytes(range(256))) is None
@@ -241,13 +253,40 @@ def test_deflaters_are_shared_by_window() -> None:
     assert deflaters.get(keeping).context_takeover
 
 
-def test_window_bits_are_kept_to() -> None:
-    """A peer with the smallest window can read it: no reference goes further back."""
-    payload = b"".join(b"%d" % (i * i) for i in range(600)) * 2
+@both_backends
+@pytest.mark.parametrize("level", [1, 6, 7, 9])
+def test_window_bits_are_kept_to(backend: Backend, level: int) -> None:
+    """A peer with the smallest window can read it: no reference goes further back.
+
+    In pieces, since zlib looks for what a reference means in all that it has just inflated, too.
+    """
+    words = b"".join(b"%d" % (i * i) for i in range(600))
+    payload = b"".join(words[i : i + 700] * 2 for i in range(0, len(words), 700))
     for bits in range(9, 16):
         inflater = zlib.decompressobj(-bits)
-        compressed = compress(Deflater(bits, threshold=0), payload)
-        assert inflater.decompress(compressed + b"\x00\x00\xff\xff") == payload
+        rest = compress(Deflater(bits, threshold=0, level=level, backend=backend), payload) + b"\x00\x00\xff\xff"
+        plain = b""
+        while rest:
+            plain += inflater.decompress(rest, 16)
+            rest = inflater.unconsumed_tail
+        assert plain == payload
+
+
+def test_backend_is_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_backend("auto").name == "isal"
+    assert load_backend("auto", context_takeover=True).name == "zlib"
+    assert load_backend("isal", context_takeover=True).name == "isal"
+    monkeypatch.setitem(sys.modules, "isal", None)
+    assert load_backend("auto").name == "zlib"
+    with pytest.raises(ConfigError, match=r"--ws-deflate-backend: isal cannot be imported .*fastws\[isal\]"):
+        load_backend("isal")
+
+
+def test_deflaters_compress_by_their_backend() -> None:
+    backend = load_backend("isal")
+    deflaters = Deflaters(backend=backend)
+    for parameters in (DeflateParameters(), DeflateParameters(server_no_context_takeover=False)):
+        assert deflaters.get(parameters).backend is backend
 
 
 def test_bounds_of_window_bits() -> None:

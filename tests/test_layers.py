@@ -33,6 +33,7 @@ LAYERS = {
         "handshake",
         "engines",
         "deflate",
+        "deflate_backends",
         "http_head",
         "head_scan",
         "http_framing",
