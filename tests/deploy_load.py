@@ -16,7 +16,7 @@ from pathlib import Path
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-PAUSE = 0.005
+PAUSE = 0.05
 """Seconds between two messages of a client; also between its attempts to connect."""
 PATIENCE = 20.0
 

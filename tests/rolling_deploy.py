@@ -65,7 +65,7 @@ async def deploy(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0] if __doc__ else None)
-    parser.add_argument("--websockets", type=int, default=200, help="WebSockets that stay open")
+    parser.add_argument("--websockets", type=int, default=100, help="WebSockets that stay open")
     parser.add_argument("--requesters", type=int, default=10, help="HTTP clients that ask all the time")
     parser.add_argument("--rounds", type=int, default=2, help="how often both servers are replaced")
     parser.add_argument("--interval", type=float, default=1.0, help="seconds between two health checks")
