@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -63,6 +64,8 @@ async def accept(
         sock.listen(backlog)
         return GatedServer(loop, sock, state.new_connection, gate, more)
     create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
+    if sock.family == socket.AF_UNIX and sys.version_info >= (3, 13) and isinstance(loop, asyncio.SelectorEventLoop):
+        more["cleanup_socket"] = False  # the file belongs to who has bound it
     # For asyncio, `backlog` is also how often it accepts in a turn of the loop; it goes on when it has run out of
     # descriptors, logging each time. So it is told 1, and the kernel the true number.
     server: Accepting = await create(state.new_connection, sock=sock, backlog=1, **more)

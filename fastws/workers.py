@@ -13,25 +13,33 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import ssl
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any, ClassVar, Final, NoReturn
 
 from gunicorn import sock
 from gunicorn.workers.base import Worker
 
+from fastws.accepting import Accepting, accept
 from fastws.app_loading import AppError, load_application
 from fastws.config import Config
 from fastws.errors import STARTUP_FAILURE, ConfigError, StartupError
+from fastws.even_spread import Gate
 from fastws.event_loop import new_event_loop, run_in
 from fastws.gunicorn_requests import access_log, hooked
 from fastws.gunicorn_settings import config_for
+from fastws.listeners import address
+from fastws.loop_state import LoopState
+from fastws.scoreboard import Row, Scoreboard, Stage
 from fastws.server import Server, watch_process
 from fastws.tls import ALPN
+
+logger: Final = logging.getLogger("fastws.error")
 
 RESPAWN_SECONDS: Final = 1.0
 """How long a worker that cannot start waits before it ends, where the master would start another one at once."""
@@ -39,6 +47,33 @@ LAST_SECONDS: Final = 0.25
 """How long before gunicorn's patience ends a graceful stop is cut short; a tenth of it where that is less."""
 QUICK_SECONDS: Final = 1.0
 """How long an aborted worker may take to end by itself."""
+
+
+class WorkerServer(Server):
+    """A server that shares its listening sockets with other workers, of which `row` is told; None where it does not."""
+
+    def __init__(self, config: Config, row: Row | None, **options: Any) -> None:
+        super().__init__(config, **options)
+        self._row = row
+        self._gate: Gate | None = None
+        self._state: LoopState | None = None
+
+    def beat(self) -> None:
+        """Tell the other workers that the loop turns, and how many connections it has."""
+        if self._row is not None:
+            self._row.beat()
+            if self._state is not None:
+                self._row.connections = len(self._state.connections)
+
+    async def _accept(self, state: LoopState, sock: socket.socket) -> Accepting:
+        if self._row is not None and self._gate is None:
+            self._state = state
+            self._gate = Gate(self._row, state.connections.__len__)
+        return await accept(state, sock, self.config.backlog, self._tls, self.config.timeout_request_head, self._gate)
+
+    def _announce(self, sockets: Sequence[socket.socket]) -> None:
+        for each in sockets:
+            logger.info("fastws running on %s", address(each, "http" if self._tls is None else "https"))
 
 
 class FastWSWorker(Worker):
@@ -54,10 +89,15 @@ class FastWSWorker(Worker):
     CONFIG: ClassVar[Mapping[str, Any]] = {}
     """Options of `fastws.Config`; environment variables are stronger."""
 
+    _board: ClassVar[Scoreboard | None] = None
+    _forked: ClassVar[list[FastWSWorker]] = []
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """In the master, before it forks."""
         super().__init__(*args, **kwargs)
+        self._row = self._take_row()
         self.loop: asyncio.AbstractEventLoop
-        self.server: Server | None = None
+        self.server: WorkerServer | None = None
         self._tls: ssl.SSLContext | None = None
         self._exit_code = 0
         self._ending = False
@@ -94,13 +134,17 @@ class FastWSWorker(Worker):
         try:
             config = self._config(self.wsgi)
             config = self._config(hooked(load_application(config), self))
-            self.server = Server(
+            self.server = WorkerServer(
                 config,
+                None if self.cfg.reuse_port else self._row,
                 ssl_context=self._tls,
                 access_log=access_log(self),
                 catch_signals=False,
+                on_started=self._started,
                 on_tick=self._tick,
             )
+            if self.cfg.timeout:
+                self.server.tick_seconds = min(self.server.tick_seconds, self.cfg.timeout / 4)
             run_in(self.loop, self._serve(self.server))
         except (ConfigError, StartupError) as error:
             self._cannot_start(error)
@@ -109,6 +153,20 @@ class FastWSWorker(Worker):
         watch_process(max(self.cfg.graceful_timeout, QUICK_SECONDS))  # threads of the application may go on for ever
         if self._exit_code or self.server.exit_code:
             raise SystemExit(self._exit_code or self.server.exit_code)
+
+    def _take_row(self) -> Row:
+        """A row of the memory that the workers of this master share, after those of workers that are gone are free."""
+        if FastWSWorker._board is None:
+            FastWSWorker._board = Scoreboard.create()
+        for worker in list(self._forked):
+            if isinstance(worker.pid, int) and _is_gone(worker.pid):
+                worker._row.free()
+                self._forked.remove(worker)
+        self._forked.append(self)
+        return FastWSWorker._board.take_row()
+
+    def _started(self) -> None:
+        self._row.stage = Stage.ACCEPTING
 
     async def _serve(self, server: Server) -> None:
         self.loop.add_reader(self.PIPE[0], self._woken)
@@ -146,8 +204,8 @@ class FastWSWorker(Worker):
     def _tick(self) -> None:
         """About once a second, from the event loop."""
         self.notify()
-        if self.cfg.timeout == 1:
-            self.loop.call_later(0.5, self.notify)
+        if self.server is not None:
+            self.server.beat()
         if self.alive and os.getppid() != self.ppid:
             self.log.info("Parent changed, shutting down: %s", self)
             self._end()
@@ -214,6 +272,7 @@ class FastWSWorker(Worker):
         if server is None or self._ending:
             return
         self._ending = True
+        self._row.stage = Stage.ENDING
         patience = float(self.cfg.graceful_timeout)
         server.should_exit = True
         watch_process(patience + QUICK_SECONDS)
@@ -224,6 +283,15 @@ class FastWSWorker(Worker):
     def _hurry(self) -> None:
         if self.server is not None:
             self.server.force_exit = True
+
+
+def _is_gone(pid: int) -> bool:
+    """Whether there is no such process; the master has waited for those that ended."""
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return True
+    return False
 
 
 async def _no_app(scope: Any, receive: Any, send: Any) -> None:

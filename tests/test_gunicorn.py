@@ -91,6 +91,21 @@ def serving_elsewhere(process: ServerProcess, than: str) -> str:
         time.sleep(0.02)
 
 
+def open_raw(process: ServerProcess) -> tuple[socket.socket, str]:
+    """A WebSocket that answers nothing, and the pid of its worker."""
+    client = socket.create_connection((process.host, process.port), PATIENCE)
+    client.sendall(
+        b"GET /pid HTTP/1.1\r\nHost: t\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    received = b""
+    while not (pid := re.search(rb"\r\n\r\n\x81.(\d+)", received)):
+        data = client.recv(4096)
+        assert data, received
+        received += data
+    return client, pid[1].decode()
+
+
 def end_of(websocket: ClientConnection) -> tuple[int, str]:
     """Code and reason with which the server closes, reading what comes before."""
     with contextlib.suppress(ConnectionClosed):
@@ -134,21 +149,39 @@ def test_hup_starts_a_new_worker_and_tells_the_clients_of_the_old(tmp_path: Path
 def test_worker_keeps_a_deadline_of_its_own_on_hup(tmp_path: Path) -> None:
     """The master says SIGTERM once a second and never SIGKILL; the client does not answer the Close."""
     with serve_gunicorn(tmp_path, "--graceful-timeout", "3") as process:
-        with socket.create_connection((process.host, process.port), PATIENCE) as client:
-            client.sendall(
-                b"GET /pid HTTP/1.1\r\nHost: t\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-            )
-            received = b""
-            while not (pid := re.search(rb"\r\n\r\n\x81.(\d+)", received)):
-                received += client.recv(4096)
+        client, pid = open_raw(process)
+        with client:
             process.signal(signal.SIGHUP)
             while client.recv(4096):
                 pass
-        process.wait_for_line(rf"\[{pid[1].decode()}\] .*Cutting 1 connections")
-        process.wait_for_line(rf"\[{pid[1].decode()}\] .*Worker exiting")
+        process.wait_for_line(rf"\[{pid}\] .*Cutting 1 connections")
+        process.wait_for_line(rf"\[{pid}\] .*Worker exiting")
         assert process.output.count("Shutting down\n") == 1
         assert process.stop() == 0
+
+
+def test_worker_has_ended_before_the_master_loses_patience(tmp_path: Path) -> None:
+    with serve_gunicorn(tmp_path, "--graceful-timeout", "3") as process:
+        client, pid = open_raw(process)
+        with client:
+            process.signal(signal.SIGTERM)
+            while client.recv(4096):
+                pass
+            assert process.wait() == 0
+    assert re.search(rf"\[{pid}\] .*Cutting 1 connections", process.output)
+    assert re.search(rf"\[{pid}\] .*Application shutdown complete", process.output)
+    assert "SIGKILL" not in process.output
+
+
+def test_connections_are_spread_evenly(tmp_path: Path) -> None:
+    with serve_gunicorn(tmp_path, "--workers", "3") as process, contextlib.ExitStack() as stack:
+        lines(process, "fastws running on", 3)
+        pids = []
+        for _ in range(120):
+            client, pid = open_raw(process)
+            stack.enter_context(client)
+            pids.append(pid)
+        assert max(map(pids.count, pids)) <= 1.25 * 40
 
 
 def test_ttin_and_ttou(tmp_path: Path) -> None:
@@ -162,8 +195,10 @@ def test_ttin_and_ttou(tmp_path: Path) -> None:
 
 
 HOOKS = """
+import sys
+
 def note(text):
-    print("hook:", text, flush=True)
+    sys.stdout.write(f"hook: {text}\\n")  # at once: the master writes there too
 
 def pre_request(worker, req):
     note(f"pre {req.method} {req.uri} {req.version} {dict(req.headers).get('X-A')}")
@@ -266,6 +301,8 @@ def test_access_log_is_off_by_default_and_reopened_on_usr1(tmp_path: Path) -> No
             time.sleep(0.02)
         process.host, process.port = running[1], int(running[2])
         get(process, "/before")
+        while "/before" not in log.read_text():
+            time.sleep(0.02)
         log.rename(tmp_path / "old.log")
         process.signal(signal.SIGUSR1)
         while not log.exists() or "/after" not in log.read_text():
