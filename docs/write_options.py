@@ -1,4 +1,4 @@
-"""Writes docs/options.md, and the limits in SECURITY.md, from the fields of `fastws.config.Config`.
+"""Writes docs/options.md, the limits in SECURITY.md, and the tables of docs/observability.md, from the source.
 
 `make options` runs it, a test compares.
 
@@ -12,9 +12,12 @@ import sys
 from pathlib import Path
 
 from fastws.config import OPTIONS
+from fastws.log_atoms import ATOMS, KINDS
+from fastws.metrics import METRICS
 from fastws.options import GROUPS, Option
 
 PAGE = Path(__file__).with_name("options.md")
+OBSERVABILITY = Path(__file__).with_name("observability.md")
 SECURITY = Path(__file__).parents[1] / "SECURITY.md"
 
 HEAD = """\
@@ -95,8 +98,25 @@ def security() -> str:
     return text
 
 
+def observability() -> str:
+    """docs/observability.md as it is, with the tables of the metrics and of the atoms of today."""
+    metrics = "| metric | type | labels | |\n| --- | --- | --- | --- |\n" + "".join(
+        f"| `{each.name}` | {each.kind} | {', '.join(f'`{label}`' for label in each.labels)} | {each.help} |\n"
+        for each in METRICS
+    )
+    atoms = "| atom | |\n| --- | --- |\n" + "".join(f"| `%({atom})s` | {what} |\n" for atom, what in ATOMS.items())
+    atoms += "".join(f"| `%({{name}}{kind})s` | {what} |\n" for kind, what in KINDS.items())
+    text = OBSERVABILITY.read_text()
+    for source, table in (("metrics", metrics), ("log_atoms", atoms)):
+        marks = re.compile(rf"(?<=`make options` from fastws/{source}\.py -->\n).*?(?=<!-- end -->\n)", re.DOTALL)
+        found = marks.search(text)
+        assert found is not None, f"observability.md has lost the marks for {source}"
+        text = text[: found.start()] + table + text[found.end() :]
+    return text
+
+
 if __name__ == "__main__":
-    for path, text in ((PAGE, page()), (SECURITY, security())):
+    for path, text in ((PAGE, page()), (SECURITY, security()), (OBSERVABILITY, observability())):
         if "--check" not in sys.argv[1:]:
             path.write_text(text)
         elif path.read_text() != text:

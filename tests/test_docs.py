@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from gunicorn.config import KNOWN_SETTINGS
 
+from fastws.control_cli import COMMANDS
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -50,6 +52,7 @@ def test_options_that_pages_name_exist(page: Path) -> None:
     from fastws.config import OPTIONS
 
     known = {option.cli for option in OPTIONS} | {f"--no-{option.cli.removeprefix('--')}" for option in OPTIONS}
+    known |= {name for command in COMMANDS.values() for param in command.params for name in param.opts}
     if page.name == "from-uvicorn.md":
         known |= UVICORN
     if page.name == "gunicorn.md":
