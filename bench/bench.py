@@ -181,12 +181,15 @@ class Run:
             self.contenders |= {contender.name: contender for contender in peers}
             self.measure("peers", "peers", (CASES[name] for name in PEER_CASES), peers)
         if "curves" in wanted:
-            drawn = [CONTENDERS["floor"], *(each for each in self.chosen if each.name != "floor")]
-            self.contenders["floor"] = CONTENDERS["floor"]
-            self.measure("curves", "connections", CONNECTIONS.values(), drawn)
-            self.measure("curves", "sizes", SIZES.values(), drawn)
+            self.measure("curves", "connections", CONNECTIONS.values(), self.with_floor())
+            self.measure("curves", "sizes", SIZES.values(), self.with_floor())
         if "scale" in wanted:
-            self.document["scale"] = scale.measure(self.bench, self.chosen, *self.length("scale"))
+            self.document["scale"] = scale.measure(self.bench, self.with_floor(), *self.length("scale"))
+
+    def with_floor(self) -> list[Contender]:
+        """The servers, and the floor, which says how much of a slope is the kernel's."""
+        self.contenders["floor"] = CONTENDERS["floor"]
+        return [*(each for each in self.chosen if each.name != "floor"), CONTENDERS["floor"]]
 
     def finished(self) -> dict[str, Any]:
         """The whole document."""

@@ -122,7 +122,7 @@ def met(row: Row, case: Case) -> bool | None:
 
 def client_bound(row: Row) -> bool:
     """Whether the load client cost more than the server: then the server was not at its limit."""
-    return row.get("client_us", 0) > row.get("server_us", 0)
+    return bool(row.get("client_us", 0) > row.get("server_us", 0))
 
 
 def disturbed(rows: Iterable[Row]) -> float:
@@ -174,16 +174,11 @@ def show_checks(checks: Sequence[dict[str, Any]]) -> None:
     """Print the checks of scale.py."""
     grouped: dict[str, list[list[str]]] = {}
     for each in checks:
-        detail = ", ".join(f"{key} {_said(value)}" for key, value in each["detail"].items())
         value = "failed" if each["value"] is None else f"{number(each['value'])} {each['unit']}"
-        line = [each["server"], value, f"{each['target']:g}", "yes" if each["met"] else "NO", detail]
+        line = [each["server"], value, f"{each['target']:g}", "yes" if each["met"] else "NO", each["said"]]
         grouped.setdefault(each["title"], []).append(line)
-    _print("scale", ("server", "value", "at most", "met", "of it"), grouped)
+    _print("scale", ("server", "value", "at most", "met", ""), grouped)
     print()
-
-
-def _said(value: Any) -> str:
-    return value if isinstance(value, str) else number(value)
 
 
 def _print(title: str, columns: Sequence[str], grouped: dict[str, list[list[str]]]) -> None:

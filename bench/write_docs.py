@@ -27,6 +27,9 @@ PAGES = (ROOT / "README.md", ROOT / "docs" / "performance.md")
 PARTS = ("table", "peers", "connections", "sizes", "scale")
 OURS = "fastws"
 
+FALLBACKS = {"fastws-websockets": 1.3, "fastws-pure": 1.0}
+"""What fastws is meant to be worth where its own engine is not there, and where nothing of it is compiled."""
+
 IN_README = (
     *("64x1", "64x16", "1k", "deflate", "64k", "1m", "fanout-1000"),
     *("connect", "http", "fastapi-x16", "memory", "memory-deflate"),
@@ -133,6 +136,17 @@ def peers(document: Document) -> str:
     return markdown(("server", *PEER_CASES), lines)
 
 
+def fallbacks(document: Document) -> str:
+    """The installs that are not compiled throughout: what each is meant to reach, and where it does not."""
+    rows = document["peers"]["rows"]
+    lines = []
+    for server, wanted in FALLBACKS.items():
+        mine = [row for row in rows if row["server"] == server and not ALL[row["case"]].memory and "ratio" in row]
+        short = [f"{ALL[row['case']].title} ({number(row['ratio'], 2)})" for row in mine if row["ratio"] < wanted]
+        lines.append([server, f"{wanted:g}", f"{len(mine) - len(short)} of {len(mine)}", "; ".join(short)])
+    return markdown(("server", "goal", "cases that reach it", "cases that do not"), lines)
+
+
 def curve(part: str, axis: str) -> Callable[[Document], str]:
     """The table of a curve: one line for each place on its axis."""
 
@@ -149,18 +163,16 @@ def curve(part: str, axis: str) -> Callable[[Document], str]:
 
 
 def scale(document: Document) -> str:
-    """The checks of scale.py, each with a column for each server."""
-    checks = document["scale"]
-    names = list(dict.fromkeys(each["server"] for each in checks))
-    lines = []
-    for title in dict.fromkeys(each["title"] for each in checks if each["value"] is not None):
-        mine = {each["server"]: each for each in checks if each["title"] == title}
-        any_one = next(iter(mine.values()))
-        ours = mine.get(OURS)
-        cells = [f"{number(mine[name]['value'])} {mine[name]['unit']}" if name in mine else "-" for name in names]
-        reached = "" if ours is None else "yes" if ours["met"] else "no"
-        lines.append([title, *cells, f"{any_one['target']:g}", reached])
-    return markdown(("what", *names, "at most", "met"), lines)
+    """The checks of scale.py, a line for each server."""
+    lines: list[list[str]] = []
+    for title in dict.fromkeys(each["title"] for each in document["scale"] if each["value"] is not None):
+        for each in document["scale"]:
+            if each["title"] == title and each["value"] is not None:
+                reached = "" if each["server"] != OURS else "yes" if each["met"] else "no"
+                value = f"{number(each['value'])} {each['unit']}"
+                what = "" if lines and each["server"] != document["scale"][0]["server"] else title
+                lines.append([what, each["server"], value, f"{each['target']:g}", reached, each["said"]])
+    return markdown(("what", "server", "measured", "at most", "met", "of it"), lines)
 
 
 WRITERS: dict[str, Callable[[Document], str]] = {
@@ -169,6 +181,7 @@ WRITERS: dict[str, Callable[[Document], str]] = {
     "table": table,
     "latency": latency,
     "peers": peers,
+    "fallbacks": fallbacks,
     "connections": curve("connections", "connections"),
     "sizes": curve("sizes", "bytes"),
     "scale": scale,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -133,6 +134,26 @@ def test_table_of_a_page_is_written_between_its_comments(bench: dict[str, Module
     assert bench["write_docs"].filled(written, document) == written
 
 
+def test_scale_has_a_line_for_each_server_and_a_verdict_on_ours(bench: dict[str, ModuleType]) -> None:
+    check = bench["scale"].check
+    found = [{"server": name} | check("idle", "idle cost", 1.5, 2.0, "%", "all open") for name in ("fastws", "uvicorn")]
+    written = bench["write_docs"].scale({"scale": found})
+    assert written.splitlines()[2:] == [
+        "| idle cost | fastws | 1.50 % | 2 | yes | all open |",
+        "|  | uvicorn | 1.50 % | 2 |  | all open |",
+    ]
+
+
+def test_fallback_is_judged_by_each_case_but_memory(bench: dict[str, ModuleType]) -> None:
+    rows = [
+        {"case": "64x1", "server": "fastws-pure", "cost": 1.0, "ratio": 1.0},
+        {"case": "1m", "server": "fastws-pure", "cost": 1.0, "ratio": 0.9},
+        {"case": "memory", "server": "fastws-pure", "cost": 1.0, "ratio": 0.1},
+    ]
+    written = bench["write_docs"].fallbacks({"peers": {"rows": rows}})
+    assert "| fastws-pure | 1 | 1 of 2 | echo 1 MiB binary, 4 connections (0.90) |" in written
+
+
 def test_result_that_lacks_a_part_is_not_taken_for_the_pages(bench: dict[str, ModuleType], tmp_path: Path) -> None:
     result = tmp_path / "result.json"
     result.write_text(json.dumps({"table": {}, "peers": {}, "connections": {}, "sizes": {}}))
@@ -163,7 +184,7 @@ class Quiet:
 
 @pytest.fixture(scope="module")
 def programs(bench: dict[str, ModuleType], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    if shutil.which("cc") is None:
+    if shutil.which(os.environ.get("CC", "cc")) is None:
         pytest.fail("the load client needs a C compiler: install gcc")
     folder = tmp_path_factory.mktemp("programs")
     return {name: bench["client"].build_program(name, folder) for name in ("load", "floor")}
