@@ -10,6 +10,7 @@ Importing this module makes no loop and no thread: the master does it before it 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -64,6 +65,10 @@ class WorkerServer(Server):
             self._row.beat()
             if self._state is not None:
                 self._row.connections = len(self._state.connections)
+
+    def limit_reached(self, what: str) -> None:
+        """See `Server.limit_reached`; the limit is gunicorn's here."""
+        super().limit_reached(what.replace("--limit-max-requests", "max_requests"))
 
     async def _accept(self, state: LoopState, sock: socket.socket) -> Accepting:
         if self._row is not None and self._gate is None:
@@ -276,9 +281,9 @@ class FastWSWorker(Worker):
         patience = float(self.cfg.graceful_timeout)
         server.should_exit = True
         watch_process(patience + QUICK_SECONDS)
-        self.loop.call_soon_threadsafe(
-            self.loop.call_later, max(0.0, patience - min(LAST_SECONDS, patience / 10)), self._hurry
-        )
+        seconds = max(0.0, patience - min(LAST_SECONDS, patience / 10))
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            self.loop.call_soon_threadsafe(self.loop.call_later, seconds, self._hurry)
 
     def _hurry(self) -> None:
         if self.server is not None:

@@ -33,7 +33,7 @@ UVICORN = set(
 
 ELSEWHERE = {"--against", "--full", "--markdown", "--quick", "--strict", "--timeout", "--ssl"}
 ELSEWHERE |= {"--cases", "--rounds", "--servers"}
-ELSEWHERE |= {"--websocket-max-frame-size", "--websocket-max-message-size"}
+ELSEWHERE |= {"--write-docs", "--websocket-max-frame-size", "--websocket-max-message-size"}
 """Options of other programs that the pages name, and the beginning of `--ssl-*`."""
 
 

@@ -353,6 +353,24 @@ def test_tls(tmp_path: Path) -> None:
         assert process.stop() == 0
 
 
+def test_certificates_of_fastws_own(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    for name in ("127.0.0.1", "named.example"):
+        authority.issue_cert(name).private_key_and_cert_chain_pem.write_to_path(str(tmp_path / name))
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    env = {
+        "FASTWS_SSL_CERTFILE": str(tmp_path / "127.0.0.1"),
+        "FASTWS_SSL_SNI": f"named.example={tmp_path}/named.example",
+    }
+    with serve_gunicorn(tmp_path, env=env) as process:
+        for name in ("127.0.0.1", "named.example"):
+            plain = socket.create_connection((process.host, process.port), PATIENCE)
+            with plain, client.wrap_socket(plain, server_hostname=name) as connection:
+                assert connection.version() == "TLSv1.3"
+        assert process.stop() == 0
+
+
 def test_tls_that_fails_is_never_plain(tmp_path: Path) -> None:
     (tmp_path / "rubbish.pem").write_text("rubbish")
     with run_gunicorn(tmp_path, "--certfile", str(tmp_path / "rubbish.pem")) as process:
