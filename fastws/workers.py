@@ -27,7 +27,7 @@ from gunicorn import sock
 from gunicorn.workers.base import Worker
 
 from fastws.accepting import Accepting, accept
-from fastws.app_loading import AppError, load_application
+from fastws.app_loading import AppError, ASGIApplication, Receive, Scope, Send, load_application
 from fastws.config import Config
 from fastws.errors import STARTUP_FAILURE, ConfigError, StartupError
 from fastws.even_spread import Gate
@@ -59,20 +59,21 @@ class WorkerServer(Server):
         self._gate: Gate | None = None
         self._state: LoopState | None = None
 
-    def beat(self) -> None:
-        """Tell the other workers that the loop turns, and how many connections it has."""
+    def beat(self) -> int:
+        """Tell the other workers that the loop turns, and how many connections it has. Returns the requests served."""
         if self._row is not None:
             self._row.beat()
             if self._state is not None:
                 self._row.connections = len(self._state.connections)
+        return 0 if self._state is None else self._state.requests_total
 
     def limit_reached(self, what: str) -> None:
         """See `Server.limit_reached`; the limit is gunicorn's here."""
         super().limit_reached(what.replace("--limit-max-requests", "max_requests"))
 
     async def _accept(self, state: LoopState, sock: socket.socket) -> Accepting:
+        self._state = state
         if self._row is not None and self._gate is None:
-            self._state = state
             self._gate = Gate(self._row, state.connections.__len__)
         return await accept(state, sock, self.config.backlog, self._tls, self.config.timeout_request_head, self._gate)
 
@@ -181,6 +182,18 @@ class FastWSWorker(Worker):
         finally:
             self.loop.remove_reader(self.PIPE[0])
 
+    def load_wsgi(self) -> None:
+        """Load the application. While files are watched, one that does not compile is served as an error."""
+        try:
+            self.wsgi = self.app.wsgi()
+        except SyntaxError as error:
+            if not self.cfg.reload:
+                raise
+            self.log.exception(error)
+            if self.reloader is not None and error.filename is not None:
+                self.reloader.add_extra_file(error.filename)
+            self.wsgi = _failing("".join(traceback.format_exception(error)))
+
     def _config(self, app: Any) -> Config:
         return config_for(app, self.cfg, self.CONFIG, os.environ, self.max_requests)
 
@@ -210,7 +223,7 @@ class FastWSWorker(Worker):
         """About once a second, from the event loop."""
         self.notify()
         if self.server is not None:
-            self.server.beat()
+            self.nr = self.server.beat()
         if self.alive and os.getppid() != self.ppid:
             self.log.info("Parent changed, shutting down: %s", self)
             self._end()
@@ -288,6 +301,21 @@ class FastWSWorker(Worker):
     def _hurry(self) -> None:
         if self.server is not None:
             self.server.force_exit = True
+
+
+def _failing(text: str) -> ASGIApplication:
+    """An application that answers each request with `text`."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = [(b"content-type", b"text/plain; charset=utf-8")]
+            await send({"type": "http.response.start", "status": 500, "headers": headers})
+            await send({"type": "http.response.body", "body": text.encode("utf-8", "replace")})
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close"})
+
+    return app
 
 
 def _is_gone(pid: int) -> bool:

@@ -410,10 +410,17 @@ def test_reload_with_an_open_websocket(tmp_path: Path) -> None:
             websocket.send("hello")
             assert websocket.recv() == "hello"
             source = tmp_path / "reloaded_app.py"
-            source.write_text(source.read_text().replace('scope["path"].encode()', 'b"new"'))
+            text = source.read_text()
+            source.write_text("def mistake(:\n")
             os.utime(source, (time.time() + 5, time.time() + 5))
             assert end_of(websocket)[0] == 1012
         lines(process, "fastws running on", 2)
+        status, body = get(process, "/a")
+        assert status == 500
+        assert "def mistake(:" in body
+        source.write_text(text.replace('scope["path"].encode()', 'b"new"'))
+        os.utime(source, (time.time() + 10, time.time() + 10))
+        lines(process, "fastws running on", 3)
         assert get(process, "/a") == (200, "new")
         assert process.stop() == 0
 
