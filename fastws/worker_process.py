@@ -56,6 +56,11 @@ class WorkerServer(Server):
         super().handle_exit(signum, frame)
         self._tell_ending()
 
+    async def _announce_end(self, state: LoopState) -> None:
+        if self._row.stage != Stage.ENDING:  # told otherwise than by a signal
+            self._tell_ending()
+        await super()._announce_end(state)
+
     def limit_reached(self, what: str) -> None:
         """Ask for a successor, and serve until it is there."""
         if not self._replaced and not self.should_exit:
@@ -88,8 +93,6 @@ class WorkerServer(Server):
 
     def _beat(self) -> None:
         self._row.beat()
-        if self.should_exit and self._row.stage != Stage.ENDING:  # told otherwise than by a signal
-            self._tell_ending()
         if self._state is not None:
             self._row.connections = len(self._state.connections)
         self._reopen()

@@ -398,3 +398,14 @@ def test_workers_share_their_metrics_in_a_directory_of_the_supervisors(tmp_path:
         assert len(list(tmp_path.iterdir())) == 1
         assert process.stop() == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_that_is_drained_through_its_control_socket_is_replaced(tmp_path: Path) -> None:
+    control = str(tmp_path / "control")
+    with serve_workers(2, "--control-socket", control) as process:
+        victim = living(process)[0]
+        subprocess.run([sys.executable, "-m", "fastws", "drain", str(victim), "--control-socket", control], check=True)
+        process.wait_for_line(rf"Worker \[{victim}\] ends, though not told so by the supervisor; starting another")
+        wait_for_lines(process, "2 workers serve", 2)
+        process.wait_for_line(rf"Worker \[{victim}\] has ended")
+        assert process.stop() == 0
