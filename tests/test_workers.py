@@ -264,9 +264,9 @@ def wait_for_lines(process: ServerProcess, text: str, count: int) -> None:
 
 def test_workers_that_die_young_are_started_again_after_growing_delays() -> None:
     with serve_process("worker_apps:dies_young", "--workers", "2") as process:
-        process.wait_for_line(r"exited with 7 after serving for 0 s; starting another now")
-        process.wait_for_line(r"exited with 7 after serving for 0 s; starting another in 0\.1 s")
-        process.wait_for_line(r"exited with 7 after serving for 0 s; starting another in 0\.2 s")
+        process.wait_for_line(r"exited with 7 after serving for \d+ s; starting another now")
+        process.wait_for_line(r"exited with 7 after serving for \d+ s; starting another in 0\.1 s")
+        process.wait_for_line(r"exited with 7 after serving for \d+ s; starting another in 0\.2 s")
         assert process.stop() == 0
 
 
@@ -405,7 +405,6 @@ def test_a_worker_that_is_drained_through_its_control_socket_is_replaced(tmp_pat
     with serve_workers(2, "--control-socket", control) as process:
         victim = living(process)[0]
         subprocess.run([sys.executable, "-m", "fastws", "drain", str(victim), "--control-socket", control], check=True)
-        process.wait_for_line(rf"Worker \[{victim}\] ends, though not told so by the supervisor; starting another")
-        wait_for_lines(process, "2 workers serve", 2)
+        process.wait_for_line(rf"Worker \[\d+\] takes over from \[{victim}\], which drains")
         process.wait_for_line(rf"Worker \[{victim}\] has ended")
         assert process.stop() == 0
