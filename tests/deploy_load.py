@@ -33,6 +33,8 @@ class Report:
     refused: list[str] = field(default_factory=list)
     longest_gap: float = 0.0
     """Seconds in which a WebSocket client got no answer, at most: over a Close and the way back."""
+    gap_before: float = 0.0
+    """The same before anything happened: what the machine is good for under this load."""
 
     def lost(self, record: Path) -> set[tuple[int, int]]:
         """The messages that were sent and are not in the `record` of deploy_app.py."""
@@ -49,7 +51,7 @@ class Report:
             f"messages lost {len(self.lost(record))} of {len(self.sent)}",
             f"closes that were not clean {len(self.unclean)} of {self.closes}",
             f"WebSockets refused {len(self.refused)}",
-            f"longest gap {self.longest_gap * 1000:.0f} ms",
+            f"longest gap {self.longest_gap * 1000:.0f} ms; {self.gap_before * 1000:.0f} ms before the deploy",
         ]
         return lines + sorted({*self.failed, *self.unclean, *self.refused})
 
@@ -80,6 +82,12 @@ class Load:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+
+    async def look(self, seconds: float) -> None:
+        """See how long clients wait for answers while nothing happens."""
+        self.report.longest_gap = 0.0
+        await asyncio.sleep(seconds)
+        self.report.gap_before, self.report.longest_gap = self.report.longest_gap, 0.0
 
     async def stop(self) -> None:
         """Let every client end, and wait for it."""

@@ -52,6 +52,7 @@ async def deploy(
         proxy = stack.enter_context(started("haproxy.cfg", certificates, addresses, replaced))
         trusted = ssl.create_default_context(cafile=certificates.authority)
         async with Load("localhost", proxy, websockets=websockets, requesters=requesters, trusted=trusted) as load:
+            await load.look(5 * interval)
             for _ in range(rounds):
                 for index, port in enumerate(ports):
                     status = await asyncio.to_thread(servers[index].stop)
