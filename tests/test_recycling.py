@@ -34,6 +34,7 @@ def test_the_request_that_reaches_the_limit_is_the_last() -> None:
                 assert process.popen.poll() is None, number
         assert process.wait() == 0
         assert "Shutting down after 3 requests (--limit-max-requests)" in process.output
+        assert "the application shuts down" in process.output
         assert process.output.count('"GET / HTTP/1.1" 200') == 3
 
 

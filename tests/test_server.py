@@ -426,17 +426,6 @@ def test_a_failed_shutdown_of_the_application_exits_1() -> None:
         assert "ERROR:    Application shutdown failed: the queue is not empty\n" in process.output
 
 
-def test_the_limit_of_requests_ends_the_server_gracefully() -> None:
-    with serve_process("process_apps:app", "--limit-max-requests", "2", "--limit-max-requests-jitter", "1") as process:
-        with closing(client(process)) as connection:
-            for _ in range(3):
-                connection.request("GET", "/")
-                assert connection.getresponse().read() == b"ok"
-        assert process.wait() == 0
-        assert "--limit-max-requests" in process.output
-        assert "the application shuts down" in process.output
-
-
 # The Python interface
 
 
