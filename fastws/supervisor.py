@@ -72,12 +72,20 @@ def supervise(config: Config, source: Callable[[], Config], environ: Mapping[str
         with listeners.bound(config) as sockets, _overrides(config) as overrides:
             for sock in sockets:
                 sock.setblocking(False)
-            return Supervisor(config, pickle.dumps(source), overrides, environ, sockets, notifier, watcher).run()
+            return Supervisor(config, _pickled(source), overrides, environ, sockets, notifier, watcher).run()
     except (ConfigError, StartupError) as error:
         if not logger.isEnabledFor(logging.ERROR) or not logger.hasHandlers():  # whatever is logged, this must be seen
             print(f"Error: {error}", file=sys.stderr)
         logger.error("%s", error)
         return STARTUP_FAILURE
+
+
+def _pickled(source: Callable[[], Config]) -> bytes:
+    """What a worker gets to make its configuration of."""
+    try:
+        return pickle.dumps(source)
+    except Exception as error:  # pickle itself raises three kinds, and objects whatever they like
+        raise ConfigError(f"--workers: an option cannot be passed to another process: {error}") from None
 
 
 @contextlib.contextmanager
@@ -356,7 +364,7 @@ class Supervisor:
         self.generation += 1
         self._restarting = True
         for worker in self.workers:
-            worker.why_replaced = "restart"
+            worker.why_replaced = worker.why_replaced or "restart"
 
     def _reload(self, what: str) -> None:
         """Restart the only worker, in no more time than it takes to say goodbye."""

@@ -74,7 +74,6 @@ class Worker:
         self.told_to_end = False
         self.why_replaced: str | None = None
         self.predecessor: Worker | None = None
-        self.killed_for: str | None = None
         self.kill_at: float | None = None
         descriptors = [each.fileno() for each in sockets]
         order = Order(sys.path, source, overrides, descriptors, row.board.descriptor, row.index)

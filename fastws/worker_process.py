@@ -118,7 +118,7 @@ def main() -> None:
     try:
         source: Callable[[], Config] = pickle.loads(order.source)
         config = dataclasses.replace(source(), **order.overrides)
-    except ConfigError as error:
+    except (ConfigError, ImportError, AttributeError) as error:  # the latter of what an option refers to
         print(f"Error: {error}", file=sys.stderr)
         raise SystemExit(STARTUP_FAILURE) from None
     row = Scoreboard(order.scoreboard).row(order.row)

@@ -202,6 +202,21 @@ def test_a_callable_cannot_be_served_by_workers(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err == f"Error: {expected}\n"
 
 
+def test_options_that_cannot_be_passed_to_workers_are_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Here:
+        def __fspath__(self) -> str:
+            return str(tmp_path)
+
+    with pytest.raises(SystemExit) as exit:
+        fastws.run("worker_apps:app", workers=2, port=0, app_dir=Here(), log_config=None)
+    assert exit.value.code == 3
+    assert [record.message.partition(": Can")[0] for record in caplog.records if record.levelname == "ERROR"] == [
+        "--workers: an option cannot be passed to another process"
+    ]
+
+
 def test_workers_of_a_script(tmp_path: Path) -> None:
     (tmp_path / "serve.py").write_text(
         "import fastws\n\nprint('the script runs', flush=True)\n"
