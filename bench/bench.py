@@ -43,7 +43,7 @@ PEERS = (
     *("granian", "hypercorn", "gunicorn", "daphne", "socketify", "picows", "floor"),
 )
 ROUNDS = {"table": 5, "peers": 3, "curves": 3, "scale": 5}
-SECONDS = {"table": 0.8, "peers": 0.25, "curves": 0.4, "scale": 0.5}
+SECONDS = {"table": 0.8, "peers": 0.2, "curves": 0.3, "scale": 0.5}
 MEMORY_ROUNDS = {"table": 2, "peers": 1, "curves": 0}
 QUICK_ROUNDS, QUICK_SECONDS = 3, 0.25
 
@@ -235,10 +235,12 @@ def main() -> int:
         payload.write_bytes(deflated_payloads())
         client = Client(program, arguments.client_core if pinned else None, payload)
         run = Run(arguments, Bench(client, arguments.server_core if pinned else None, progress), chosen)
-        run.parts()
-    document = run.finished()
+        try:
+            run.parts()
+        finally:  # what was measured is kept, whatever ends the run
+            document = run.finished()
+            path = report.save(document | {"samples": run.samples}, arguments.results)
     show(document)
-    path = report.save(document | {"samples": run.samples}, arguments.results)
     say(f"{sum(map(len, run.samples.values()))} samples in {time.monotonic() - began:.0f} s: {path}")
     if importlib.util.find_spec("matplotlib"):
         subprocess.run([sys.executable, str(HERE / "plots.py"), str(path)], check=True)
