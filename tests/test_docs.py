@@ -32,7 +32,7 @@ UVICORN = set(
 """The options of uvicorn 0.54."""
 
 ELSEWHERE = {"--against", "--full", "--markdown", "--quick", "--strict", "--timeout", "--ssl"}
-ELSEWHERE |= {"--cases", "--rounds", "--servers"}
+ELSEWHERE |= {"--annotate", "--cases", "--only", "--rounds", "--scenarios", "--servers", "--write"}
 ELSEWHERE |= {"--write-docs", "--websocket-max-frame-size", "--websocket-max-message-size"}
 """Options of other programs that the pages name, and the beginning of `--ssl-*`."""
 
