@@ -184,15 +184,17 @@ class FastWSWorker(Worker):
 
     def load_wsgi(self) -> None:
         """Load the application. While files are watched, one that does not compile is served as an error."""
+        app: Any
         try:
-            self.wsgi = self.app.wsgi()
+            app = self.app.wsgi()
         except SyntaxError as error:
             if not self.cfg.reload:
                 raise
             self.log.exception(error)
             if self.reloader is not None and error.filename is not None:
                 self.reloader.add_extra_file(error.filename)
-            self.wsgi = _failing("".join(traceback.format_exception(error)))
+            app = _failing("".join(traceback.format_exception(error)))
+        self.wsgi = app
 
     def _config(self, app: Any) -> Config:
         return config_for(app, self.cfg, self.CONFIG, os.environ, self.max_requests)
