@@ -43,6 +43,9 @@ CHUNK_OVERHEAD_BYTES = 12
 NEW_SECONDS = 1.0
 """How long, at shutdown, the first request of a connection may still begin to arrive."""
 
+IDLE_SECONDS = 0.25
+"""How long, at shutdown, the next request of a connection that idles may still begin to arrive."""
+
 LINGER_SECONDS = 5.0
 """How long a peer may still send behind our last response, and how long it may take none of what waits for it."""
 
@@ -177,8 +180,8 @@ class HttpConnection(Handler):
     def shut_down(self) -> None:
         """Close where no request is under way; one whose head has begun to arrive is still answered.
 
-        Idle connections close spread over the drain's window; a request that comes first is answered. So is, for a
-        moment, the first one on a new connection: it may be on its way.
+        Idle connections close spread over the drain's window, and not at once: a request may be on its way. The first
+        one of a new connection gets a longer moment.
         """
         if self._current is not None or self._closing or self._stash:
             return
@@ -186,12 +189,9 @@ class HttpConnection(Handler):
         due = self.state.drain_due()
         if self._in_body:
             self._linger()
-        elif self._head is None:
-            connection.deadline = min(connection.deadline, max(due, self.state.loop.time() + NEW_SECONDS))
-        elif due > 0.0:
-            connection.deadline = min(connection.deadline, due)
         else:
-            self._close()
+            grace = NEW_SECONDS if self._head is None else IDLE_SECONDS
+            connection.deadline = min(connection.deadline, max(due, self.state.loop.time() + grace))
 
     # What an exchange calls.
 

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from fastws.http_head import RequestHead
     from fastws.proxy_protocol import Address
 
+DRAIN_INTERVAL = 0.1
+"""Seconds between two sweeps in a drain, at most."""
+
 DRAIN_SWEEPS = 50
 """In how many steps the ends of connections are spread over the window of a drain."""
 
@@ -293,6 +296,7 @@ class LoopState(LoopCore):
         if window > 0.0:
             self._drain_end = self.loop.time() + window
             self._sweep.hasten(max(SHORTEST_INTERVAL, window / DRAIN_SWEEPS))
+        self._sweep.hasten(DRAIN_INTERVAL)
         for connection in list(self.connections):
             if connection.handler is not None:
                 connection.handler.shut_down()

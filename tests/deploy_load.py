@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 
 PAUSE = 0.05
 """Seconds between two messages of a client; also between its attempts to connect."""
-PATIENCE = 20.0
+PATIENCE = 90.0
 
 
 @dataclass

@@ -59,7 +59,8 @@ async def deploy(
                     if status or "Cutting" in servers[index].output or "Traceback" in servers[index].output:
                         load.report.unclean.append(f"a server ended with {status}:\n{servers[index].output}")
                     servers[index] = await asyncio.to_thread(start, port, stack)
-                    await load.until(lambda port=port: is_ready(port))  # type: ignore[misc]  # it is called at once
+                    while not await asyncio.to_thread(is_ready, port):
+                        await asyncio.sleep(0.05)
                     await asyncio.sleep(3 * interval)  # until the proxy knows
         return load.report
 

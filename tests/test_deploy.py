@@ -13,7 +13,7 @@ from proxies import free_port
 from rolling_deploy import deploy, is_ready
 from serving import serve_process
 
-pytestmark = pytest.mark.deploy
+pytestmark = [pytest.mark.deploy, pytest.mark.timeout(180)]  # several processes start, one after the other
 
 
 def check(report: Report, record: Path) -> None:
@@ -59,18 +59,18 @@ def test_workers_that_are_replaced(how: str, tmp_path: Path) -> None:
     record = tmp_path / "record"
     arguments = ["deploy_app:app", "--workers", "2", "--drain-delay", "30", "--no-access-log"]
     if how != "SIGHUP":
-        arguments += [how, "200"]
+        arguments += [how, "60"]
 
     async def run() -> Report:
         with serve_process(*arguments, env={"DEPLOY_RECORD": str(record)}) as process:
             process.wait_for_line("2 workers serve")
-            async with Load(process.host, process.port, websockets=20, requesters=2) as load:
+            async with Load(process.host, process.port, websockets=10, requesters=1) as load:
                 if how == "SIGHUP":
                     process.signal(signal.SIGHUP)
-                    await asyncio.to_thread(process.wait_for_line, "All workers were replaced")
+                    await asyncio.to_thread(process.wait_for_line, "All workers were replaced", 90.0)
                 else:
-                    await load.until(lambda: load.report.closes >= 20)
-                assert is_ready(process.port)
+                    await load.until(lambda: load.report.closes >= 10)
+                assert await asyncio.to_thread(is_ready, process.port)
                 await load.stop()
             assert "Not ready any more" not in process.output
             await load.until(lambda: process.output.count("takes over") == process.output.count("has ended"))
@@ -82,7 +82,7 @@ def test_workers_that_are_replaced(how: str, tmp_path: Path) -> None:
 
     report = asyncio.run(run())
     check(report, record)
-    assert report.closes >= 2 * 20
+    assert report.closes >= 2 * 10
 
 
 def test_websockets_that_reach_their_age(tmp_path: Path) -> None:
