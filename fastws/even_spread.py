@@ -3,7 +3,8 @@
 Whoever is quickest accepts, and with long-lived connections one worker would end up with most of them. So a worker
 that has more than its part leaves a connection that waits to the others, by looking away for a moment; where nobody has
 taken it after `PATIENCE_SECONDS`, because the others are busy, it takes one each time that it looks. While nobody
-connects nothing of this happens.
+connects nothing of this happens. When a service starts, connections wait until all workers are there, for a few seconds
+at the most: else the first one would get all of the clients that come back after a deploy.
 
 The queue of connections is the kernel's and belongs to the socket, which the supervisor holds: none is lost when a
 worker ends, as it would be with SO_REUSEPORT. Accepting itself is in `fastws.accepting`.
@@ -19,6 +20,7 @@ from fastws.scoreboard import Row, Stage
 
 LOOK_AWAY_SECONDS: Final = 0.005
 PATIENCE_SECONDS: Final = 0.1
+HOLD_SECONDS: Final = 0.02
 
 
 def has_its_part(mine: int, mean: float) -> bool:
@@ -40,6 +42,8 @@ class Gate:
     def __call__(self) -> float:
         """Seconds for which to look away from a connection that waits; 0 to accept it."""
         row = self._row
+        if row.board.is_held():
+            return HOLD_SECONDS
         mine = self._count() + self.opening
         row.connections = mine
         # One that was told to end and still listens does so because all of them were.

@@ -15,6 +15,7 @@ from typing import Final
 
 ROWS: Final = 512
 """The most workers that there can be at once, those that drain included."""
+_BYTES: Final = (3 * ROWS + 2) * 8
 STUCK_NANOSECONDS: Final = 3_000_000_000
 """A worker whose loop has not turned for so long is not expected to accept connections."""
 
@@ -33,10 +34,10 @@ class Scoreboard:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self._memory = mmap.mmap(descriptor, (3 * ROWS + 1) * 8)
+        self._memory = mmap.mmap(descriptor, _BYTES)
         cells = memoryview(self._memory).cast("q")
         self._stages, self._connections, self._beats = (cells[n * ROWS : (n + 1) * ROWS] for n in range(3))
-        self._used = cells[3 * ROWS :]
+        self._used, self._held_until = cells[3 * ROWS : 3 * ROWS + 1], cells[3 * ROWS + 1 :]
 
     @classmethod
     def create(cls) -> Scoreboard:
@@ -46,7 +47,7 @@ class Scoreboard:
         else:
             with tempfile.TemporaryFile() as file:
                 descriptor = os.dup(file.fileno())
-        os.ftruncate(descriptor, (3 * ROWS + 1) * 8)
+        os.ftruncate(descriptor, _BYTES)
         return cls(descriptor)
 
     def row(self, index: int) -> Row:
@@ -62,6 +63,14 @@ class Scoreboard:
                 self._used[0] = max(self._used[0], index + 1)
                 return Row(self, index)
         raise RuntimeError(f"there are {ROWS} workers")
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody accept for so long, or until it is 0."""
+        self._held_until[0] = time.monotonic_ns() + int(seconds * 1e9) if seconds else 0
+
+    def is_held(self) -> bool:
+        """Whether nobody is to accept now."""
+        return self._held_until[0] > 0 and time.monotonic_ns() < self._held_until[0]
 
     def somebody_accepts(self) -> bool:
         """Whether there is a worker that accepts connections and was not told to end."""

@@ -61,6 +61,9 @@ ABORT_SECONDS: Final = 2.0
 RELOAD_KILL_SECONDS: Final = 5.0
 """How long a worker gets to end when files have changed, after which it is killed."""
 LONGEST_WAIT: Final = 1.0
+NOT_YET_SECONDS: Final = 1e6
+TOGETHER_AT_FIRST_SECONDS: Final = 5.0
+"""How long connections wait, when the first worker serves, for the others to do so too."""
 
 
 def supervise(config: Config, source: Callable[[], Config], environ: Mapping[str, str]) -> int:
@@ -125,6 +128,7 @@ class Supervisor:
         self._watcher = watcher
         self._overrides = overrides
         self._board = Scoreboard.create()
+        self._board.hold(NOT_YET_SECONDS)  # until the first worker serves
         self._selector = selectors.DefaultSelector()
         self._had_terminal = has_terminal()
         self._exit_code = 0
@@ -211,9 +215,12 @@ class Supervisor:
     def _now_serves(self, worker: Worker) -> None:
         if not self._ever_served:
             self._ever_served = True
+            self._board.hold(TOGETHER_AT_FIRST_SECONDS if self.wanted > 1 else 0.0)
             listeners.announce(self._sockets, secure=self.config.is_ssl)
             self._notifier.ready(self._status())
         serving = sum(each.serves for each in self.workers)
+        if serving >= self.wanted:
+            self._board.hold(0.0)
         if serving == self.wanted and worker.predecessor is None and self._watcher is None:
             logger.info("%s", self._status())
             self._notifier.status(self._status())

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from fastws.even_spread import LOOK_AWAY_SECONDS, PATIENCE_SECONDS, Gate, has_its_part
+from fastws.even_spread import HOLD_SECONDS, LOOK_AWAY_SECONDS, PATIENCE_SECONDS, Gate, has_its_part
 from fastws.scoreboard import ROWS, STUCK_NANOSECONDS, Row, Scoreboard, Stage
 
 
@@ -101,6 +101,16 @@ def test_who_has_more_leaves_it_to_the_others_until_it_has_waited_too_long(board
     assert gate() == 0.0
     clock.now += 10.0  # nobody waited: the next one has not waited yet
     assert gate() == LOOK_AWAY_SECONDS
+
+
+def test_nobody_accepts_while_the_service_starts(board: Scoreboard) -> None:
+    gates = [Gate(worker(board, 0), lambda: 0) for _ in range(2)]
+    board.hold(1000.0)
+    assert [gate() for gate in gates] == [HOLD_SECONDS] * 2
+    board.hold(0.0)
+    assert [gate() for gate in gates] == [0.0] * 2
+    board.hold(1e-9)
+    assert gates[0]() == 0.0
 
 
 def test_alone_it_accepts_always(board: Scoreboard) -> None:

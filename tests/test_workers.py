@@ -114,6 +114,19 @@ def test_connections_that_stay_are_spread_evenly() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def test_clients_that_come_at_once_when_a_service_starts_are_spread_evenly() -> None:
+    with serve_process("worker_apps:app", "--workers", "2") as process, ExitStack() as stack:
+        clients = []
+        for _ in range(100):  # the second worker still starts
+            client = stack.enter_context(closing(socket.create_connection((process.host, process.port), PATIENCE)))
+            client.sendall(REQUEST)
+            clients.append(client)
+        counts = Counter(map(answer_of, clients))
+        assert max(counts.values()) <= 1.25 * 50, counts
+        stack.close()
+        assert process.stop() == 0
+
+
 def test_tls_connections_are_accepted_in_turn_too(tmp_path: Path) -> None:
     authority = trustme.CA()
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
