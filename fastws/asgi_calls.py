@@ -157,7 +157,7 @@ class Calls:
         secure = self._shared.secure or http.tls_at_proxy
         scheme = ("wss" if secure else "ws") if kind == "websocket" else ("https" if secure else "http")
         client, server = self._addresses(http)
-        if self._trusted is not None:
+        if self._trusted is not None and (b"x-forwarded-proto" in head.fields or b"x-forwarded-for" in head.fields):
             client, scheme = apply_forwarded(head.fields, client, scheme, self._trusted)
         root_path = self._root_path
         scope = self._blank_scope.copy()
