@@ -209,12 +209,13 @@ def figures(document: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
     """All plots that the document has figures for, by name."""
     baseline = document["baseline"]
     if "table" in document:
-        if len(servers_of(document["table"]["rows"])) > 4:
-            yield "ratios", peers(document["table"], baseline)
-        else:
-            yield "ratios", ratios(document["table"], baseline)
-        yield "latency", latency(document["table"], baseline)
-    if "peers" in document:
+        servers = servers_of(document["table"]["rows"])
+        if baseline in servers and len(servers) > 1:
+            draw = peers if len(servers) > 4 else ratios
+            yield "ratios", draw(document["table"], baseline)
+        if any("p50_us" in row and ALL[row["case"]].unit != "connection" for row in document["table"]["rows"]):
+            yield "latency", latency(document["table"], baseline)
+    if "peers" in document and baseline in servers_of(document["peers"]["rows"]):
         yield "peers", peers(document["peers"], baseline)
     if "connections" in document:
         axis = "connections, all in use: echo 64 B, 1 in flight on each"

@@ -188,14 +188,23 @@ class Running:
         raise ServerError(f"{self.name} did not listen within {START_SECONDS:.0f} s: {self.log_tail()}")
 
     def stop(self) -> None:
-        """End it: SIGTERM, then SIGKILL when it has not gone within STOP_SECONDS."""
+        """End it: SIGTERM, then SIGKILL when it has not gone within STOP_SECONDS; and what it leaves behind."""
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+            with contextlib.ExitStack() as stack:
+                children = []
+                for pid in descendants(self.process.pid)[1:]:
+                    with contextlib.suppress(OSError):
+                        children.append(os.pidfd_open(pid))
+                        stack.callback(os.close, children[-1])
+                self.process.send_signal(signal.SIGTERM)
+                try:
+                    self.process.wait(STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    self.process.kill()
+                    self.process.wait()
+                for child in children:
+                    with contextlib.suppress(ProcessLookupError):
+                        signal.pidfd_send_signal(child, signal.SIGKILL)
 
 
 def descendants(pid: int) -> list[int]:
