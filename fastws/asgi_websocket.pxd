@@ -55,8 +55,6 @@ cdef class Session(Handler):
     cdef bint _is_full(self)
 
 
-cdef dict TEXT_EVENT
-cdef dict BYTES_EVENT
 cdef object CONNECTING
 cdef object DENYING
 cdef object OPEN

@@ -52,10 +52,6 @@ MAX_PONGS = 32
 """How many of the Pings in one read are answered."""
 
 
-# Copied for each message: a copy takes half of the time of a dictionary that grows.
-TEXT_EVENT: dict[str, Any] = {"type": "websocket.receive", "text": None}
-BYTES_EVENT: dict[str, Any] = {"type": "websocket.receive", "bytes": None}
-
 CONNECTING = State.CONNECTING
 DENYING = State.DENYING
 OPEN = State.OPEN
@@ -233,15 +229,11 @@ class Session(Handler):
             if type(item) is str:
                 self._busy = True
                 self._pop(len(item))
-                event = TEXT_EVENT.copy()
-                event["text"] = item
-                return event
+                return {"type": "websocket.receive", "text": item}
             if type(item) is bytes:
                 self._busy = True
                 self._pop(len(item))
-                event = BYTES_EVENT.copy()
-                event["bytes"] = item
-                return event
+                return {"type": "websocket.receive", "bytes": item}
             self._finish(item)
         if self.state is CLOSED or (self.state is CLOSING and self._closed_by_app):
             return self._disconnect_event()
