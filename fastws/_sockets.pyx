@@ -256,14 +256,21 @@ cdef class SocketServer:
         self.busy = transport if transport is self.alone else None
         self.alone = transport
         for i in range(count):
-            (<SocketTransport>self.events[i].data.ptr).on_events(self.events[i].events)
+            transport = <SocketTransport>self.events[i].data.ptr
+            try:
+                transport.on_events(self.events[i].events)
+            except Exception as error:  # the others' events are told of once
+                transport.fail(error, "a connection's")
 
     def _read_on(self):
         cdef SocketTransport transport
         ready, self.ready = self.ready, []
         for transport in ready:
             transport.queued = False
-            transport.read()
+            try:
+                transport.read()
+            except Exception as error:
+                transport.fail(error, "a connection's")
 
 
 @cython.final
