@@ -216,7 +216,7 @@ class Deflater:
         *,
         context_takeover: bool = False,
         threshold: int = 256,
-        level: int = 6,
+        level: int = 1,
         mem_level: int = 5,
         backend: Backend = ZLIB,
         counts: DeflateCounts | None = None,
@@ -279,7 +279,7 @@ class Deflaters:
         *,
         context_takeover: bool = False,
         threshold: int = 256,
-        level: int = 6,
+        level: int = 1,
         mem_level: int = 5,
         backend: Backend = ZLIB,
     ) -> None:
