@@ -188,16 +188,16 @@ class Config:
     )
     ws_deflate_backend: str = option(
         "auto",
-        "What compresses: `isal` (pip install 'fastws[isal]') takes two thirds of zlib's time for 1 KiB, two fifths for "
-        "16 KiB, for messages as short; `auto` is isal where it is installed and no context is kept.",
+        "What compresses: `isal` (pip install 'fastws[isal]') takes two thirds of zlib's time for 1 KiB, two fifths "
+        "for 16 KiB, for messages as short; `auto` is isal where it is installed and no context is kept.",
         group="WebSocket",
         kind="choice",
         choices=BACKEND_NAMES,
     )
     ws_deflate_level: int = option(
         1,
-        "Effort of compression: 6 makes messages of 1 KiB a twentieth shorter than 1 in nearly twice the time, those of "
-        "16 KiB a seventh; isal has only 1, 7 and 9.",
+        "Effort of compression: 6 makes messages of 1 KiB a twentieth shorter than 1 in nearly twice the time, those "
+        "of 16 KiB a seventh; isal has only 1, 7 and 9.",
         group="WebSocket",
         kind="integer",
         minimum=1,
