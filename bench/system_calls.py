@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from driver import CONFIGURATIONS, SCENARIOS, Configuration, Scenario, run_driver
-from servers import COMMON, ZLIB, Contender, Running, running
+from servers import ZLIB, Contender, Running, running
 
 ANSWER_SECONDS = 30.0
 
@@ -118,7 +118,7 @@ def count_system_calls(
     found = {}
     with configuration.source() as source:
         wrapper = [] if source is None else ["env", f"PYTHONPATH={source}"]
-        contender = Contender(configuration.name, "fastws", ("--ws", configuration.engine, *ZLIB), "fastws", common=COMMON)
+        contender = Contender(configuration.name, "fastws", ("--ws", configuration.engine, *ZLIB), "fastws")
         with running(contender, wrapper=wrapper) as server:
             for name, sizes in answers.items():
                 client = Client(SCENARIOS[name], sizes, server)
