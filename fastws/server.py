@@ -315,6 +315,8 @@ class Server:
         """Be not ready any more, and go on serving for --drain-delay so that balancers notice."""
         delay = self.drain_delay()
         state.draining = True
+        if self._on_tick is not None:
+            self._on_tick()  # who watches learns of the end even where it takes less than a tick
         if delay > 0.0:
             logger.info("Not ready any more; listening for %g s more (--drain-delay)", delay)
             await self._unless(self._force, asyncio.sleep(delay))
