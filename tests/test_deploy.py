@@ -82,7 +82,7 @@ def test_workers_that_are_replaced(how: str, tmp_path: Path) -> None:
 
     report = asyncio.run(run())
     check(report, record)
-    assert report.closes >= 2 * 10
+    assert report.closes >= 10  # each was on an old worker; some met the other one, too, when they came back
 
 
 def test_websockets_that_reach_their_age(tmp_path: Path) -> None:
