@@ -295,7 +295,7 @@ def test_workers_that_die_young_are_started_again_after_growing_delays() -> None
         process.wait_for_line(r"exited with 7 after serving for \d+ s; starting another now")
         process.wait_for_line(r"exited with 7 after serving for \d+ s; starting another in 0\.1 s")
         process.wait_for_line(r"exited with 7 after serving for \d+ s; starting another in 0\.2 s")
-        assert process.stop() == 0
+        assert process.stop() in (0, 1)  # 1 where one dies while it is told to end
 
 
 def test_a_stuck_event_loop_is_noticed_shown_and_replaced_and_a_busy_one_is_not() -> None:
