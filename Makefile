@@ -18,6 +18,8 @@ HOST   ?= 127.0.0.1
 PORT   ?= 8000
 ARGS   ?=
 JOBS   ?= 4# tests at once; they wait for processes more than they compute
+# Tests with real processes and proxies meet what else the machine does: one that fails is run again, and listed as R.
+TOGETHER := -n $(JOBS) --dist worksteal --reruns 2
 PEERS  ?=
 QUICK  ?=
 
@@ -101,12 +103,12 @@ test: test-compiled test-pure ## all tests on the compiled build, then on a pure
 
 test-compiled: $(VENV)/.built $(VENV)/.dev $(VENV)/.peers
 	@echo "== tests, compiled"
-	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
+	$(BIN)/pytest $(TOGETHER) $(ARGS)
 
 # From tests/, so that no Python started here finds fastws/ of this directory, which is compiled, before the installed one.
 test-pure: $(PURE)/.installed $(VENV)/.peers
 	@echo "== tests, pure"
-	cd tests && FASTWS_TEST_ENGINES=websockets,wsproto ../$(PURE)/bin/pytest -n $(JOBS) --dist worksteal \
+	cd tests && FASTWS_TEST_ENGINES=websockets,wsproto ../$(PURE)/bin/pytest $(TOGETHER) \
 		-m "not build and not deploy" $(ARGS)
 
 gunicorn-matrix: $(VENV)/.built $(VENV)/.dev ## the tests of the gunicorn worker on gunicorn 22, 23, 25 and 27
