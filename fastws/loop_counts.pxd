@@ -41,11 +41,12 @@ cdef class LoopCounts:
 
     @cython.locals(counts=RequestCounts)
     cdef request(self, str method, int status, long long body_bytes, double seconds)
-    @cython.locals(bucket=int)
     cdef void received(self, long long size) noexcept
-    @cython.locals(bucket=int)
     cdef void sent(self, long long size) noexcept
 
+
+@cython.locals(bucket=int)
+cpdef int size_bucket(long long size) noexcept
 
 @cython.locals(bucket=int, bound=double)
 cpdef int time_bucket(double seconds) noexcept

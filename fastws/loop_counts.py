@@ -83,21 +83,13 @@ class LoopCounts:
         """Count a message of `size` bytes from a peer."""
         self.messages_in += 1
         self.bytes_in += size
-        bucket = 0
-        while bucket < 10 and size > 64:
-            size = (size + 3) >> 2
-            bucket += 1
-        self._sizes_in[bucket] += 1
+        self._sizes_in[size_bucket(size)] += 1
 
     def sent(self, size: int) -> None:
         """Count a message of `size` bytes from the application."""
         self.messages_out += 1
         self.bytes_out += size
-        bucket = 0
-        while bucket < 10 and size > 64:
-            size = (size + 3) >> 2
-            bucket += 1
-        self._sizes_out[bucket] += 1
+        self._sizes_out[size_bucket(size)] += 1
 
     def sizes_in(self) -> list[int]:
         """The messages received, by the buckets of SIZE_BOUNDS."""
@@ -129,6 +121,15 @@ class LoopCounts:
         self.lags[time_bucket(seconds)] += 1
         self.lag_seconds += seconds
         self.last_lag = seconds
+
+
+def size_bucket(size: int) -> int:
+    """The index in SIZE_BOUNDS of the first bound that is not under `size`, in bytes."""
+    bucket = 0
+    while bucket < 10 and size > 64:
+        size = (size + 3) >> 2
+        bucket += 1
+    return bucket
 
 
 def time_bucket(seconds: float) -> int:
