@@ -18,8 +18,7 @@ HOST   ?= 127.0.0.1
 PORT   ?= 8000
 ARGS   ?=
 JOBS   ?= 4# tests at once; they wait for processes more than they compute
-# Tests with real processes and proxies meet what else the machine does: one that fails is run again, and listed as R.
-TOGETHER := -n $(JOBS) --dist worksteal --reruns 2
+TOGETHER := -n $(JOBS) --dist worksteal
 PEERS  ?=
 QUICK  ?=
 
