@@ -3,7 +3,8 @@
 # password): nothing is done twice. What cannot be installed is named; the tests that need it then fail and say so.
 #
 #   install_peers.sh python    venv and headers for $PYTHON, where it is Debian's python3
-#   install_peers.sh           Chromium with its driver, Node.js and its `ws` package, curl, valgrind, strace, nginx, HAProxy
+#   install_peers.sh           Chromium with its driver, Node.js and its `ws` package, curl, valgrind, strace, nginx, HAProxy,
+#                              Redis
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -39,6 +40,7 @@ command -v curl >/dev/null || missing+=(curl)
 export PATH="$PATH:/usr/sbin" # daemons are not on everybody's path
 command -v nginx >/dev/null || missing+=(nginx-light)
 command -v haproxy >/dev/null || missing+=(haproxy)
+command -v redis-server >/dev/null || missing+=(redis-server)
 command -v valgrind >/dev/null || missing+=(valgrind)
 command -v strace >/dev/null || missing+=(strace)
 if [ "${#missing[@]}" -gt 0 ]; then apt_install "${missing[@]}"; fi
