@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import trustme
 from serving import PATIENCE, ServerProcess
+from taking_turns import for_threads
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
@@ -336,7 +337,7 @@ def test_tls(tmp_path: Path) -> None:
     authority = trustme.CA()
     certificate = str(tmp_path / "both.pem")
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
-    client = ssl.create_default_context()
+    client = for_threads(ssl.create_default_context())
     authority.configure_trust(client)
     hook = "def ssl_context(conf, make):\n    c = make()\n    c.minimum_version = c.maximum_version\n    return c\n"
     hook = "import ssl\n" + hook.replace("c.maximum_version", "ssl.TLSVersion.TLSv1_3")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from proxies import Certificates, started
 from serving import PATIENCE, ServerProcess, serve_process
+from taking_turns import for_threads
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -55,7 +56,7 @@ def setup(name: str, certificates: Certificates) -> Iterator[tuple[int, ssl.SSLC
         process = stack.enter_context(serve_process("deploy_app:app", *arguments))
         address = f"127.0.0.1:{process.port}"
         port = stack.enter_context(started(configuration, certificates, (address, address), replaced))
-        trusted = ssl.create_default_context(cafile=certificates.authority)
+        trusted = for_threads(ssl.create_default_context(cafile=certificates.authority))
         trusted.check_hostname = "passthrough" not in configuration  # the certificate is then the server's own
         yield port, trusted, process
 
@@ -115,7 +116,7 @@ def test_who_is_behind_a_unix_socket(name: str, certificates: Certificates, tmp_
                 directory.chmod(directory.stat().st_mode | 0o001)
         address = f"unix:{path}" if name == "nginx" else f"unix@{path}"
         port = stack.enter_context(started(configuration, certificates, (address, address)))
-        trusted = ssl.create_default_context(cafile=certificates.authority)
+        trusted = for_threads(ssl.create_default_context(cafile=certificates.authority))
         scope = json.loads(get(port, trusted)[1])
         assert (scope["client"][0], scope["scheme"]) == ("127.0.0.1", "https")
 
@@ -126,7 +127,7 @@ def test_proxy_headers_on_a_unix_socket(certificates: Certificates, tmp_path: Pa
         stack.enter_context(serve_process("deploy_app:app", "--uds", str(path), "--proxy-protocol"))
         address = f"unix@{path}"
         port = stack.enter_context(started("haproxy-tcp.cfg", certificates, (address, address)))
-        trusted = ssl.create_default_context(cafile=certificates.authority)
+        trusted = for_threads(ssl.create_default_context(cafile=certificates.authority))
         scope = json.loads(get(port, trusted)[1])
         assert (scope["client"][0], scope["scheme"]) == ("127.0.0.1", "https")
 
@@ -143,7 +144,7 @@ def test_health_checks_take_a_draining_server_out(certificates: Certificates) ->
         addresses = (f"127.0.0.1:{draining.port}", f"127.0.0.1:{other.port}")
         faster = {"inter 1s": "inter 50ms"}
         port = stack.enter_context(started("haproxy.cfg", certificates, addresses, faster))
-        trusted = ssl.create_default_context(cafile=certificates.authority)
+        trusted = for_threads(ssl.create_default_context(cafile=certificates.authority))
         seen = set()
         while seen != {"draining", "other"}:
             seen.add(json.loads(get(port, trusted)[1])["name"])

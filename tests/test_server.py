@@ -22,6 +22,7 @@ import pytest
 import trustme
 from process_apps import Asgi2, app
 from serving import PATIENCE, ServerProcess, run_process, serve, serve_process
+from taking_turns import for_threads
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -269,7 +270,7 @@ def files(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> di
 
 @pytest.fixture
 def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    context = for_threads(ssl.create_default_context())
     authority.configure_trust(context)
     return context
 

@@ -23,6 +23,7 @@ import trustme
 import wire
 from browser import chromium
 from serving import PATIENCE, Serving, run_process, serve, serve_process
+from taking_turns import for_threads
 from websockets.sync.client import connect
 
 import fastws
@@ -49,7 +50,7 @@ class Authority(trustme.CA):
 
     def client(self) -> ssl.SSLContext:
         """A client that trusts it."""
-        context = ssl.create_default_context()
+        context = for_threads(ssl.create_default_context())
         self.configure_trust(context)
         return context
 
