@@ -13,6 +13,7 @@ PURE   := .venv-pure
 OTHERS := .venv-servers
 SANITIZED := .venv-sanitize
 COMPAT := .venv-compat
+SITE   := .venv-docs
 BIN    := $(VENV)/bin
 HOST   ?= 127.0.0.1
 PORT   ?= 8000
@@ -33,7 +34,7 @@ PACKAGING := setup.py pyproject.toml
 
 .PHONY: help run build test test-compiled test-pure lint format types cover options counts hostile soak deploy-test clean
 .PHONY: bench bench-scale bench-docs
-.PHONY: gunicorn-matrix autobahn autobahn-strict autobahn-peers compat
+.PHONY: gunicorn-matrix autobahn autobahn-strict autobahn-peers compat docs
 .PHONY: fuzz fuzz-briefly sanitize
 
 help: ## say what there is
@@ -133,8 +134,17 @@ cover: $(PURE)/.installed $(VENV)/.peers ## line and branch coverage of the pure
 	$(PURE)/bin/coverage html --quiet
 	$(PURE)/bin/coverage report
 
-options: $(VENV)/.built ## write docs/options.md, and SECURITY.md's limits, anew from fastws/config.py
+options: $(VENV)/.built ## write docs/options.md, docs/api.md and the tables of SECURITY.md and others anew from the source
 	$(BIN)/python docs/write_options.py
+	$(BIN)/python docs/write_api.py
+
+$(SITE)/.made: docs/site/requirements.txt
+	$(make_venv)
+	$(@D)/bin/python -m pip install $(PIP_FLAGS) -r $<
+
+docs: $(SITE)/.made ## build the site of docs/ into build/site; what leads nowhere fails
+	@echo "== the site: build/site/index.html"
+	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict $(ARGS)
 
 $(VENV)/.bench: bench/requirements.txt | $(VENV)/.installed
 	@echo "== installing what the benchmarks compare with into $(VENV)"
@@ -261,7 +271,7 @@ sanitize: $(SANITIZED)/.installed ## the tests and SANITIZE_BYTES fuzzed bytes w
 	$(SANITIZE_ENV) $(SANITIZED)/bin/pytest -m "not build and not deploy" -o timeout=300 $(SANITIZE_TESTS) $(ARGS)
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(PURE) $(OTHERS) $(SANITIZED) $(COMPAT) build bench/.build dist *.egg-info htmlcov .coverage .coverage.* \
+	rm -rf $(VENV) $(PURE) $(OTHERS) $(SANITIZED) $(COMPAT) $(SITE) build bench/.build dist *.egg-info htmlcov .coverage .coverage.* \
 		.*_cache .hypothesis
 	find fastws tests bench -name __pycache__ -prune -exec rm -rf {} +
 	find fastws -name '*.so' -delete

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from doc_blocks import PAGES, ROOT
 from gunicorn.config import KNOWN_SETTINGS
+from peer_options import GRANIAN, HYPERCORN
 
+import fastws
 from fastws.control_cli import COMMANDS
-
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 UVICORN = set(
     re.findall(
@@ -31,9 +31,12 @@ UVICORN = set(
 )
 """The options of uvicorn 0.54."""
 
+PEERS = {"from-hypercorn.md": HYPERCORN, "from-granian.md": GRANIAN}
+
 ELSEWHERE = {"--against", "--full", "--markdown", "--quick", "--strict", "--timeout", "--ssl"}
 ELSEWHERE |= {"--annotate", "--cases", "--only", "--rounds", "--scenarios", "--servers", "--write"}
 ELSEWHERE |= {"--write-docs", "--websocket-max-frame-size", "--websocket-max-message-size"}
+ELSEWHERE |= {"--force-reinstall", "--no-deps", "--pid", "--ulimit"}
 """Options of other programs that the pages name, and the beginning of `--ssl-*`."""
 
 
@@ -41,10 +44,55 @@ def test_options_page_and_the_limits_of_security_are_current() -> None:
     subprocess.run([sys.executable, ROOT / "docs" / "write_options.py", "--check"], check=True)
 
 
+def test_api_page_is_current() -> None:
+    subprocess.run([sys.executable, ROOT / "docs" / "write_api.py", "--check"], check=True)
+
+
+def test_api_page_has_every_public_name() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    assert {f"fastws.{name}" for name in fastws.__all__} - {*re.findall(r"(?m)^### (\S+)", page)} == {
+        "fastws.__version__"
+    }
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text())
-    assert [target for target in targets if not (page.parent / target).exists()] == []
+    broken = []
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page.read_text()):
+        path = page.parent / target if target else page
+        if not path.exists() or (anchor and (path.suffix != ".md" or anchor not in anchors(path))):
+            broken.append(f"{target}#{anchor}")
+    assert broken == []
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as links name them; where GitHub and the site differ, none."""
+    text = re.sub(r"(?ms)^(`{3,}).*?^\1$", "", page.read_text())
+    found = set()
+    for heading in re.findall(r"(?m)^#+ (.*)$", text):
+        plain = re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()).strip()
+        if "  " not in plain:
+            found.add(plain.replace(" ", "-"))
+    return found
+
+
+def test_site_has_every_page() -> None:
+    """As `make docs` asks, which needs more than the tests: a page is in the navigation of mkdocs.yml."""
+    navigation = (ROOT / "mkdocs.yml").read_text().split("\nnav:\n")[1]
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    named = re.findall(r"- (?:[^:\n]+: )?(\S+\.md)", navigation)
+    assert sorted(named) == sorted({*pages, "SECURITY.md", "CHANGELOG.md"}), "the nav of mkdocs.yml"
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_pages_for_users_of_other_servers_know_each_option_and_name_only_ours(name: str) -> None:
+    from fastws.config import OPTIONS
+
+    rows = [line.split("|") for line in (ROOT / "docs" / name).read_text().splitlines() if line.startswith("| `-")]
+    theirs = [option for row in rows for option in re.findall(r"--[a-z][a-z0-9-]*", row[1])]
+    ours = {option for row in rows for option in re.findall(r"--[a-z][a-z0-9-]*", row[2])}
+    assert sorted(theirs) == sorted(PEERS[name])
+    assert ours <= {option.cli for option in OPTIONS}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -55,6 +103,7 @@ def test_options_that_pages_name_exist(page: Path) -> None:
     known |= {name for command in COMMANDS.values() for param in command.params for name in param.opts}
     if page.name == "from-uvicorn.md":
         known |= UVICORN
+    known |= PEERS.get(page.name, set())
     if page.name == "gunicorn.md":
         known |= {name for setting in KNOWN_SETTINGS for name in setting.cli or ()}
     assert options_named_on(page) - ELSEWHERE <= known | {"--help", "--version"}
