@@ -1,16 +1,15 @@
 """The ASGI server for WebSocket services.
 
 `run(app, **options)` serves an application; `Config` holds the options and `Server` serves one; `LOGGING_CONFIG` is in
-`fastws.config`. The server is imported when it is first asked for: a client of the values alone does not pay for it.
+`fastws.config`. Each is imported when it is first asked for: who imports a part of fastws pays for that part.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastws.config import Config
-
 if TYPE_CHECKING:
+    from fastws.config import Config
     from fastws.launch import run
     from fastws.server import Server
 
@@ -19,6 +18,10 @@ __all__ = ["Config", "Server", "__version__", "run"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "Config":
+        from fastws.config import Config
+
+        return Config
     if name == "Server":
         from fastws.server import Server
 

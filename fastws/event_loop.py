@@ -1,4 +1,4 @@
-"""Which event loop a server runs in, and how a coroutine is run in it to the end.
+"""Which event loop a server runs in, how a coroutine is run in it to the end, and where one waits.
 
 `asyncio.Runner` would do, but Python 3.10 has none, and it takes SIGINT for itself.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -54,3 +55,16 @@ def run_in(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]
         finally:
             asyncio.set_event_loop(None)
             loop.close()
+
+
+def where(task: asyncio.Task[Any]) -> str:
+    """Where in the application a task waits, for a log line. Its get_stack() would know the outermost frame only."""
+    coroutine: Any = task.get_coro()
+    place = "code without Python frames"
+    library = os.path.dirname(asyncio.__file__)
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None)
+        if frame is not None and not frame.f_code.co_filename.startswith(library):
+            place = f"{frame.f_code.co_name} ({frame.f_code.co_filename}:{frame.f_lineno})"
+        coroutine = getattr(coroutine, "cr_await", None)
+    return place

@@ -51,6 +51,8 @@ class Lifespan:
         self.state: dict[str, Any] = {}
         """What the application leaves here at startup; every scope gets a shallow copy."""
         self.status = State.ABSENT if mode == "off" else State.STARTING
+        self.error: BaseException | None = None
+        """What the application raised, in the end or instead of an answer."""
         self._app = app
         self._required = mode == "on"
         self._failure = ""
@@ -75,7 +77,7 @@ class Lifespan:
     async def _started(self) -> None:
         if self.status is State.START_FAILED:
             await self._end()
-            raise StartupError("Application startup failed" + self._failure)
+            raise StartupError("Application startup failed" + self._failure) from self.error
         if self.status is State.RUNNING:
             logger.info("Application startup complete.")
 
@@ -134,6 +136,7 @@ class Lifespan:
         """The application ended with an exception, or was cancelled: `error` is None."""
         if self._given_up:
             return
+        self.error = error
         if self.status is State.STARTING and not self._required and isinstance(error, Exception):
             self.status = State.ABSENT
             logger.info(

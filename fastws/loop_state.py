@@ -81,7 +81,8 @@ class ServerProtocol(Connection, asyncio.BufferedProtocol):
 class LoopState(LoopCore):
     """The state that all connections of `loop` share; `secure` says whether they are TLS.
 
-    `tls` is what connections begin TLS with behind a PROXY header; without one, listeners do that.
+    `tls` is what connections begin TLS with behind a PROXY header; without one, listeners do that. `on_error` is told
+    of each mistake of the application, logged or not.
     """
 
     def __init__(
@@ -93,8 +94,10 @@ class LoopState(LoopCore):
         *,
         secure: bool,
         tls: ssl.SSLContext | None = None,
+        on_error: Callable[[str, BaseException | None], None] | None = None,
     ) -> None:
         super().__init__(loop)
+        self._on_error = on_error
         self.config = config
         self.application = application
         self.engine = engine
@@ -266,6 +269,8 @@ class LoopState(LoopCore):
         The first ten of a kind are shown, then one a second, with a count: one that fails in each request must not
         fill the disk. A kind is an exception's class and the line that raised it.
         """
+        if self._on_error is not None:
+            self._on_error(message, error)
         kind: Hashable = message
         if error is not None:
             frame = error.__traceback__

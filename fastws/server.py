@@ -34,7 +34,7 @@ from fastws.descriptors import quiet_accept
 from fastws.engine import Engine
 from fastws.engines import load_engine
 from fastws.errors import STARTUP_FAILURE, ConfigError, StartupError
-from fastws.event_loop import loop_name, new_event_loop, run_in
+from fastws.event_loop import loop_name, new_event_loop, run_in, where
 from fastws.health import Health
 from fastws.lifespan import Lifespan
 from fastws.log_setup import configure_logging
@@ -77,7 +77,8 @@ class Server:
     elsewhere when `should_exit` is set, which any thread may do.
 
     Who runs it may watch it: the loop calls `on_started` once it accepts connections, and `on_tick` about once a second
-    from before the application starts until it has shut down. A loop that is stuck does not tick.
+    from before the application starts until it has shut down. A loop that is stuck does not tick. `on_error` is told of
+    each mistake of the application while it serves, as the log is, with the exception where there is one.
 
     Who has a TLS context passes it as `ssl_context`; otherwise one is made as the options `ssl_*` say. An `access_log`
     is used instead of the one that the options ask for. With `catch_signals` false the signals are somebody else's.
@@ -92,8 +93,10 @@ class Server:
         catch_signals: bool = True,
         on_started: Callable[[], None] | None = None,
         on_tick: Callable[[], None] | None = None,
+        on_error: Callable[[str, BaseException | None], None] | None = None,
     ) -> None:
         self.config = config
+        self._on_error = on_error
         self._on_started = on_started
         self._on_tick = on_tick
         self.started = False
@@ -109,6 +112,8 @@ class Server:
         self._recycling: Recycling | None = None
         self.operations: Operations | None = None
         """The access log, the metrics and the control socket, once it serves."""
+        self.lifespan: Lifespan | None = None
+        """The application's lifespan, once it has begun."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._exit_flag = self._force_flag = self._catching = self._owns_loop = False
         self._had_terminal = has_terminal()
@@ -221,7 +226,7 @@ class Server:
 
     async def _serve(self, given: Sequence[socket.socket] | None) -> None:
         assert self._app is not None
-        lifespan = Lifespan(self._app, self.config.lifespan)
+        self.lifespan = lifespan = Lifespan(self._app, self.config.lifespan)
         engine = self._engine.name if self._engine is not None else "none"
         self.operations = operations = Operations(
             self.config, engine, loop_name(asyncio.get_running_loop()), self._access_log
@@ -241,6 +246,7 @@ class Server:
                     self._engine,
                     secure=self._tls is not None,
                     tls=self._tls,
+                    on_error=self._on_error,
                 )
                 Health(state)
                 await operations.start(state, lambda: self.limit_reached("`fastws drain`"))
@@ -352,7 +358,7 @@ class Server:
         why = "told to hurry" if self._force_flag else f"--timeout-graceful-shutdown of {timeout:g} s is over"
         logger.warning("Cutting %d connections: %s", len(state.connections), why)
         self._watch()
-        state.cut()
+        self._cut(state)
         if not self._force_flag and await self._unless(self._force, state.wait_closed(), last):
             return
         for _ in range(CANCELLATIONS):
@@ -361,10 +367,14 @@ class Server:
                 return
         for task in list(state.tasks)[:MAX_NAMED_TASKS]:
             logger.warning(
-                "An application task goes on although it was cancelled, in %s; leaving it behind", _where(task)
+                "An application task goes on although it was cancelled, in %s; leaving it behind", where(task)
             )
         if len(state.tasks) > MAX_NAMED_TASKS:
             logger.warning("And so do %d more", len(state.tasks) - MAX_NAMED_TASKS)
+
+    def _cut(self, state: LoopState) -> None:
+        """Cut every connection that is left."""
+        state.cut()
 
     async def _end_lifespan(self, lifespan: Lifespan) -> None:
         """Let the application shut down, as long as open connections may take; a second signal hurries."""
@@ -483,19 +493,6 @@ class Server:
             )
         if self.config.ws == "auto" and engine != "cython":
             logger.warning("The compiled module fastws._codec is not installed: the engine %s is slower", engine)
-
-
-def _where(task: asyncio.Task[None]) -> str:
-    """Where in the application a task waits, for a log line. Its get_stack() would know the outermost frame only."""
-    coroutine: Any = task.get_coro()
-    place = "code without Python frames"
-    library = os.path.dirname(asyncio.__file__)
-    while coroutine is not None:
-        frame = getattr(coroutine, "cr_frame", None)
-        if frame is not None and not frame.f_code.co_filename.startswith(library):
-            place = f"{frame.f_code.co_name} ({frame.f_code.co_filename}:{frame.f_lineno})"
-        coroutine = getattr(coroutine, "cr_await", None)
-    return place
 
 
 def watch_process(seconds: float) -> None:

@@ -108,6 +108,8 @@ LAYERS = {
         "operations",
         "server",
         "supervisor",
+        "pytest_plugin",
+        "testing",
         "tls",
         "workers",
     ],
