@@ -23,6 +23,7 @@ PUBLIC: dict[str, list[str]] = {
     "fastws.errors": ["ConfigError", "StartupError"],
     "fastws.log_format": ["DefaultFormatter", "AccessFormatter", "JsonFormatter"],
     "fastws.request_id": ["REQUEST_ID"],
+    "fastws.testing": [],
     "fastws.workers": ["FastWSWorker"],
 }
 """The modules that applications and configurations may import, and what of each; an empty list is its `__all__`."""
@@ -99,8 +100,7 @@ def _signature(node: Definition) -> str:
     returns = f" -> {ast.unparse(node.returns)}" if node.returns is not None else ""
     line = f"{word} {node.name}({', '.join(arguments)}){returns}: ..."
     if len(line) > 100:
-        comma = "" if arguments[-1].startswith("*") else ","
-        line = f"{word} {node.name}(\n    " + ",\n    ".join(arguments) + f"{comma}\n){returns}: ..."
+        line = f"{word} {node.name}(\n    " + ",\n    ".join(arguments) + f",\n){returns}: ..."
     return decorators + line.replace("'", '"')  # as `ruff format`, which looks into Markdown, has it
 
 

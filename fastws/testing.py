@@ -69,11 +69,11 @@ class RunningServer:
 
         An `ApplicationError` stands for what it did wrong without raising, as to return without a response.
         """
-        self.leaks: list[str] = []
-        self.secure = ssl_context is not None or self.config.is_ssl
-        self.host = ""
+        self._leaks: list[str] = []
+        self._secure = ssl_context is not None or self.config.is_ssl
+        self.host: str = ""
         """The address that clients connect to, "" on a Unix domain socket."""
-        self.port = 0
+        self.port: int = 0
         """The port, 0 on a Unix domain socket."""
         self.uds: str | None = None
         """The path of the Unix domain socket, if it is one."""
@@ -111,7 +111,7 @@ class RunningServer:
 
     def _netloc(self) -> str:
         host = "localhost" if self.uds is not None else f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'s' if self.secure else ''}://{host}{f':{self.port}' if self.port else ''}"
+        return f"{'s' if self._secure else ''}://{host}{f':{self.port}' if self.port else ''}"
 
     async def _serve(self) -> None:
         """Serve until told to stop, and see what is left of the application then. Raises what its startup raised."""
@@ -131,7 +131,7 @@ class RunningServer:
             await asyncio.sleep(0)
             turn += 1
         for task in left:
-            self.leaks.append(f"a task that the application began waits in {where(task)}")
+            self._leaks.append(f"a task that the application began waits in {where(task)}")
             task.cancel()
 
     def _tasks(self) -> list[asyncio.Task[Any]]:
@@ -174,8 +174,8 @@ class RunningServer:
             if task in tasks:
                 tasks.discard(task)
                 line += f": its application waits in {where(task)}"
-            self.leaks.append(line)
-        self.leaks += [f"a call of the application waits in {where(task)}" for task in tasks]
+            self._leaks.append(line)
+        self._leaks += [f"a call of the application waits in {where(task)}" for task in tasks]
 
     def _judge(self, failure: BaseException | None, raise_errors: bool, check_leaks: bool) -> None:
         """Raise what went wrong; where the test has failed already, tell it with `failure`."""
@@ -184,8 +184,8 @@ class RunningServer:
         if raise_errors and self.server.exit_code and lifespan is not None:
             error = lifespan.error
             problems.append(error if isinstance(error, Exception) else ApplicationError("Application shutdown failed"))
-        if check_leaks and self.leaks:
-            text = "\n".join(f"  - {leak}" for leak in self.leaks)
+        if check_leaks and self._leaks:
+            text = "\n".join(f"  - {leak}" for leak in self._leaks)
             problems.append(LeakError(f"when the server was told to stop, this was left:\n{text}"))
         if failure is None and problems:
             failure = problems.pop(0)

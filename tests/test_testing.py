@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 import trustme
+from doc_blocks import blocks
 from serving import PATIENCE
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -35,8 +36,6 @@ from fastws.errors import ApplicationError, ConfigError, StartupError
 from fastws.testing import LeakError, RunningServer, running, serve
 
 pytest_plugins = ["pytester"]
-
-DOCS = Path(__file__).parents[1] / "docs" / "testing.md"
 
 
 async def hello(request: Request) -> PlainTextResponse:
@@ -487,11 +486,12 @@ USERS_TESTS = """
 
 
 def test_plugin_in_a_users_project(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(USERS_TESTS)
-    result = pytester.runpytest_subprocess(
-        "-p", "no:cacheprovider", "-p", "no:randomly", "-W", "error::ResourceWarning"
-    )
-    result.assert_outcomes(passed=6, errors=1)
+    """With the examples of docs/testing.md, all of which pass."""
+    application, *examples = [block.text for block in blocks() if block.page == "docs/testing.md"]
+    pytester.makepyfile(test_users=USERS_TESTS, chat=application)
+    pytester.makepyfile(**{f"test_example_{number}": text for number, text in enumerate(examples)})
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-W", "error::ResourceWarning")
+    result.assert_outcomes(passed=6 + sum(text.count("def test_") for text in examples), errors=1)
     result.stdout.fnmatch_lines(["*ERROR at teardown of test_error*", "*ValueError: broken on purpose*"])
 
 
