@@ -5,7 +5,7 @@ from fastws.asgi_websocket cimport Session
 from fastws.connection cimport Connection
 from fastws.http_connection cimport HttpConnection
 from fastws.http_head cimport RequestHead
-from fastws.loop_core cimport LoopCore
+from fastws.loop_core cimport LoopCore, Resumable
 from fastws.repeats cimport Repeats
 
 
@@ -40,12 +40,23 @@ cdef class Calls:
     cdef _log_error(self, error)
 
 
-cdef class Run:
+cdef class Run(Resumable):
     cdef Calls _calls
     cdef dict _scope
     cdef object _call
     cdef object _coroutine
+    cdef Session session
+    cdef object context
+    cdef object _future
+    cdef bint _straight
+    cdef bint _ahead
+    cdef object _result
+    cdef object _error
 
+    cdef resume(self)
+    cdef _park(self, Session session, result)
+    cdef _catch_up(self, error)
+    cdef _ended(self, error)
     cdef _step(self, value, error)
     cdef _begin(self)
     cdef _end(self, error)

@@ -9,19 +9,23 @@ From the ASGI specification, HTTP and WebSocket 2.5.
 from __future__ import annotations
 
 import asyncio
+from asyncio.tasks import _enter_task, _leave_task  # documented, for other kinds of tasks
 from collections.abc import Awaitable, Callable, Generator
+from contextvars import Context, copy_context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fastws.asgi_http import HttpCycle, Stage
 from fastws.asgi_states import State
 from fastws.asgi_tls import tls_extension
+from fastws.asgi_waiting import REUSED
 from fastws.asgi_websocket import Session
 from fastws.errors import ClientDisconnected
 from fastws.forwarded import TrustedPeers, apply_forwarded
 from fastws.forwarded_fields import USUAL, ForwardedFields, apply_host
 from fastws.http_connection import HttpConnection
 from fastws.http_head import Header, RequestHead
+from fastws.loop_core import Resumable
 from fastws.observer import Observer
 
 if TYPE_CHECKING:
@@ -140,7 +144,11 @@ class Calls:
         scope["extensions"] = self._extensions(extensions, http) if shared.secure else extensions
         call = self._websocket_call(http.connection, shared, scope, self._observer, head, upgrade, early_data)
         shared.websockets += 1
-        call.task = self._start(Run(self, scope, call))
+        run = Run(self, scope, call)
+        if REUSED and shared.loop.get_task_factory() is None:
+            run.session = call
+            run.context = copy_context()
+        call.task = self._start(run)
         return call
 
     def _start(self, run: Run) -> asyncio.Task[None]:
@@ -149,7 +157,12 @@ class Calls:
         Not by the loop's task factory: an application may have set an eager one, and would then be called before its
         request is known to the connection.
         """
-        task: asyncio.Task[None] = asyncio.Task(run, loop=self._shared.loop)  # type: ignore[arg-type]  # a coroutine
+        loop: Any = self._shared.loop
+        task: asyncio.Task[None]
+        if run.context is None:
+            task = asyncio.Task(run, loop=loop)  # type: ignore[arg-type]  # a coroutine
+        else:
+            task = asyncio.Task(run, loop=loop, context=run.context)  # type: ignore[arg-type,call-arg]
         self._shared.tasks.add(task)
         return task
 
@@ -289,7 +302,7 @@ ENDED = object()
 """What a step is worth at the application's end: cheaper than an exception."""
 
 
-class Run:
+class Run(Resumable):
     """What a task runs: one call of the application. A coroutine to asyncio (`collections.abc.Coroutine`).
 
     It is an object with the methods of a coroutine, since that is the smallest thing which can stand between a task and
@@ -303,6 +316,15 @@ class Run:
         self._scope: Scope | None = scope
         self._call = call
         self._coroutine: Any = None
+        # A WebSocket that the application may wait in without its task, and the context of that.
+        self.session: Session | None = None
+        self.context: Context | None = None
+        self._future: Any = None  # what the task waits in while the application waits for an event
+        self._straight: bool = True  # the last event was taken without waiting for anything else
+        # What the application waits for, or how it ended, and the task has not been told.
+        self._ahead: bool = False
+        self._result: Any = None
+        self._error: BaseException | None = None
 
     def __getattr__(self, name: str) -> Any:
         """What else a coroutine tells of itself, such as where it waits, is the application's."""
@@ -327,6 +349,47 @@ class Run:
             raise StopIteration
         return result
 
+    def resume(self) -> None:
+        """Let the application go on with an event, without the task, which waits on unless it waits for something else.
+
+        To the application it is a step of the task: its context, `asyncio.current_task()`.
+        """
+        session, future, context = self.session, self._future, self.context
+        if session is None or context is None or future.done():
+            return  # it is cancelled
+        task: Any = session.task
+        loop = session.shared.loop
+        result: Any = None
+        try:
+            _enter_task(loop, task)
+        except RuntimeError:  # this is a loop in a step of another task
+            self._future = None
+            future.set_result(None)
+            return
+        try:
+            result = context.run(self._coroutine.send, None)
+        except BaseException as error:
+            self._error = error
+        finally:
+            _leave_task(loop, task)
+        if result is future and self._error is None:
+            session.parked = self
+            return
+        self._straight = False
+        self._ahead = True
+        self._result = result
+        if not future.done():
+            future.set_result(None)
+
+    def _park(self, session: Session, result: Any) -> None:
+        """The task is about to wait in `result`: if that is the next event, it need not be woken for it."""
+        waits = result is not None and result is session.waits_in()
+        if self._future is not None:
+            self._straight = waits
+        self._future = result if waits else None
+        if waits and self._straight:
+            session.parked = self
+
     def throw(self, kind: Any, value: BaseException | None = None, traceback: object = None) -> Any:
         """Go on with an exception in the application. Before it has begun there is nobody to have it."""
         error = kind if value is None else value
@@ -343,23 +406,52 @@ class Run:
         if self._coroutine is not None:
             self._coroutine.close()
 
+    def _catch_up(self, error: BaseException | None) -> Any:
+        """Tell the task what it has missed; `error` is what it throws meanwhile."""
+        result, raised = self._result, self._error
+        self._ahead = False
+        self._result = self._error = self._future = None
+        if raised is not None:
+            return self._ended(raised)
+        if error is not None:
+            # The task was cancelled in a step of its own: it cancels what it is to wait for, which tells who waits.
+            cancel = getattr(result, "cancel", None)
+            if cancel is None or not isinstance(error, asyncio.CancelledError) or not cancel():
+                return self._step(None, error)
+        return result
+
     def _step(self, value: Any, error: BaseException | None) -> Any:
         """What the application waits for, or ENDED."""
+        if self._ahead:
+            return self._catch_up(error)
         coroutine = self._coroutine
+        session = self.session
         try:
             if error is not None:
+                if session is not None:
+                    session.parked = None
                 return coroutine.throw(error)
             if coroutine is None:
                 coroutine = self._begin()
-            return coroutine.send(value)
+            result = coroutine.send(value)
+            if session is not None:
+                self._park(session, result)
+            return result
         except StopIteration:
             pass  # with nothing more here, Cython makes no traceback for it
         except BaseException as raised:
-            self._end(raised)
-            if isinstance(raised, asyncio.CancelledError):
-                raise
-            return ENDED
+            return self._ended(raised)
         self._end(None)
+        return ENDED
+
+    def _ended(self, error: BaseException) -> Any:
+        """The application has ended with `error`."""
+        if isinstance(error, StopIteration):
+            self._end(None)
+            return ENDED
+        self._end(error)
+        if isinstance(error, asyncio.CancelledError):
+            raise error
         return ENDED
 
     def _begin(self) -> Any:
@@ -378,6 +470,7 @@ class Run:
         calls, call = self._calls, self._call
         assert calls is not None
         self._calls = self._call = self._coroutine = None
+        self.session = self.context = self._future = None
         if isinstance(call, HttpCycle):
             calls._end_http(call, error)
         else:

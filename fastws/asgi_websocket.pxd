@@ -1,9 +1,10 @@
 cimport cython
 
 from fastws.asgi_traffic cimport Traffic
+from fastws.asgi_waiting cimport Waiting
 from fastws.connection cimport Connection, Handler
 from fastws.engine cimport Engine
-from fastws.loop_core cimport LoopCore
+from fastws.loop_core cimport LoopCore, Resumable
 
 
 cdef class Session(Handler):
@@ -19,6 +20,8 @@ cdef class Session(Handler):
     cdef long long _queue_bytes
     cdef bint _reading_on
     cdef object _waiter
+    cdef Waiting _waiting
+    cdef public Resumable parked
     cdef bint _busy
     cdef Py_ssize_t _max_queue
     cdef long long _max_queue_bytes
@@ -50,6 +53,7 @@ cdef class Session(Handler):
     @cython.locals(size=Py_ssize_t, waiting=Py_ssize_t, controls=bint, ends=bint)
     cdef _take_events(self, list events)
     cdef _wake(self)
+    cdef waits_in(self)
     cdef _put_off(self)
     cdef _read_on(self)
     cdef bint _is_full(self)

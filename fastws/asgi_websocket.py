@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from fastws.asgi_http import Responder, chain_waiter, not_allowed, plain_event
 from fastws.asgi_opening import EARLY_BYTES, Opening
 from fastws.asgi_states import SENDABLE, State, describe_bad_message
 from fastws.asgi_traffic import Traffic
+from fastws.asgi_waiting import REUSED, Waiting
 from fastws.connection import NEVER, Connection, Handler
 from fastws.errors import ApplicationError, ClientDisconnected, RequestError
 from fastws.events import Close, Failure, Ping, Pong
@@ -34,6 +36,7 @@ from fastws.rate_limit import RateLimit
 
 if TYPE_CHECKING:
     from fastws.engine import Engine
+    from fastws.loop_core import Resumable
     from fastws.loop_state import LoopState
 
 CORK_BYTES = 65536
@@ -86,6 +89,8 @@ class Session(Handler):
         self._queue_bytes: int = 0
         self._reading_on: bool = False  # soon, what the engine has put off
         self._waiter: asyncio.Future[None] | None = None
+        self._waiting: Waiting | None = None
+        self.parked: Resumable | None = None  # who goes on for the waiter
         self._busy: bool = False
         self._max_queue: int = config.ws_max_queue
         self._max_queue_bytes: int = config.ws_max_queue_bytes
@@ -211,6 +216,10 @@ class Session(Handler):
         """What went over it, where somebody observes that."""
         return self._traffic
 
+    def waits_in(self) -> asyncio.Future[None] | None:
+        """The future that the application waits for an event in, if it does."""
+        return self._waiter
+
     def end_of_turn(self) -> None:
         self._corked = False
         self._direct = True
@@ -245,11 +254,21 @@ class Session(Handler):
         self.connection.burst = 0  # The loop turns before the application goes on.
         return None
 
-    def wait_for_event(self) -> asyncio.Future[None]:
-        """A future that is done when `next_event` is worth another call."""
-        waiter: asyncio.Future[None] = self.shared.loop.create_future()
-        self._waiter = waiter if self._waiter is None else chain_waiter(self._waiter, waiter)
-        return waiter
+    def wait_for_event(self) -> Awaitable[None]:
+        """What to await until `next_event` is worth another call."""
+        earlier = self._waiter
+        if not REUSED or (earlier is not None and not earlier.done()):
+            self.parked = None
+            waiter: asyncio.Future[None] = self.shared.loop.create_future()
+            self._waiter = chain_waiter(earlier, waiter)
+            return waiter
+        waiting = self._waiting
+        if waiting is None or waiting.busy:
+            waiting = self._waiting = Waiting(self.shared.loop.create_future())
+        elif waiting.future.done():
+            waiting.future = self.shared.loop.create_future()
+        self._waiter = waiting.future
+        return waiting
 
     # What the application's send() calls.
 
@@ -736,7 +755,11 @@ class Session(Handler):
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None
-            if not waiter.done():
+            parked = self.parked
+            if parked is not None:
+                self.parked = None
+                self.shared.resume_soon(parked)
+            elif not waiter.done():
                 waiter.set_result(None)
 
     # Who observes it.

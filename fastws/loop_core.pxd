@@ -1,5 +1,11 @@
+cimport cython
+
 from fastws.loop_counts cimport LoopCounts
 from fastws.repeats cimport Repeats
+
+
+cdef class Resumable:
+    cdef resume(self)
 
 
 cdef class LoopCore:
@@ -10,6 +16,7 @@ cdef class LoopCore:
     cdef public bint draining
     cdef public bint shutting_down
     cdef list _corked
+    cdef list _resumable
     cdef public Py_ssize_t requests
     cdef public set stalled
     cdef public Py_ssize_t write_high_water
@@ -39,3 +46,6 @@ cdef class LoopCore:
     cdef public double timeout_keep_alive
 
     cdef cork(self, corked)
+    cdef resume_soon(self, Resumable resumable)
+    @cython.locals(each=Resumable)
+    cpdef resume_all(self)

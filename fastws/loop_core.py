@@ -28,6 +28,14 @@ class Corked(Protocol):
         """Write what waits."""
 
 
+class Resumable:
+    """Somebody who goes on in the loop's next turn."""
+
+    def resume(self) -> None:
+        """Go on; raises nothing."""
+        raise NotImplementedError
+
+
 class LoopCore:
     """What the hot path shares on `loop`."""
 
@@ -44,6 +52,7 @@ class LoopCore:
         # The server no longer listens, and connections end.
         self.shutting_down: bool = False
         self._corked: list[Corked] = []
+        self._resumable: list[Resumable] = []
         # Requests whose response is not complete and whose application has not ended.
         self.requests: int = 0
         # Connections whose peer does not take what waits for it, and the bytes that may wait.
@@ -64,6 +73,18 @@ class LoopCore:
         if not self._corked:
             self.loop.call_soon(self.end_turn)
         self._corked.append(corked)
+
+    def resume_soon(self, resumable: Resumable) -> None:
+        """Call `resumable.resume()` in the loop's next turn: one callback of the loop's for all that go on in it."""
+        if not self._resumable:
+            self.loop.call_soon(self.resume_all)
+        self._resumable.append(resumable)
+
+    def resume_all(self) -> None:
+        """Let everybody go on who is to."""
+        resumable, self._resumable = self._resumable, []
+        for each in resumable:
+            each.resume()
 
     def end_turn(self) -> None:
         """Let everybody who is corked write."""

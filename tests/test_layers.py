@@ -68,6 +68,7 @@ LAYERS = {
         "asgi_states",
         "asgi_tls",
         "asgi_traffic",
+        "asgi_waiting",
         "asgi_websocket",
         "observer",
         "request_id",

@@ -1,0 +1,3 @@
+cdef class Waiting:
+    cdef public object future
+    cdef public bint busy
