@@ -134,7 +134,6 @@ cdef class CythonEngine(Engine):
     name = "cython"
 
     # -- write state
-    cdef object deflater
     cdef uint64_t deflate_threshold
     cdef list output  # whole frames or parts of frames, or None
     cdef PyObject *tail  # bytes under construction, that follow `output`
@@ -265,6 +264,15 @@ cdef class CythonEngine(Engine):
             return put(self, FIN | BINARY, <const char *>view.buf, view.len)
         finally:
             PyBuffer_Release(&view)
+
+    cpdef Py_ssize_t append_frame(self, bytes frame) except -1:
+        if self.tail != NULL:
+            close_tail(self)
+        if self.output is None:
+            self.output = []
+        self.output.append(frame)
+        self.waiting += PyBytes_GET_SIZE(frame)
+        return self.waiting
 
     def send_ping(self, bytes payload not None=b""):
         return put_control(self, PING, payload)

@@ -113,6 +113,10 @@ class Calls:
         """Learn the state that is shared."""
         self._shared = state
 
+    def offer_websockets(self, extension: str, value: dict[str, Any]) -> None:
+        """Let `scope["extensions"]` of WebSockets have `extension` with this value."""
+        self._websocket_extensions = {**self._websocket_extensions, extension: value}
+
     def exchange(self, http: HttpConnection, head: RequestHead) -> HttpCycle:
         """Call the application for the request `head`."""
         shared = self._shared

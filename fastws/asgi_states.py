@@ -26,7 +26,13 @@ SENDABLE: dict[State, dict[str, str]] = {
         "websocket.http.response.start": "_start_denial",
     },
     State.DENYING: {"websocket.http.response.body": "_continue_denial"},
-    State.OPEN: {"websocket.send": "_send_message", "websocket.close": "_close"},
+    State.OPEN: {
+        "websocket.send": "_send_message",
+        "websocket.close": "_close",
+        "websocket.subscribe": "_subscribe",
+        "websocket.unsubscribe": "_unsubscribe",
+        "websocket.publish": "_publish",
+    },
     State.CLOSING: {},
     State.CLOSED: {},
 }

@@ -23,3 +23,4 @@ cdef class Traffic:
     cdef received(self, list events)
     @cython.locals(size=Py_ssize_t)
     cdef sent(self, message)
+    cdef sent_size(self, Py_ssize_t size)

@@ -58,6 +58,10 @@ class Traffic:
             size = text_size(message)
         else:
             size = text_size(str(message)) if isinstance(message, str) else memoryview(message).nbytes
+        self.sent_size(size)
+
+    def sent_size(self, size: int) -> None:
+        """A message of `size` bytes was sent."""
         self.messages_out += 1
         self.bytes_out += size
         self._counts.sent(size)

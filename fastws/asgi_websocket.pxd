@@ -1,5 +1,6 @@
 cimport cython
 
+from fastws.asgi_topics cimport Subscriber
 from fastws.asgi_traffic cimport Traffic
 from fastws.asgi_waiting cimport Waiting
 from fastws.connection cimport Connection, Handler
@@ -13,6 +14,7 @@ cdef class Session(Handler):
     cdef public object state
     cdef public Engine engine
     cdef public object task
+    cdef public Subscriber subscriber
     cdef object _opening
     cdef bint _connect_received
     cdef list _queue
@@ -49,6 +51,8 @@ cdef class Session(Handler):
     cdef _send_event(self, dict event)
     cdef _send_message(self, dict event)
     cdef _flush(self)
+    cdef count_sent(self, Py_ssize_t size)
+    cdef write_frames(self, list frames)
     cdef _pop(self, Py_ssize_t size)
     @cython.locals(size=Py_ssize_t, waiting=Py_ssize_t, controls=bint, ends=bint)
     cdef _take_events(self, list events)

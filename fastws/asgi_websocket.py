@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from fastws.asgi_http import Responder, chain_waiter, not_allowed, plain_event
 from fastws.asgi_opening import EARLY_BYTES, Opening
 from fastws.asgi_states import SENDABLE, State, describe_bad_message
+from fastws.asgi_topics import Subscriber
 from fastws.asgi_traffic import Traffic
 from fastws.asgi_waiting import REUSED, Waiting
 from fastws.connection import NEVER, Connection, Handler
@@ -35,6 +36,7 @@ from fastws.observer import APPLICATION, CLIENT, SERVER, Observer
 from fastws.rate_limit import RateLimit
 
 if TYPE_CHECKING:
+    from fastws.asgi_topics import Topics
     from fastws.engine import Engine
     from fastws.loop_core import Resumable
     from fastws.loop_state import LoopState
@@ -81,6 +83,7 @@ class Session(Handler):
         self.state: State = CONNECTING
         self.engine: Engine | None = None
         self.task: asyncio.Task[None] | None = None
+        self.subscriber: Subscriber | None = None  # where it has subscribed to topics
         self._opening: Opening | None = Opening(head, upgrade, early_data)
         self._connect_received: bool = False
         # Read state. The queue is the list that the engine returned, taken from its head.
@@ -159,6 +162,8 @@ class Session(Handler):
         return False
 
     def connection_lost(self) -> None:
+        if self.subscriber is not None:
+            self.subscriber.leave()
         end = self._queued_end()
         if end is not None:
             self._finish(end)
@@ -289,6 +294,8 @@ class Session(Handler):
         assert engine is not None
         text = event.get("text")
         data = event.get("bytes") if text is None or len(event) > 2 else None
+        if self.subscriber is not None:
+            self.subscriber.settle()
         if data is None and isinstance(text, str):
             pending = engine.send_text(text)
         elif text is None and isinstance(data, (bytes, bytearray, memoryview)):
@@ -576,6 +583,48 @@ class Session(Handler):
             connection.last_seen = self.shared.now
             self._read_on()
 
+    # Topics.
+
+    def _subscribe(self, event: dict[str, Any]) -> None:
+        self._topics(event).subscribe_event(self, event)
+
+    def _unsubscribe(self, event: dict[str, Any]) -> None:
+        self._topics(event).unsubscribe_event(self, event)
+
+    def _publish(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
+        return self._topics(event).publish_event(self, event) or self.connection.wait_for_room()
+
+    def _topics(self, event: dict[str, Any]) -> Topics:
+        topics: Topics | None = self.shared.topics
+        if topics is None:
+            raise ApplicationError(
+                f"The event {event['type']!r} needs the extension 'fastws.topics', which is not there."
+            )
+        return topics
+
+    def count_sent(self, size: int) -> None:
+        """A publication of `size` bytes is sent."""
+        if self._traffic is not None:
+            self._traffic.sent_size(size)
+
+    def write_frames(self, frames: list[bytes] | None) -> None:
+        """Write `frames`, which are others' too, behind what waits to be written."""
+        connection, engine = self.connection, self.engine
+        assert engine is not None
+        self._last_message = self.shared.now
+        chunks = engine.data_to_send()
+        if chunks and frames:
+            chunks.extend(frames)
+            frames = chunks
+        elif frames is None:
+            frames = chunks
+        if frames:
+            connection.write_all(frames)
+
+    def writing_resumed(self) -> None:
+        if self.subscriber is not None:
+            self.subscriber.resume()
+
     # Writing.
 
     def _flush(self) -> None:
@@ -683,11 +732,15 @@ class Session(Handler):
         """Send our Close and wait for the peer's; what it sent before is still read."""
         engine = self.engine
         assert engine is not None
+        if self.subscriber is not None:
+            self.subscriber.settle()
         try:
             engine.send_close(code, reason)
         except ValueError as error:
             raise ApplicationError(f"The event 'websocket.close' has a bad code or reason: {error}") from None
         self._flush()
+        if self.subscriber is not None:
+            self.subscriber.leave()
         self._close_sent = True
         self._retiring = False
         if self._traffic is not None:
@@ -710,6 +763,8 @@ class Session(Handler):
                 self._queue_head = 0
         connection, engine = self.connection, self.engine
         assert engine is not None
+        if self.subscriber is not None:
+            self.subscriber.leave()
         if not self._close_sent:
             self._close_sent = True
             if self._traffic is not None:

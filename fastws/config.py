@@ -264,6 +264,26 @@ class Config:
         kind="origins",
     )
 
+    topics_slow: str = option(
+        "close",
+        "What becomes of publications for a subscriber that is slow, once --topics-backlog bytes wait for it: "
+        "`drop-newest`, `drop-oldest`, only the `latest` of each key is kept, or it is closed (1013).",
+        group="Topics",
+        kind="choice",
+        choices=("close", "drop-newest", "drop-oldest", "latest"),
+    )
+    topics_backlog: int = option(
+        1_048_576,
+        "Bytes of publications that may wait for a slow subscriber, with 64 for each message, behind the "
+        "--write-buffer-bytes.",
+        group="Topics",
+        kind="integer",
+        minimum=0,
+    )
+    topics_per_connection: int = option(
+        1000, "Topics that a WebSocket may subscribe to.", group="Topics", kind="integer", minimum=0
+    )
+
     http: str = option("auto", "HTTP parser.", group="HTTP", kind="choice", choices=("auto", "httptools"))
     headers: Sequence[tuple[str, str]] = option(
         (), "Add this header field to every response; may be repeated.", group="HTTP", kind="headers"

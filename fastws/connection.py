@@ -70,6 +70,9 @@ class Handler:
         """`Connection.deadline` has passed: act, and set the next one."""
         raise NotImplementedError
 
+    def writing_resumed(self) -> None:
+        """The peer has taken most of what had filled the write buffer."""
+
     def shut_down(self) -> None:
         """The server stops: end as soon as what is under way allows."""
         raise NotImplementedError
@@ -181,6 +184,8 @@ class Connection:
         self.state.stalled.discard(self)
         self.last_seen = self.state.now  # who takes bytes is there, as who sends them
         self._release_writers(None)
+        if self.handler is not None:
+            self.handler.writing_resumed()
 
     def begin_tls(self, transport: Any) -> None:
         """Go on with `transport`, which speaks TLS over the one before."""

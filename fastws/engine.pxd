@@ -1,4 +1,5 @@
 cdef class Engine:
+    cdef public object deflater
     cdef public bytes rest
 
     cpdef list receive_data(self, data)
@@ -8,4 +9,5 @@ cdef class Engine:
     cdef list receive_placed(self, Py_ssize_t size)
     cpdef Py_ssize_t send_text(self, text) except -1
     cpdef Py_ssize_t send_bytes(self, data) except -1
+    cpdef Py_ssize_t append_frame(self, bytes frame) except -1
     cpdef list data_to_send(self)

@@ -35,6 +35,7 @@ class Engine:
 
         `inflater` and `deflater` are given where permessage-deflate was negotiated.
         """
+        self.deflater: Deflater | None = deflater
         self.rest: bytes | None = None
         """What the last call of `receive_data` has not read, since its messages inflate to over INFLATE_BUDGET."""
         raise NotImplementedError
@@ -85,6 +86,10 @@ class Engine:
 
         Raises TypeError or BufferError for anything but contiguous bytes.
         """
+        raise NotImplementedError
+
+    def append_frame(self, frame: bytes) -> int:
+        """Append a frame that was built elsewhere, or several, as they are; the bytes that wait there."""
         raise NotImplementedError
 
     def send_ping(self, payload: bytes = b"") -> int:

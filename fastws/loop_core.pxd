@@ -26,6 +26,7 @@ cdef class LoopCore:
     cdef public Repeats heads
     cdef public Repeats responses
     cdef public Repeats fields
+    cdef public object topics
     # What LoopState has beside that.
     cdef public object config
     cdef public object application

@@ -65,6 +65,8 @@ class LoopCore:
         # Request heads and response headers that came more than once.
         self.heads = Repeats(REPEATED_ENTRIES)
         self.responses = Repeats(REPEATED_ENTRIES)
+        # Where WebSockets subscribe and publish, if the server offers that: `fastws.topics.hub.Hub`.
+        self.topics: Any = None
         # Header fields that several WebSockets had.
         self.fields = Repeats(4 * REPEATED_ENTRIES)
 

@@ -35,6 +35,12 @@ cdef class LoopCounts:
     cdef public long long ping_timeouts
     cdef public list round_trips
     cdef public double round_trip_seconds
+    cdef public long long published
+    cdef public long long topics_delivered
+    cdef public dict dropped
+    cdef public long long closed_slow
+    cdef public long long subscriptions
+    cdef public long long topics
     cdef public list lags
     cdef public double lag_seconds
     cdef public double last_lag

@@ -74,6 +74,13 @@ class LoopCounts:
         self.ping_timeouts: int = 0
         self.round_trips: list[int] = [0] * 16
         self.round_trip_seconds: float = 0.0
+        # Topics: publications in this process, what became of them, and what there is now.
+        self.published: int = 0
+        self.topics_delivered: int = 0
+        self.dropped: dict[str, int] = {}  # by the policy of their subscriber
+        self.closed_slow: int = 0
+        self.subscriptions: int = 0
+        self.topics: int = 0
         # How much later than it should the loop's timer came.
         self.lags: list[int] = [0] * 16
         self.lag_seconds: float = 0.0
@@ -110,6 +117,10 @@ class LoopCounts:
         """Count a response of the server's own."""
         errors = self.handshake_errors if handshake else self.errors
         errors[status] = errors.get(status, 0) + 1
+
+    def drop(self, policy: str, messages: int) -> None:
+        """Count messages that a subscriber was too slow for."""
+        self.dropped[policy] = self.dropped.get(policy, 0) + messages
 
     def round_trip(self, seconds: float) -> None:
         """Count a ping that was answered after so long."""

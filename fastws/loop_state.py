@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Callable, Hashable
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.client_counts import ClientCounts
 from fastws.connection import Connection, Handler
@@ -70,6 +70,9 @@ class Gateway(Protocol):
 
     def bind(self, state: LoopState) -> None:
         """Learn the state that is shared."""
+
+    def offer_websockets(self, extension: str, value: dict[str, Any]) -> None:
+        """Tell the application of each WebSocket that there is `extension`."""
 
 
 class ServerProtocol(Connection, asyncio.BufferedProtocol):

@@ -47,6 +47,7 @@ GROUPS: Final = (
     "Application",
     "Address",
     "WebSocket",
+    "Topics",
     "HTTP",
     "Limits",
     "Timeouts",

@@ -44,6 +44,7 @@ from fastws.operations import Operations
 from fastws.recycling import Recycling
 from fastws.terminal import has_terminal
 from fastws.tls import ReloadableContext, quiet_names
+from fastws.topics.hub import Hub
 
 logger: Final = logging.getLogger("fastws.error")
 
@@ -233,6 +234,7 @@ class Server:
         )
         application = Application(self._app, self.config, state=lifespan.state, observer=operations.observer)
         state: LoopState | None = None
+        hub: Hub | None = None
         self._log_process()
         with self._bound(given) as sockets:
             try:
@@ -249,6 +251,8 @@ class Server:
                     on_error=self._on_error,
                 )
                 Health(state)
+                hub = Hub(state)
+                await hub.start()
                 await operations.start(state, lambda: self.limit_reached("`fastws drain`"))
                 try:
                     with quiet_accept(asyncio.get_running_loop(), state.warn), quiet_names(self.config, state.warn):
@@ -267,6 +271,8 @@ class Server:
                 raise
             finally:
                 await operations.stop()
+                if hub is not None:
+                    await hub.stop()
                 if state is not None:
                     state.abort()
                     state.close()

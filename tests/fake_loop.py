@@ -17,6 +17,7 @@ from fastws.access_log import AccessLog
 from fastws.asgi import Application
 from fastws.engines import load_engine
 from fastws.loop_state import LoopState
+from fastws.topics.hub import Hub
 
 
 class _ClockSelector(selectors.SelectSelector):
@@ -238,6 +239,7 @@ class FakeServer:
         config = fastws.Config(app, **options)
         application = Application(app, config, state={}, observer=AccessLog() if access_log else observer)
         self.state = LoopState(self.loop, config, application, load_engine(engine), secure=False)
+        self.hub = Hub(self.state)
 
     def connect(self, *peername: Any) -> Peer:
         """A new peer, whose address may be given as a transport has it."""

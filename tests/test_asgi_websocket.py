@@ -86,7 +86,7 @@ def test_echo_over_a_real_socket(engine: str) -> None:
         "server": (serving.host, serving.port),
         "subprotocols": ["chat", "superchat", "third"],
         "state": {},
-        "extensions": {"websocket.http.response": {}},
+        "extensions": {"websocket.http.response": {}, "fastws.topics": {"version": 1}},
     }
     assert type(scope["client"][1]) is int
     assert type(scope["server"][1]) is int

@@ -67,6 +67,7 @@ LAYERS = {
         "asgi_opening",
         "asgi_states",
         "asgi_tls",
+        "asgi_topics",
         "asgi_traffic",
         "asgi_waiting",
         "asgi_websocket",

@@ -65,7 +65,6 @@ class WebsocketsEngine(Engine):
     __slots__ = (
         "_assembly",
         "_data",
-        "_deflater",
         "_ended",
         "_events",
         "_header",
@@ -84,7 +83,7 @@ class WebsocketsEngine(Engine):
     def __init__(
         self, max_message_size: int, inflater: Inflater | None = None, deflater: Deflater | None = None
     ) -> None:
-        self._deflater = deflater
+        self.deflater = deflater
         self.rest = None
         self._output: list[bytes] = []
         self._waiting = 0
@@ -262,6 +261,11 @@ class WebsocketsEngine(Engine):
     def send_bytes(self, data: bytes | bytearray | memoryview) -> int:
         return self._send_message(_FIN | BINARY, to_bytes(data))
 
+    def append_frame(self, frame: bytes) -> int:
+        self._output.append(frame)
+        self._waiting += len(frame)
+        return self._waiting
+
     def send_ping(self, payload: bytes = b"") -> int:
         return self._send_control(Frame(Opcode.PING, check_control(payload)))
 
@@ -282,8 +286,8 @@ class WebsocketsEngine(Engine):
         return output
 
     def _send_message(self, first: int, payload: bytes) -> int:
-        if self._deflater is not None:
-            shorter = self._deflater.compress(payload)
+        if self.deflater is not None:
+            shorter = self.deflater.compress(payload)
             if shorter is not None:
                 first |= _RSV1_BIT
                 payload = shorter

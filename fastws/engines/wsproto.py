@@ -48,7 +48,7 @@ class _Rsv1(Extension):
 class WsprotoEngine(Engine):
     """One open WebSocket, server side, as `fastws.engines.Engine` describes it."""
 
-    __slots__ = ("_assembly", "_decoder", "_deflater", "_encoder", "_ended", "_output", "_rsv1", "_waiting")
+    __slots__ = ("_assembly", "_decoder", "_encoder", "_ended", "_output", "_rsv1", "_waiting")
 
     name: ClassVar[str] = "wsproto"
 
@@ -57,7 +57,7 @@ class WsprotoEngine(Engine):
     ) -> None:
         self.rest = None
         self._rsv1 = _Rsv1()
-        self._deflater = deflater
+        self.deflater = deflater
         self._encoder = FrameProtocol(client=False, extensions=[self._rsv1])
         self._output: list[bytes] = []
         self._waiting = 0
@@ -121,7 +121,7 @@ class WsprotoEngine(Engine):
         if not isinstance(text, str):
             raise TypeError(f"text must be str, not {type(text).__name__}")
         encoded = text.encode()
-        shorter = None if self._deflater is None else self._deflater.compress(encoded)
+        shorter = None if self.deflater is None else self.deflater.compress(encoded)
         if shorter is None:
             return self._send(self._encoder.send_data(text))
         # send_data takes text as str only; the opcode is what differs.
@@ -131,8 +131,13 @@ class WsprotoEngine(Engine):
 
     def send_bytes(self, data: bytes | bytearray | memoryview) -> int:
         payload = to_bytes(data)
-        shorter = None if self._deflater is None else self._deflater.compress(payload)
+        shorter = None if self.deflater is None else self.deflater.compress(payload)
         return self._send(self._encoder.send_data(payload) if shorter is None else self._send_compressed(shorter))
+
+    def append_frame(self, frame: bytes) -> int:
+        self._output.append(frame)
+        self._waiting += len(frame)
+        return self._waiting
 
     def send_ping(self, payload: bytes = b"") -> int:
         return self._send(self._encoder.ping(check_control(payload)))

@@ -1,0 +1,4 @@
+cdef class Subscriber:
+    cdef settle(self)
+    cdef resume(self)
+    cdef leave(self)

@@ -1,0 +1,243 @@
+"""The topics of one process: who has subscribed to what, and publications on their way to them.
+
+A server has one hub, on its loop. It frames nothing and writes nothing by itself: a publication becomes an `Outgoing`,
+and each `Member` of the topic takes it from there. What a bus brings from other processes goes the same way.
+
+Compiled by Cython where the extension was built (hub.pxd) and interpreted elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from fastws.errors import ApplicationError
+from fastws.topics.backlog import Backlog, Policy
+from fastws.topics.bus import Bus, Publication
+from fastws.topics.events import read_exclude_self, read_key, read_message, read_policy, read_topic
+from fastws.topics.member import Member, Topic, Turn
+from fastws.topics.outgoing import Kind, Outgoing
+from fastws.topics.running import HUBS
+
+if TYPE_CHECKING:
+    from fastws.asgi_websocket import Session
+    from fastws.loop_state import LoopState
+
+EXTENSION = "fastws.topics"
+VERSION = 1
+"""What `scope["extensions"]["fastws.topics"]["version"]` says."""
+
+PUBLICATIONS_A_TURN = 64
+"""Publications after which a publisher waits for a turn of the loop."""
+
+
+class Hub:
+    """The subscribers of one server; connections of `state` find it as `state.topics`."""
+
+    def __init__(self, state: LoopState, bus: Bus | None = None) -> None:
+        config = state.config
+        self.id = uuid.uuid4().hex
+        self.shared = state
+        self.counts = state.counts
+        self.bus = bus
+        self._kinds: dict[Any, Kind] = {}
+        self._turn = Turn(state, self._kinds)
+        self._topics: dict[str, Topic] = {}
+        self._policies: dict[Policy, Policy] = {}
+        self._backlog_limit: int = config.topics_backlog
+        self._policy = self._shared_policy(Policy(config.topics_slow, config.topics_backlog))
+        self._most_topics: int = config.topics_per_connection
+        state.topics = self
+        state.application.offer_websockets(EXTENSION, {"version": VERSION})
+
+    async def start(self) -> None:
+        """Reach other processes, where there is a bus, and be found by `fastws.topics.publish`."""
+        if self.bus is not None:
+            await self.bus.start(self)
+        HUBS.append((self.shared.loop, self))
+
+    async def stop(self) -> None:
+        """Be found no more. Idempotent."""
+        entry = (self.shared.loop, self)
+        if entry in HUBS:
+            HUBS.remove(entry)
+            if self.bus is not None:
+                await self.bus.stop()
+
+    # What subscribes and publishes: connections, the application, the bus.
+
+    def subscribe(self, session: Session, name: str, policy: Policy | None = None) -> None:
+        """Subscribe the open `session` to the topic; where it has before, `policy` is what changes.
+
+        Raises ApplicationError for more topics than a connection may have.
+        """
+        member: Member | None = session.subscriber  # type: ignore[assignment]  # there are no others
+        if member is None:
+            member = Member(self, self._turn, session, self._kind(session))
+        topic = self._topics.get(name)
+        chosen = self._policy if policy is None else self._shared_policy(policy)
+        if topic is not None and member in topic.members:
+            topic.members[member] = chosen
+            return
+        if len(member.topics) >= self._most_topics:
+            raise ApplicationError(
+                f"The connection has {len(member.topics)} subscriptions, as many as --topics-per-connection allows."
+            )
+        first = topic is None
+        if topic is None:
+            topic = self._topics[name] = Topic(name)
+        topic.members[member] = chosen
+        member.topics.append(topic)
+        session.subscriber = member
+        self.counts.subscriptions += 1
+        self.counts.topics = len(self._topics)
+        if self.bus is not None:
+            if first:
+                self.bus.subscribe(name)
+            self.bus.counted(name, len(topic.members))
+
+    def unsubscribe(self, session: Session, name: str) -> None:
+        """End the subscription of `session` to the topic, if it has one."""
+        member: Member | None = session.subscriber  # type: ignore[assignment]  # there are no others
+        topic = self._topics.get(name)
+        if member is None or topic is None or member not in topic.members:
+            return
+        member.topics.remove(topic)
+        if member.backlog is not None:
+            member.backlog.drop(name)
+        self._remove(member, topic)
+        if not member.topics:
+            member.settle()
+            session.subscriber = None
+
+    def remove(self, member: Member) -> None:
+        """End all subscriptions of `member`, whose connection ends."""
+        topics, member.topics = member.topics, []
+        for topic in topics:
+            self._remove(member, topic)
+        member.session.subscriber = None
+
+    def publish(self, topic: str, message: str | bytes, key: str | None = None, sender: int = 0) -> int:
+        """Send `message` to all subscribers of `topic` but the connection with the number `sender`.
+
+        How many they are in this process; 0 where the bus brings it. Raises UnicodeEncodeError for text with lone
+        surrogates.
+        """
+        self.counts.published += 1
+        self._turn.messages += 1
+        bus = self.bus
+        if bus is None:
+            return self._fan_out(topic, Outgoing(message, key), sender)
+        outgoing = Outgoing(message, key)  # raises before anybody gets it
+        bus.publish(Publication(topic, message, key, self.id, sender))
+        return 0 if bus.ordered_by_bus else self._fan_out(topic, outgoing, sender)
+
+    def deliver(self, publication: Publication) -> int:
+        """Give `publication` to the subscribers of this process; how many they are. Never raises, never waits."""
+        sender = publication.sender if publication.origin == self.id else 0
+        try:
+            return self._fan_out(publication.topic, Outgoing(publication.message, publication.key), sender)
+        except UnicodeEncodeError:
+            return 0  # no hub has sent that
+
+    def wait_for_turn(self) -> asyncio.Future[None] | None:
+        """What a publisher must wait for before it publishes more, if anything: everybody else's turn."""
+        if self._turn.messages < PUBLICATIONS_A_TURN:
+            return None
+        waiter: asyncio.Future[None] = self.shared.loop.create_future()
+        self.shared.loop.call_soon(_release, waiter)
+        self._turn.messages = 0
+        return waiter
+
+    def subscribers(self, topic: str) -> int:
+        """How many connections of this process have subscribed to `topic`."""
+        found = self._topics.get(topic)
+        return 0 if found is None else len(found.members)
+
+    def topics(self) -> list[str]:
+        """The topics that have subscribers in this process."""
+        return list(self._topics)
+
+    # What sessions call with events of the application.
+
+    def subscribe_event(self, session: Session, event: dict[str, Any]) -> None:
+        self.subscribe(session, read_topic(event), read_policy(event, self._policy))
+
+    def unsubscribe_event(self, session: Session, event: dict[str, Any]) -> None:
+        self.unsubscribe(session, read_topic(event))
+
+    def publish_event(self, session: Session, event: dict[str, Any]) -> asyncio.Future[None] | None:
+        topic, message, key = read_topic(event), read_message(event), read_key(event)
+        self.publish(topic, message, key, session.connection.number if read_exclude_self(event) else 0)
+        return self.wait_for_turn()
+
+    # What members call.
+
+    def new_backlog(self) -> Backlog:
+        """For a member that has become slow."""
+        return Backlog(self._backlog_limit)
+
+    def _fan_out(self, name: str, message: Outgoing, sender: int) -> int:
+        topic = self._topics.get(name)
+        if topic is None:
+            return 0
+        ending: list[tuple[Member, Exception]] | None = None
+        for member, policy in topic.members.items():
+            if member.number == sender:
+                continue
+            try:
+                dropped = member.deliver(message, topic, policy)
+            except Exception as error:  # of one subscriber: the others get the message
+                if ending is None:
+                    ending = []
+                ending.append((member, error))
+                continue
+            if dropped:
+                self.counts.drop(policy.slow, dropped)
+        count = len(topic.members)
+        if ending is not None:
+            for member, reason in ending:
+                self._end(member, reason)
+        return count
+
+    def _end(self, member: Member, error: Exception) -> None:
+        """End the connection of a member that could not be given a publication."""
+        if isinstance(error, OverflowError):
+            self.counts.closed_slow += 1
+            member.session.close(1013, "too slow")
+        else:
+            self.shared.log_application_error("A publication cannot be sent", error)
+            member.session.close(1011, "Internal Error")
+
+    def _remove(self, member: Member, topic: Topic) -> None:
+        del topic.members[member]
+        self.counts.subscriptions -= 1
+        if not topic.members:
+            del self._topics[topic.name]
+            self.counts.topics = len(self._topics)
+        if self.bus is not None:
+            if not topic.members:
+                self.bus.unsubscribe(topic.name)
+            self.bus.counted(topic.name, len(topic.members))
+
+    def _kind(self, session: Session) -> Kind | None:
+        """What the frames of `session` have in common with others'."""
+        engine = session.engine
+        assert engine is not None
+        deflater = engine.deflater
+        if deflater is not None and deflater.context_takeover:
+            return None
+        kind = self._kinds.get(deflater)
+        if kind is None:
+            kind = self._kinds[deflater] = Kind(deflater)
+        return kind
+
+    def _shared_policy(self, policy: Policy) -> Policy:
+        """One object for all subscriptions with the same policy."""
+        return self._policies.setdefault(policy, policy)
+
+
+def _release(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

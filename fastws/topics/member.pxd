@@ -1,0 +1,49 @@
+cimport cython
+
+from fastws.asgi_topics cimport Subscriber
+from fastws.asgi_websocket cimport Session
+from fastws.connection cimport Connection
+from fastws.engine cimport Engine
+from fastws.loop_core cimport LoopCore
+from fastws.loop_counts cimport LoopCounts
+from fastws.topics.outgoing cimport Frames, Kind, Outgoing
+
+
+@cython.final
+cdef class Turn:
+    cdef public LoopCore shared
+    cdef public LoopCounts counts
+    cdef object _kinds
+    cdef list _members
+    cdef Py_ssize_t _done
+    cdef public Py_ssize_t messages
+
+    cdef list_member(self, Member member)
+    @cython.locals(members=list, member=Member, number=Py_ssize_t, stop=Py_ssize_t)
+    cpdef end_of_turn(self)
+
+
+@cython.final
+cdef class Topic:
+    cdef public str name
+    cdef public dict members
+
+
+@cython.final
+cdef class Member(Subscriber):
+    cdef object _hub
+    cdef Turn _turn
+    cdef public Session session
+    cdef public long long number
+    cdef public list topics
+    cdef Kind _kind
+    cdef Frames _pending
+    cdef bint _listed
+    cdef public object backlog
+
+    cpdef int deliver(self, Outgoing message, Topic topic, policy) except -1
+    cpdef flush(self)
+    cpdef flush_now(self)
+    @cython.locals(kind=Kind, pending=Frames, engine=Engine)
+    cdef _append(self, Outgoing message)
+    cdef int _keep(self, Outgoing message, Topic topic, policy) except -1

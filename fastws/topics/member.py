@@ -1,0 +1,171 @@
+"""The subscriptions of one connection: what its publications are written as, and when.
+
+Publications wait for the end of the loop's turn and leave in one write, behind what the application itself has sent by
+then. Where the write buffer is full they go to a backlog instead (`fastws.topics.backlog`), which the connection's
+`resume` empties: nobody ever waits for a peer.
+
+Compiled by Cython where the extension was built (member.pxd) and interpreted elsewhere. It is every delivery's way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastws.asgi_topics import Subscriber
+from fastws.topics.backlog import Backlog, Policy
+from fastws.topics.outgoing import JOINED_BYTES, Frames, Kind, Outgoing
+
+if TYPE_CHECKING:
+    from fastws.asgi_websocket import Session
+    from fastws.loop_core import LoopCore
+    from fastws.topics.hub import Hub
+
+SLICE = 512
+"""Members that are written to in one turn of the loop, a millisecond or two; others are served before the next."""
+
+
+class Turn:
+    """The members that have something to write when the loop's turn ends."""
+
+    def __init__(self, shared: LoopCore, kinds: dict[Any, Kind]) -> None:
+        self.shared = shared
+        self.counts = shared.counts
+        self._kinds = kinds
+        self._members: list[Member] = []
+        self._done: int = 0  # of these, that were written to in the turns before
+        self.messages: int = 0
+        """Publications since the last end of a turn."""
+
+    def list_member(self, member: Member) -> None:
+        """Call `member.flush()` at the end of the turn."""
+        if not self._members:
+            self.shared.cork(self)
+        self._members.append(member)
+
+    def end_of_turn(self) -> None:
+        """Write to those that wait: a slice of them, or all that are left."""
+        self.messages = 0
+        members = self._members
+        stop = min(self._done + SLICE, len(members))
+        for number in range(self._done, stop):
+            member = members[number]
+            member.flush()
+        if stop < len(members):
+            self._done = stop
+            self.shared.cork(self)
+            return
+        self._members = []
+        self._done = 0
+        for kind in self._kinds.values():
+            kind.forget()
+
+
+class Topic:
+    """A topic that has subscribers, each with what is to be done where it is slow."""
+
+    def __init__(self, name: str) -> None:
+        self.name: str = name
+        self.members: dict[Member, Policy] = {}
+
+
+class Member(Subscriber):
+    """One connection that has subscribed to something."""
+
+    def __init__(self, hub: Hub, turn: Turn, session: Session, kind: Kind | None) -> None:
+        """`kind` is None where the connection must compress by itself."""
+        self._hub = hub
+        self._turn = turn
+        self.session = session
+        self.number: int = session.connection.number
+        self.topics: list[Topic] = []
+        self._kind = kind
+        self._pending: Frames | None = None  # until the end of the turn
+        self._listed: bool = False  # with the hub, for the end of the turn
+        self.backlog: Backlog | None = None
+
+    def deliver(self, message: Outgoing, topic: Topic, policy: Policy) -> int:
+        """Send `message` of `topic` at the end of the turn; how many messages are dropped for it, where it is slow.
+
+        Raises OverflowError where the connection is to be closed instead.
+        """
+        if self.backlog is not None or self.session.connection.writing_paused:
+            return self._keep(message, topic, policy)
+        if not self._listed:
+            self._listed = True
+            self._turn.list_member(self)
+        self._append(message)
+        return 0
+
+    def flush(self) -> None:
+        """Write what waits for the end of the turn."""
+        self._listed = False
+        pending = self._pending
+        if pending is not None:
+            self._pending = None
+            self.session.write_frames(pending.chunks())
+        elif self._kind is None:
+            self.session.write_frames(None)
+
+    def settle(self) -> None:
+        pending = self._pending
+        if pending is not None:
+            self._pending = None
+            engine = self.session.engine
+            assert engine is not None
+            for frame in pending.chunks():
+                engine.append_frame(frame)
+
+    def resume(self) -> None:
+        backlog = self.backlog
+        if backlog is None:
+            return
+        connection = self.session.connection
+        size = 0
+        while not connection.writing_paused:
+            message = backlog.take()
+            if message is None:
+                self.backlog = None
+                break
+            self._append(message)
+            size += message.size
+            if size >= JOINED_BYTES:
+                size = 0
+                self.flush_now()
+        self.flush_now()
+
+    def leave(self) -> None:
+        self.settle()
+        self.backlog = None
+        self._hub.remove(self)
+
+    def flush_now(self) -> None:
+        """As `flush`, but the hub still has this one in its list."""
+        listed = self._listed
+        self.flush()
+        self._listed = listed
+
+    def _append(self, message: Outgoing) -> None:
+        self._turn.counts.topics_delivered += 1
+        self.session.count_sent(message.size)
+        kind = self._kind
+        if kind is None:
+            engine = self.session.engine
+            assert engine is not None
+            if isinstance(message.message, str):
+                engine.send_text(message.message)
+            else:
+                engine.send_bytes(message.message)
+            return
+        pending = self._pending
+        if pending is None:
+            pending = kind.root
+        pending = pending.then(kind.frame_of(message))
+        self._pending = pending
+        if pending.is_full():
+            self.flush_now()
+
+    def _keep(self, message: Outgoing, topic: Topic, policy: Policy) -> int:
+        backlog = self.backlog
+        if backlog is None:
+            backlog = self.backlog = self._hub.new_backlog()
+        return backlog.add(topic.name, message, policy)
