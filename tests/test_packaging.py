@@ -101,14 +101,19 @@ def quick_source(source: Path) -> Path:
     return source
 
 
-def check_serves(wheel: Path, tmp_path: Path, engine: str) -> None:
-    """Install the wheel into a clean environment and echo a message through its server, which says its engine."""
+def install(wheel: Path, tmp_path: Path) -> Path:
+    """The Python of a clean environment that has the wheel, and of other packages those of this one."""
     home = tmp_path / "venv"
     venv.create(home, with_pip=False, symlinks=True)
     site = next(home.glob("lib/python*/site-packages"))
     zipfile.ZipFile(wheel).extractall(site)
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    with serve_process("echo_app:app", python=home / "bin" / "python") as server:
+    return home / "bin" / "python"
+
+
+def check_serves(wheel: Path, tmp_path: Path, engine: str) -> None:
+    """Install the wheel into a clean environment and echo a message through its server, which says its engine."""
+    with serve_process("echo_app:app", python=install(wheel, tmp_path)) as server:
         server.wait_for_line(rf"\b{engine}\b")
         with connect(f"{server.ws_url}/") as client:
             client.send("hello")
@@ -146,9 +151,12 @@ def test_compiled_build(source: Path, tmp_path: Path) -> None:
     # The .py of a compiled module is there too; sources that only a build needs are not.
     assert not {name for name in result.files if name.endswith((".pyx", ".pxd", ".c", ".h"))}
     assert result.wheel is not None
+    paths = {str(tmp_path), f"{Path.home()}/", sys.base_prefix} - {"/usr"}
     with zipfile.ZipFile(result.wheel) as wheel:
         for name in result.files:
-            assert str(tmp_path).encode() not in wheel.read(name), f"{name} has the path of the build"
+            for path in paths:
+                assert path.encode() not in wheel.read(name), f"{name} has the path {path}"
+            assert b".debug_info" not in wheel.read(name), f"{name} has debug symbols"
     check_serves(result.wheel, tmp_path, "cython")
 
 
@@ -171,6 +179,91 @@ def test_one_module_that_fails_leaves_none(quick_source: Path) -> None:
     )
     result = build(quick_source, FASTWS_EXTENSION="auto")
     assert (result.status, result.compiled, len(result.warnings)) == (0, set(), 1)
+
+
+def test_the_same_source_makes_the_same_modules_wherever_it_is_built(quick_source: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    other = Path(shutil.copytree(quick_source, tmp_path / "elsewhere" / "a_longer_name"))
+    made = []
+    for source in (quick_source, other):
+        result = build(source, FASTWS_EXTENSION="yes")
+        assert result.wheel is not None, result.output
+        with zipfile.ZipFile(result.wheel) as wheel:
+            made.append({name: wheel.read(name) for name in sorted(result.files) if name.endswith(".so")})
+    assert len(made[0]) == 2
+    assert made[0] == made[1]
+
+
+USERS_PROGRAM = '''
+"""What a typed application may use of fastws."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import fastws
+from fastws.config import LOGGING_CONFIG
+from fastws.errors import ConfigError, StartupError
+from fastws.request_id import REQUEST_ID
+from fastws.testing import LeakError, RunningServer, running, serve
+
+
+async def app(scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+    request_id: str | None = REQUEST_ID.get()
+    print(request_id, fastws.__version__)
+
+
+def on_error(message: str, error: BaseException | None) -> None:
+    print(message, error)
+
+
+async def main() -> None:
+    config: fastws.Config = fastws.Config(app, port=0, ws_max_size=1 << 20, log_config=LOGGING_CONFIG)
+    server = fastws.Server(config, on_error=on_error)
+    try:
+        await server.serve()
+    except (ConfigError, StartupError) as problem:
+        print(problem)
+    started: bool = server.started
+    server.should_exit = started
+    async with running(app) as inner:
+        port: int = inner.port
+    print(port)
+
+
+def test_it() -> None:
+    with serve("module:app", lifespan="on", check_leaks=False) as server:
+        url: str = server.url + server.ws_url
+        errors: list[Exception] = server.errors
+    print(url, errors, LeakError)
+
+
+def test_fixture(fastws_server: Callable[..., RunningServer]) -> None:
+    fastws_server(app).url.upper()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
+    fastws.run("module:app", host="::", workers=2)
+'''
+
+
+def test_a_typed_program_passes_mypy_strict_with_the_wheel(source: Path, tmp_path: Path) -> None:
+    result = build(source, FASTWS_EXTENSION="no")
+    assert result.wheel is not None, result.output
+    python = install(result.wheel, tmp_path)
+    program = tmp_path / "program.py"
+    program.write_text(USERS_PROGRAM)
+
+    def check() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", python, program]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    checked = check()
+    assert checked.returncode == 0, checked.stdout
+    # It is not that mypy knows nothing of fastws.
+    program.write_text(USERS_PROGRAM.replace("inner.port", "inner.url"))
+    assert 'Incompatible types in assignment (expression has type "str", variable has type "int")' in check().stdout
 
 
 def test_yes_fails_and_says_why(quick_source: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import re
 import subprocess
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -40,6 +41,22 @@ def test_command_line_says_the_version() -> None:
 def test_entry_point() -> None:
     scripts = importlib.metadata.distribution("fastws").entry_points.select(group="console_scripts")
     assert [(each.name, each.value) for each in scripts] == [("fastws", "fastws.cli:main")]
+
+
+def test_the_pytest_plugin_is_found() -> None:
+    plugins = importlib.metadata.distribution("fastws").entry_points.select(group="pytest11")
+    assert [(each.name, each.value) for each in plugins] == [("fastws", "fastws.pytest_plugin")]
+
+
+NOT_AT_RUN_TIME = {"all", "test", "dev", "fuzz", "docs", "examples"}
+"""The extras that are for those who work on fastws, and the one that is made of the others."""
+
+
+def test_all_is_every_extra_that_a_server_may_want() -> None:
+    about = importlib.metadata.metadata("fastws")
+    extras = set(about.get_all("Provides-Extra") or ())
+    (text,) = (each for each in about.get_all("Requires-Dist") or () if re.search(r"extra == ['\"]all['\"]", each))
+    assert set(re.findall(r"[\w-]+", text.partition("[")[2].partition("]")[0])) == extras - NOT_AT_RUN_TIME
 
 
 @pytest.mark.parametrize("name", sorted(COMPILED))
