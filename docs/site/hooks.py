@@ -3,7 +3,8 @@
 The pages are written to be read where they lie, in the repository, so they link to sources, tests, SECURITY.md and
 CHANGELOG.md by relative paths. mkdocs knows docs/ alone: those two become pages of their own, any other source a page
 that shows it, and the links lead there. What Python's Markdown reads in another way than a reader of the source would,
-a list or a table without the blank line before it, is a warning, and `make docs` makes errors of warnings.
+a list or a table without the blank line before it, is a warning, and so is what a page would load from elsewhere; `make
+docs` makes errors of warnings.
 
 mkdocs calls the functions `on_*`; a page's path is written as mkdocs does, from docs/ and with slashes.
 """
@@ -25,6 +26,7 @@ PAGES = {"README.md": "index.md", "SECURITY.md": "SECURITY.md", "CHANGELOG.md": 
 _LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)#\s]+)")
 _LANGUAGES = {".py": "python", ".pyx": "cython", ".h": "c", ".json": "json", ".sh": "bash", ".js": "javascript"}
 _UNREAD = re.compile(r"<p>```|<p>[^<]*(?:<(?!/p>)[^<]*)*?\n(?:[-*] |1\. |\| |```)")
+_LOADED = re.compile(r'<(?:script|img|link(?! rel="canonical"))\b[^>]*(?:src|href)="(https?:[^"]+)')
 _FOR_TESTS = re.compile(r'^(```.*) requires="[^"]*"', re.MULTILINE)
 
 logger = logging.getLogger("mkdocs.hooks.fastws")
@@ -67,6 +69,13 @@ def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
         for found in _UNREAD.findall(html):
             logger.warning("%s: a blank line is missing before: %s", page.file.src_uri, found[-80:])
     return html
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """Warn of what a browser would load from elsewhere when the page is opened."""
+    for found in _LOADED.findall(output):
+        logger.warning("%s: is loaded from elsewhere: %s", page.file.src_uri, found)
+    return output
 
 
 def _target(page: str, link: str) -> str:
