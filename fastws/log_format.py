@@ -1,6 +1,6 @@
 """How log lines look: the formatters that `fastws.config.LOGGING_CONFIG` names, in uvicorn's manner, and JSON.
 
-The first two colour the level where the stream is a terminal, unless NO_COLOR is set (https://no-color.org). A
+The first two colour the level where `fastws.terminal` finds that the stream wants colours. A
 `log_config` written for uvicorn works with these formatters; what may be logged, and where to, is not decided here.
 """
 
@@ -9,12 +9,12 @@ from __future__ import annotations
 import http
 import json
 import logging
-import os
 import sys
 from datetime import datetime, timezone
 from typing import Any, Final, Literal, TextIO
 
 from fastws.request_id import REQUEST_ID
+from fastws.terminal import wants_colors
 
 TRACE: Final = 5
 """The level below DEBUG that --log-level trace shows."""
@@ -44,14 +44,11 @@ class DefaultFormatter(logging.Formatter):
         use_colors: bool | None = None,
     ) -> None:
         super().__init__(fmt, datefmt, style)
-        self.use_colors = self._is_terminal() if use_colors is None else use_colors
+        self.use_colors = wants_colors(self._stream()) if use_colors is None else use_colors
         self._prefixes: dict[int, str] = {}
 
     def _stream(self) -> TextIO:
         return sys.stderr
-
-    def _is_terminal(self) -> bool:
-        return not os.environ.get("NO_COLOR") and self._stream().isatty()
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Format the record. It gets attributes of ours and keeps its own: other handlers see it too."""

@@ -17,7 +17,6 @@ import platform
 import signal
 import socket
 import ssl
-import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from types import FrameType
@@ -42,7 +41,7 @@ from fastws.loop_state import LoopState
 from fastws.observer import Observer
 from fastws.operations import Operations
 from fastws.recycling import Recycling
-from fastws.terminal import has_terminal
+from fastws.terminal import has_terminal, say
 from fastws.tls import ReloadableContext, quiet_names
 from fastws.topics.hub import Hub
 
@@ -185,7 +184,7 @@ class Server:
                 run_in(new_event_loop(self.config.loop), self.serve(sockets))
         except (ConfigError, StartupError) as error:
             if not logger.isEnabledFor(logging.ERROR):  # whatever is logged, this must be seen
-                print(f"Error: {error}", file=sys.stderr)
+                say("Error", str(error))
             logger.error("%s", error, exc_info=error.__cause__ if isinstance(error, AppError) else None)
             raise SystemExit(STARTUP_FAILURE) from None
         if self.exit_code:

@@ -21,7 +21,6 @@ import pickle
 import selectors
 import signal
 import socket
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -36,7 +35,7 @@ from fastws.log_setup import configure_logging
 from fastws.reloader import RELOAD_OVERRIDES, ChangeWatcher
 from fastws.scoreboard import Scoreboard, Stage
 from fastws.systemd import Notifier
-from fastws.terminal import has_terminal
+from fastws.terminal import has_terminal, say
 from fastws.worker_handle import (
     ENDING,
     LIMIT_REACHED,
@@ -78,7 +77,7 @@ def supervise(config: Config, source: Callable[[], Config], environ: Mapping[str
             return Supervisor(config, _pickled(source), overrides, environ, sockets, notifier, watcher).run()
     except (ConfigError, StartupError) as error:
         if not logger.isEnabledFor(logging.ERROR) or not logger.hasHandlers():  # whatever is logged, this must be seen
-            print(f"Error: {error}", file=sys.stderr)
+            say("Error", str(error))
         logger.error("%s", error)
         return STARTUP_FAILURE
 

@@ -30,6 +30,7 @@ from fastws.log_files import reopen_on_signal
 from fastws.loop_state import LoopState
 from fastws.scoreboard import Row, Scoreboard, Stage
 from fastws.server import Server
+from fastws.terminal import say
 from fastws.worker_handle import ENDING, LIMIT_REACHED, STARTED, SUPERVISED_SIGNALS, Order
 
 logger: Final = logging.getLogger("fastws.error")
@@ -119,7 +120,7 @@ def main() -> None:
         source: Callable[[], Config] = pickle.loads(order.source)
         config = dataclasses.replace(source(), **order.overrides)
     except (ConfigError, ImportError, AttributeError) as error:  # the latter of what an option refers to
-        print(f"Error: {error}", file=sys.stderr)
+        say("Error", str(error))
         raise SystemExit(STARTUP_FAILURE) from None
     row = Scoreboard(order.scoreboard).row(order.row)
     server = WorkerServer(config, channel, row)
