@@ -5,6 +5,7 @@ from fastws.engine import Engine
 from fastws.events import Event
 
 KERNELS: tuple[str, ...]
+BUILD: dict[str, str]
 
 @final
 class CythonEngine(Engine):

@@ -39,6 +39,11 @@ cdef extern from "Python.h":
     bint is_compact_ascii "PyUnicode_IS_COMPACT_ASCII"(object)
     const char *PyUnicode_AsUTF8AndSize(object, Py_ssize_t *) except NULL
 
+cdef extern from "_build.h":
+    const char *FASTWS_COMPILER
+    const char *FASTWS_FLAGS
+    unsigned int CYTHON_HEX_VERSION
+
 cdef extern from "_frame.h":
     enum:
         TEXT "FASTWS_TEXT"
@@ -123,6 +128,11 @@ cdef int kernel_count = fastws_kernels(kernels)
 cdef fastws_kernel unmask = kernels[kernel_count - 1].kernel
 
 KERNELS = tuple([kernels[i].name.decode() for i in range(kernel_count)])
+BUILD = {
+    "compiler": FASTWS_COMPILER.decode("ascii", "replace"),
+    "flags": FASTWS_FLAGS.decode("ascii", "replace"),
+    "cython": ".".join([str(CYTHON_HEX_VERSION >> shift & 255) for shift in (24, 16, 8)]),
+}
 cdef str BEST_KERNEL = kernels[kernel_count - 1].name.decode()
 
 
