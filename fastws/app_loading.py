@@ -5,7 +5,6 @@ Whatever is wrong is a ConfigError, one line that names APP; an AppError where t
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import os
@@ -14,14 +13,19 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, TypeAlias
 
+from fastws.app_names import applications, as_module, modules
 from fastws.config import Config
 from fastws.errors import ConfigError
+from fastws.near import did_you_mean
 
 Scope: TypeAlias = dict[str, Any]
 Message: TypeAlias = dict[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApplication: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+MAX_NAMED = 3
+"""How many of a module's applications an error names."""
 
 
 class AppError(ConfigError):
@@ -61,14 +65,16 @@ def _import(text: str, app_dir: str) -> Any:
         sys.path.insert(0, app_dir)
     module_name, _, attributes = text.partition(":")
     if module_name.endswith(".py") or not all(part.isidentifier() for part in module_name.split(".")):
-        dotted = module_name.removesuffix(".py").strip("./").replace("/", ".")
-        raise ConfigError(f"APP: {module_name!r} is no module: write its name as Python imports it, {dotted!r}")
+        meant = as_module(module_name, attributes)
+        raise ConfigError(f"APP: {module_name!r} is no module, whose name has no path: did you mean {meant!r}?")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
-            where = f"in {app_dir} or on Python's path; --app-dir names another directory"
-            raise ConfigError(f"APP: there is no module {module_name!r} {where}") from None
+            where = f"in {app_dir} or on Python's path"
+            near = did_you_mean(module_name, modules(app_dir, module_name.rpartition(".")[0]))
+            hint = near or "; --app-dir names another directory"
+            raise ConfigError(f"APP: there is no module {module_name!r} {where}{hint}") from None
         raise _users_error(f"APP: importing {module_name!r} failed", error) from _trimmed(error)
     except Exception as error:  # whatever the user's module raises is theirs, and shown with its traceback
         raise _users_error(f"APP: importing {module_name!r} failed", error) from _trimmed(error)
@@ -77,10 +83,17 @@ def _import(text: str, app_dir: str) -> Any:
         try:
             found = getattr(found, attribute)
         except AttributeError:
-            close = difflib.get_close_matches(attribute, dir(found), 1)
-            hint = f": did you mean {close[0]!r}?" if close else ""
+            hint = _meant(found, attribute, app_dir, module_name)
             raise ConfigError(f"APP: module {module_name!r} has no attribute {attributes!r}{hint}") from None
     return found
+
+
+def _meant(found: Any, attribute: str, app_dir: str, module_name: str) -> str:
+    """The end of the error for an attribute that is not there: what can be called, before what cannot."""
+    callables = [name for name in dir(found) if not name.startswith("_") and callable(getattr(found, name, None))]
+    hint = did_you_mean(attribute, callables) or did_you_mean(attribute, dir(found))
+    there = [] if hint or not inspect.ismodule(found) else applications(app_dir, module_name)
+    return f"; it has {', '.join(map(repr, there[:MAX_NAMED]))}" if there else hint
 
 
 def _is_factory(app: Any) -> bool:
