@@ -1,167 +1,213 @@
-"""The command ``fastws``: options generated from `fastws.config.OPTIONS`, grouped by concern in --help.
+"""The command ``fastws``: options generated from `fastws.config.OPTIONS`, and the commands beside it.
 
-Precedence is command line, environment (FASTWS_*), --env-file, default. A wrong option is one line and exit code 2;
-what happens when the server cannot start is decided in `fastws.server`.
+What its --help shows is in `fastws.cli_help`, where options come from besides the command line in
+`fastws.config_sources`. A wrong option is one line and exit code 2; what happens when the server cannot start is
+decided in `fastws.server`.
 """
 
 from __future__ import annotations
 
-import difflib
 import functools
+import importlib
 import os
-import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import click
 
-import fastws
-from fastws.config import OPTION, OPTIONS, Config, read_environment
+from fastws import cli_help
+from fastws.app_names import modules
+from fastws.cli_command import SETTINGS, Command, UsageError
+from fastws.config import OPTIONS
+from fastws.config_sources import gather, notes, read_config
 from fastws.errors import ConfigError
-from fastws.options import GROUPS, Option, instead_of
+from fastws.near import nearest
+from fastws.options import Option
+from fastws.terminal import say
+from fastws.uvicorn_options import MISSING, judge
 
-CONTROL_COMMANDS: Final = ("status", "close", "drain")
-"""Commands of `fastws.control_cli`. An application is never called so: its name has a colon."""
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "check": ("fastws.check", "Import and start APP, check the options, and exit."),
+    "status": ("fastws.control_cli", "Show the workers of a running server, or its connections."),
+    "close": ("fastws.control_cli", "Close a connection of a running server."),
+    "drain": ("fastws.control_cli", "Let a running server, or one of its workers, end gracefully."),
+    "completion": ("fastws.cli_completion", "Print what makes bash, zsh or fish complete command lines."),
+}
+"""The module of each sub-command, which has it under its name, and its line in --help.
+
+An application is never called so: its name has a colon.
+"""
+LIKENESS: Final = 0.75
+"""How much a word must be like the name of a command to be taken for one, from 0 to 1."""
+_HELP: Final = ("-h", "--help")
+_COMPLETE_VARIABLE: Final = "_FASTWS_COMPLETE"
 
 
-class UsageError(click.UsageError):
-    """A wrong option. Shown as one line, without the usage that click would put before it."""
+def load_command(name: str) -> click.Command:
+    """The sub-command of that name, one of COMMANDS."""
+    found = getattr(importlib.import_module(COMMANDS[name][0]), name)
+    assert isinstance(found, click.Command)
+    return found
 
-    def show(self, file: Any = None) -> None:
-        """Print the line."""
-        click.echo(f"Error: {self.format_message()}", file=file, err=file is None)
 
+class _Main(Command):
+    """The command itself, which hands over to a sub-command where the first argument is the name of one."""
 
-class _Command(click.Command):
-    """A command whose options are grouped in --help and whose errors are one line."""
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if args and args[0] in COMMANDS:
+            return load_command(args[0]).make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        if args and not extra.get("resilient_parsing") and (name := _mistyped(args[0])) is not None:
+            raise UsageError(f"{args[0]}: neither an application nor a command: did you mean `fastws {name}`?")
+        return super().make_context(info_name, args, parent, **extra)
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        groups: dict[str, list[tuple[str, str]]] = {group: [] for group in (*GROUPS, "Other")}
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            if record is not None and isinstance(param, click.Option):
-                known = OPTION.get(param.name or "")
-                groups[known.group if known is not None else "Other"].append(record)
-        for group, records in groups.items():
-            if records:
-                with formatter.section(group):
-                    formatter.write_dl(records, col_max=34)
+    def invoke(self, ctx: click.Context) -> Any:
+        return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        if os.environ.get(_COMPLETE_VARIABLE):
+            importlib.import_module("fastws.cli_completion")  # it knows the shells
+        return super().main(*args, **{"complete_var": _COMPLETE_VARIABLE, **kwargs})
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] in CONTROL_COMMANDS:
-            from fastws.control_cli import COMMANDS
+        if args[:1] == ["help"]:
+            args = ["--help", *args[1:]]
+        if not ctx.resilient_parsing and (topic := _help_topic(args)) is not None:
+            self._show_help(ctx, topic)
+        return super().parse_args(ctx, args)
 
-            COMMANDS[args[0]].main(args[1:], prog_name=f"fastws {args[0]}")
+    def _show_help(self, ctx: click.Context, topic: str) -> None:
+        if topic in COMMANDS:
+            load_command(topic).main(["--help"], prog_name=f"{ctx.info_name} {topic}")
         try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            name = error.option_name
-            raise UsageError(f"No such option: {name}: {instead_of(name) or _possibilities(error)}") from None
-        except click.UsageError as error:
-            raise UsageError(error.format_message()) from None
-
-
-def _possibilities(error: click.NoSuchOption) -> str:
-    close = difflib.get_close_matches(error.option_name, error.possibilities or (), 1)
-    return f"did you mean {close[0]}?" if close else "see fastws --help"
-
-
-def _click_option(option: Option) -> click.Option:
-    """The option for click, which passes texts on as they are: `Option.parse` alone knows what they must be."""
-    if option.kind == "flag":
-        names = [option.cli] if option.default is False else [f"{option.cli}/--no-{option.cli[2:]}"]
-        return click.Option([option.name, *names], is_flag=True, default=None, help=_help(option))
-    return click.Option(
-        [option.name, option.cli],
-        type=str,
-        metavar=option.metavar,
-        multiple=option.repeated,
-        default=None,
-        help=_help(option),
-    )
-
-
-def _help(option: Option) -> str:
-    default = option.default
-    if default in (None, "", (), False) or "[default" in option.help:
-        return option.help
-    if isinstance(default, bool):
-        return f"{option.help}  [default: {'on' if option.kind == 'flag' else 'true'}]"
-    return (
-        f"{option.help}  [default: {default:g}]"
-        if isinstance(default, float)
-        else f"{option.help}  [default: {default}]"
-    )
-
-
-def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    if value and not ctx.resilient_parsing:
-        python = f"{platform.python_implementation()} {platform.python_version()}"
-        click.echo(f"fastws {fastws.__version__} with {python} on {platform.system()}")
+            text = cli_help.page(topic, {name: line for name, (_, line) in COMMANDS.items()}, _own())
+        except LookupError as error:
+            raise UsageError(f"No help about {topic}{error}") from None
+        click.echo(text, nl=False, color=ctx.color)
         ctx.exit()
 
 
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that the command line gives, parsed."""
-    given = {}
-    for option in OPTIONS:
-        value = values.get(option.name)
-        if value is None or value == ():
-            continue
-        if option.repeated:
-            value = [each for text in value for each in option.parse(text)]
-        given[option.name] = option.parse(value) if isinstance(value, str) else value
-    return given
+def _mistyped(argument: str) -> str | None:
+    """The command that is meant by a first argument which is none, and no application either."""
+    if argument.startswith("-") or ":" in argument or argument in modules("."):
+        return None
+    return nearest(argument, COMMANDS, LIKENESS)
 
 
-def read_config(app: str | None, values: Mapping[str, Any]) -> Config:
-    """The configuration of a command line, completed from the environment. Raises ConfigError.
+def _help_topic(args: Iterable[str]) -> str | None:
+    """What help is asked for by the arguments: a topic, "" for the overview, None where it is not asked for."""
+    rest = iter(args)
+    for argument in rest:
+        if argument == "--":
+            return None
+        if argument.startswith("--help="):
+            return argument.partition("=")[2]
+        if argument in _HELP:
+            topic = next(rest, "")
+            return "" if ":" in topic else topic
+    return None
 
-    Reads --env-file into the environment first, so that it may hold FASTWS_* variables.
+
+def server_params() -> list[click.Parameter]:
+    """The parameters of a command that takes an application and the options of a server."""
+    from fastws.cli_completion import complete_app, complete_value  # late: it is one of our commands
+
+    def given(option: Option) -> click.Option:
+        """The option for click, which passes texts on as they are: `Option.parse` knows what they must be."""
+        if option.kind == "flag":
+            names = "/".join(cli_help.flag_names(option))
+            return click.Option([option.name, names], is_flag=True, default=None, help=option.help)
+        return click.Option(
+            [option.name, option.cli],
+            type=str,
+            metavar=option.metavar,
+            multiple=option.repeated,
+            default=None,
+            help=option.help,
+            shell_complete=functools.partial(complete_value, option),
+        )
+
+    missing = [
+        click.Option(
+            [name, "--" + name.replace("_", "-")],
+            type=None if each.flag else str,
+            is_flag=each.flag,
+            default=None,
+            hidden=True,
+        )
+        for name, each in MISSING.items()
+        if not each.in_python_only
+    ]
+    return [
+        click.Argument(["app"], required=False, metavar="APP", shell_complete=complete_app),
+        *map(given, OPTIONS),
+        click.Option(
+            ["--config"],
+            type=click.Path(),
+            metavar="FILE",
+            help="Read options from this file.  [default: fastws.toml, or [tool.fastws] in pyproject.toml]",
+        ),
+        *missing,
+    ]
+
+
+def _own() -> dict[str, str]:
+    """The options that are none of a server, for the page of all of them."""
+    return {
+        "--config FILE": "Read options from this file.  [default: fastws.toml, or pyproject.toml's tool.fastws]",
+        "--version": "Show the versions of fastws and of what it stands on, and how it was built.",
+        "-h, --help [GROUP|OPTION|COMMAND|all]": "Show help.",
+    }
+
+
+def take_from(app: str | None, values: dict[str, Any]) -> tuple[str | None, dict[str, Any], list[str]]:
+    """What a command line gives, without what it does not, and the warnings about it.
+
+    Raises UsageError for an option of uvicorn's that cannot mean anything here.
     """
-    given = _given(values)
-    env_file = given.get("env_file") or os.environ.get(OPTION["env_file"].env)
-    if env_file:
-        from fastws.app_loading import load_env_file
-
-        load_env_file(env_file)
-    app = app or os.environ.get("FASTWS_APP")
-    if not app:
-        raise ConfigError("Missing argument APP: the application, as in `fastws main:app`")
-    return Config(app, **{**read_environment(os.environ, skip=given), **given})
+    values = {name: value for name, value in values.items() if value is not None and value != ()}
+    warnings = []
+    for name in MISSING.keys() & values.keys():
+        spelled = "--" + name.replace("_", "-")
+        error, warning = judge(name, values.pop(name))
+        if error:
+            raise UsageError(f"{spelled}: {error}")
+        if warning:
+            warnings.append(f"{spelled}: {warning}")
+    return app, values, warnings
 
 
 def _serve(app: str | None, **values: Any) -> None:
     environ = dict(os.environ)  # without what --env-file adds
+    app, values, warnings = take_from(app, values)
     source = functools.partial(read_config, app, values)
     try:
-        config = source()
+        config = gather(app, values).config()
     except ConfigError as error:
         raise UsageError(str(error)) from None
+    for line in (*warnings, *notes(os.environ)):
+        say("Warning", line)
     from fastws.launch import serve_config  # late: --help needs no sockets
 
     serve_config(config, source, environ, last=True)
 
 
-main: Final = _Command(
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from fastws.versions import report
+
+        click.echo(report(), nl=False, color=ctx.color)
+        ctx.exit()
+
+
+main: Final = _Main(
     "fastws",
     callback=_serve,
     params=[
-        click.Argument(["app"], required=False, metavar="APP"),
-        *map(_click_option, OPTIONS),
-        click.Option(
-            ["--version"],
-            is_flag=True,
-            is_eager=True,
-            expose_value=False,
-            callback=_print_version,
-            help="Show the version and exit.",
-        ),
+        *server_params(),
+        click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_print_version),
     ],
-    help="Serve the ASGI application APP, given as module:attribute, over HTTP and WebSocket.\n\n"
-    "Each option can be set by an environment variable as well: --ws-max-size by FASTWS_WS_MAX_SIZE.\n\n"
-    "With --control-socket, `fastws status`, `fastws close` and `fastws drain` talk to the running server; each has a "
-    "--help.",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    context_settings=SETTINGS,
 )
 """The command, for the console script and for ``python -m fastws``."""

@@ -759,6 +759,8 @@ def read_environment(environ: Mapping[str, str], skip: Iterable[str] = ()) -> di
     Raises ConfigError, naming the variable, for a value that is wrong.
     """
     skipped = set(skip)
+    if environ.get("FASTWS_PORT", "").startswith("tcp://"):
+        skipped.add("port")  # Kubernetes sets it, in every pod beside a service that is called fastws
     return {
         each.name: each.parse(environ[each.env], each.env)
         for each in OPTIONS

@@ -12,7 +12,9 @@ import click
 
 from fastws import control_client
 from fastws.access_log import escape
+from fastws.cli_command import command
 from fastws.errors import ConfigError
+from fastws.terminal import wants_colors
 
 _SOCKET = click.option(
     "--control-socket",
@@ -25,7 +27,7 @@ _SOCKET = click.option(
 _RATES: Final = ("messages_in", "bytes_in", "messages_out", "bytes_out", "cpu_seconds", "requests_total")
 
 
-@click.command("status")
+@command("status")
 @_SOCKET
 @click.option("--connections", is_flag=True, help="List every connection.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, with rates a second.")
@@ -52,7 +54,7 @@ def status(path: str, connections: bool, as_json: bool, seconds: float) -> None:
         _print(_CONNECTION_COLUMNS if connections else _WORKER_COLUMNS, rows)
 
 
-@click.command("close")
+@command("close")
 @_SOCKET
 @click.argument("connection", metavar="ID")
 @click.option("--code", default=1001, show_default=True, help="Close code (RFC 6455 section 7.4).")
@@ -68,7 +70,7 @@ def close(path: str, connection: str, code: int, reason: str) -> None:
     click.echo(f"closed {connection}")
 
 
-@click.command("drain")
+@command("drain")
 @_SOCKET
 @click.argument("worker", required=False)
 def drain(path: str, worker: str | None) -> None:
@@ -168,7 +170,7 @@ def _print(columns: dict[str, Callable[[Any], str]], rows: list[dict[str, Any]])
             pretty = Table(*columns, box=None, header_style="bold")
             for line in table:
                 pretty.add_row(*(Text(cell) for cell in line))
-            Console().print(pretty)
+            Console(no_color=not wants_colors(sys.stdout)).print(pretty)
             return
     widths = [max(map(len, cells)) for cells in zip(columns, *table, strict=True)]
     for line in (list(columns), *table):

@@ -9,7 +9,6 @@ import functools
 import logging
 import os
 import socket
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -18,8 +17,10 @@ from fastws.app_loading import load_env_file
 from fastws.config import OPTION, Config
 from fastws.errors import ConfigError
 from fastws.log_files import reopen_on_signal
-from fastws.options import instead_of
+from fastws.near import did_you_mean
 from fastws.systemd import Notifier
+from fastws.terminal import say
+from fastws.uvicorn_options import MISSING, NONE_IS_DEFAULT, judge
 
 if TYPE_CHECKING:
     from fastws.server import Server
@@ -33,19 +34,37 @@ MAX_NAMED_THREADS: Final = 5
 def run(app: Any, **options: Any) -> None:
     """Serve an ASGI application, given as a callable or as ``"module:attribute"``, until a signal ends the server.
 
-    `options` are the fields of `fastws.Config`. Exits the process with 2 for a wrong option, with 3 where the server
-    cannot start, each with one line that says what is wrong.
+    `options` are the fields of `fastws.Config`; those of `uvicorn.run` that fastws does not have are let through where
+    they ask for what is so anyway. Exits the process with 2 for a wrong option, with 3 where the server cannot start,
+    each with one line that says what is wrong.
     """
     environ = dict(os.environ)
-    source = functools.partial(_read_options, app, options)
     try:
-        for name in options.keys() - OPTION.keys():
-            raise ConfigError(f"{name}: no such option: {instead_of('--' + name.replace('_', '-')) or 'see Config'}")
+        options = _known(options)
+        source = functools.partial(_read_options, app, options)
         config = source()
     except ConfigError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        say("Error", str(error))
         raise SystemExit(2) from None
     serve_config(config, source, environ)
+
+
+def _known(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that `Config` has, without those that uvicorn's users pass to say nothing. Raises ConfigError."""
+    known = {}
+    for name, value in options.items():
+        if name in OPTION:
+            if value is not None or name not in NONE_IS_DEFAULT:
+                known[name] = value
+            continue
+        if name not in MISSING:
+            raise ConfigError(f"{name}: no such option{did_you_mean(name, OPTION) or ': see fastws.Config'}")
+        error, warning = judge(name, value)
+        if error:
+            raise ConfigError(f"{name}: {error}")
+        if warning:
+            say("Warning", f"{name}: {warning}")
+    return known
 
 
 def _read_options(app: Any, options: dict[str, Any]) -> Config:
@@ -66,9 +85,7 @@ def serve_config(
     if config.reload or (config.workers or 1) > 1:
         if not isinstance(config.app, str):
             why = "--reload" if config.reload else "--workers (or WEB_CONCURRENCY)"
-            print(
-                f"Error: {why}: needs APP as module:attribute, since each process imports it by itself", file=sys.stderr
-            )
+            say("Error", f"{why}: needs APP as module:attribute, since each process imports it by itself")
             raise SystemExit(2)
         from fastws.supervisor import supervise
 

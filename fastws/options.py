@@ -16,7 +16,9 @@ from typing import Any, Final, Literal, TypeVar
 
 from fastws.bind_address import parse_address
 from fastws.errors import ConfigError
+from fastws.near import did_you_mean
 from fastws.origin import ANY, normalise_origin
+from fastws.uvicorn_options import instead_of_value
 
 T = TypeVar("T")
 
@@ -67,14 +69,6 @@ LOG_LEVELS: Final[Mapping[str, int]] = {
     "trace": 5,
 }
 """Names for --log-level, as uvicorn has them; `trace` is below Python's DEBUG."""
-
-_INSTEAD: Final[Mapping[str, str]] = {
-    "--interface": "ASGI 3 and ASGI 2 are recognised; for WSGI wrap the application, for example in a2wsgi",
-    "--h11-max-incomplete-event-size": "--limit-request-head bounds the size of a request head",
-    "--http2": "fastws speaks HTTP/1.1",
-    "--reset-contextvars": "each request runs in its own context already",
-}
-"""What to do instead, for options of uvicorn that fastws does not have. By the longest prefix."""
 
 _WORDS = dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True)
 _WORDS |= dict.fromkeys(("0", "false", "f", "no", "n", "off"), False)
@@ -135,8 +129,9 @@ class Option:
         try:
             checked = _CHECKS[self.kind](self, value)
         except (ValueError, TypeError):
-            shown = value if shown is None else shown
-            raise ConfigError(f"{source or self.cli}: must be {self.expected()}, not {_shorten(shown)}") from None
+            shown = _shorten(value if shown is None else shown)
+            hint = self._hint(value)
+            raise ConfigError(f"{source or self.cli}: must be {self.expected()}, not {shown}{hint}") from None
         return None if self.zero_is_none and checked == 0 else checked
 
     def expected(self) -> str:
@@ -151,6 +146,17 @@ class Option:
         elif self.minimum is not None:
             words += f", {self.minimum:g} or more"
         return words + (", or none" if self.nullable and self.kind in ("integer", "number") else "")
+
+    def _hint(self, value: Any) -> str:
+        """What may have been meant by a wrong value, to end the error with."""
+        instead = instead_of_value(self.name, value)
+        if instead:
+            return f": {instead}"
+        choices = self.choices or (tuple(LOG_LEVELS) if self.kind == "level" else ())
+        if not isinstance(value, str) or not choices:
+            return ""
+        wrong = next((item for item in map(str.strip, value.split(",")) if item.lower() not in choices), "")
+        return did_you_mean(wrong, choices)
 
     def _read(self, text: str) -> Any:
         """The value that the text spells, or the text itself where it spells none: `check` then says what is wrong."""
@@ -380,9 +386,3 @@ _METAVARS: Final[Mapping[Kind, str | None]] = {
     "addresses": "ADDRESS",
     "mode": "OCTAL",
 }
-
-
-def instead_of(name: str) -> str:
-    """What to do instead of an option of uvicorn that fastws does not have, by its spelling on the command line."""
-    matching = [known for known in _INSTEAD if name == known or name.startswith(known + "-")]
-    return _INSTEAD[max(matching, key=len)] if matching else ""

@@ -59,7 +59,10 @@ def test_the_configuration_is_frozen() -> None:
             {"ws": "picows"},
             "--ws: must be one of auto, cython, websockets, websockets-sansio, wsproto, none, not 'picows'",
         ),
-        ({"http": "h11"}, "--http: must be one of auto, httptools, not 'h11'"),
+        (
+            {"http": "h11"},
+            "--http: must be one of auto, httptools, not 'h11': fastws parses with httptools alone: leave --http out",
+        ),
         ({"ws_max_size": 0}, "--ws-max-size: must be a whole number, 1 or more, not 0"),
         ({"ws_ping_interval": -1}, "--ws-ping-interval: must be a number, 0 or more, or none, not -1"),
         ({"ws_ping_interval": float("nan")}, "--ws-ping-interval: must be a number, 0 or more, or none, not nan"),
@@ -97,6 +100,23 @@ def test_a_mistake_is_one_line_that_names_the_option(options: dict[str, Any], me
     with pytest.raises(ConfigError) as caught:
         Config("a:b", **options)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("ws", "cyton", ": did you mean 'cython'?"),
+        ("log_level", "wanring", ": did you mean 'warning'?"),
+        ("forwarded_headers", "x-forwarded-for, x-forwarded-porto", ": did you mean 'x-forwarded-port'?"),
+        ("ws", "protocols:Mine", ": a protocol class of uvicorn's cannot be an engine: leave --ws out"),
+        ("ws", object, ": a protocol class of uvicorn's cannot be an engine: leave --ws out"),
+        ("port", "80", "not '80'"),
+    ],
+)
+def test_a_mistake_ends_with_what_may_have_been_meant(name: str, value: Any, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config("a:b", **{name: value})
+    assert str(caught.value).endswith(hint)
 
 
 def test_a_long_wrong_value_is_cut() -> None:
@@ -182,6 +202,10 @@ def test_environment_variables_set_options() -> None:
     environ = {"FASTWS_PORT": "81", "FASTWS_WS": "wsproto", "FASTWS_ACCESS_LOG": "no", "FASTWS_HOST": "", "PORT": "1"}
     assert read_environment(environ) == {"port": 81, "ws": "wsproto", "access_log": False}
     assert read_environment(environ, skip=["port"]) == {"ws": "wsproto", "access_log": False}
+
+
+def test_what_kubernetes_sets_for_a_service_called_fastws_is_no_port() -> None:
+    assert read_environment({"FASTWS_PORT": "tcp://10.0.0.1:80", "FASTWS_HOST": "::"}) == {"host": "::"}
 
 
 def test_a_mistake_in_the_environment_names_the_variable() -> None:
