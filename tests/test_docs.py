@@ -36,7 +36,7 @@ PEERS = {"from-hypercorn.md": HYPERCORN, "from-granian.md": GRANIAN}
 ELSEWHERE = {"--against", "--full", "--markdown", "--quick", "--strict", "--timeout", "--ssl"}
 ELSEWHERE |= {"--annotate", "--cases", "--only", "--rounds", "--scenarios", "--servers", "--write"}
 ELSEWHERE |= {"--write-docs", "--websocket-max-frame-size", "--websocket-max-message-size"}
-ELSEWHERE |= {"--force-reinstall", "--no-deps", "--pid", "--ulimit"}
+ELSEWHERE |= {"--find-links", "--force-reinstall", "--no-deps", "--no-index", "--pid", "--ulimit"}
 """Options of other programs that the pages name, and the beginning of `--ssl-*`."""
 
 
