@@ -2,7 +2,8 @@
 
 `app` echoes WebSocket messages (text as text, bytes as bytes) and answers any HTTP request with 13 bytes. On the path
 /fanout it is the smallest broadcast that an application can write itself: each message goes to every open connection
-in turn. It does nothing else on purpose: what is measured is the server. Not an example of how to write an application.
+in turn; on /topics the server does that. It does nothing else on purpose: what is measured is the server. Not an
+example of how to write an application.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
     if kind == "websocket":
         if scope["path"] == "/fanout":
             await fanout(receive, send)
+            return
+        if scope["path"] == "/topics":
+            await topics(receive, send)
             return
         await receive()
         await send({"type": "websocket.accept"})
@@ -61,3 +65,15 @@ async def fanout(receive: Receive, send: Send) -> None:
                 await member(event)
     finally:
         _members.discard(send)
+
+
+async def topics(receive: Receive, send: Send) -> None:
+    """The same by the extension `fastws.topics`: one `send` a message."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.subscribe", "topic": "all"})
+    while True:
+        message = await receive()
+        if message["type"] != "websocket.receive":
+            return
+        await send({"type": "websocket.publish", "topic": "all", "text": message["text"]})

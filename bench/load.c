@@ -109,11 +109,11 @@ static void start_window(Connection *c, uint64_t now) {
     send_bytes(c, window_bytes, window_length);
 }
 
-static void start_round(uint64_t now) { /* fanout: one message from the first connection, for all */
-    for (unsigned i = 0; i < connection_count; i++) connections[i].pending = 1;
+static void start_round(uint64_t now) { /* fanout: a window from the first connection, for all */
+    for (unsigned i = 0; i < connection_count; i++) connections[i].pending = window;
     active = connection_count;
     round_began = now;
-    send_bytes(&connections[0], one_message, one_length);
+    send_bytes(&connections[0], window_bytes, window_length);
 }
 
 /* ---- connections ---- */

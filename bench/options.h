@@ -24,7 +24,7 @@ static unsigned timeout_seconds;
 
 static const char USAGE[] =
     "usage: load --port PORT [options]\n"
-    "  --mode echo|fanout|idle|connect|http   echo: windows of messages, each answered by itself; fanout: one message from\n"
+    "  --mode echo|fanout|idle|connect|http   echo: windows of messages, each answered by itself; fanout: a window from\n"
     "                 the first connection, answered to all; idle: open, echo once, hold until standard input is closed;\n"
     "                 connect: new connections, each with one echo and a close handshake; http: keep-alive GETs\n"
     "  --host ADDRESS (127.0.0.1)  --path PATH (/)  --sources N   client addresses 127.0.0.2 and on (16; 0: any)\n"

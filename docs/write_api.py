@@ -24,6 +24,7 @@ PUBLIC: dict[str, list[str]] = {
     "fastws.log_format": ["DefaultFormatter", "AccessFormatter", "JsonFormatter"],
     "fastws.request_id": ["REQUEST_ID"],
     "fastws.testing": [],
+    "fastws.topics": [],
     "fastws.workers": ["FastWSWorker"],
 }
 """The modules that applications and configurations may import, and what of each; an empty list is its `__all__`."""

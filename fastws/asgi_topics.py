@@ -21,6 +21,10 @@ class Subscriber:
         """The peer takes more."""
         raise NotImplementedError
 
+    def waiting(self) -> int:
+        """Bytes that wait in its backlog."""
+        raise NotImplementedError
+
     def leave(self) -> None:
         """Nothing more is sent: end all subscriptions."""
         raise NotImplementedError

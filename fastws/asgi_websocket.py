@@ -320,6 +320,8 @@ class Session(Handler):
         kind: Any = event.get("type")
         method = SENDABLE[state].get(kind) if isinstance(kind, str) else None
         if method is None:
+            if kind == "websocket.publish" and self.engine is not None and not self._closed_by_app:
+                return self._publish(event)  # of a message that came before the end: it is for others
             if state is CLOSING and not self._closed_by_app and isinstance(kind, str):
                 return self._send_behind_close(kind)
             if state is CLOSED and not self._closed_by_app:

@@ -78,6 +78,13 @@ METRICS: Final = (
     Metric("fastws_websocket_pings_total", "counter", "Keepalive pings that were sent."),
     Metric("fastws_websocket_ping_timeouts_total", "counter", "WebSockets that were given up without an answer."),
     Metric("fastws_websocket_ping_round_trip_seconds", "histogram", "From a ping to its pong.", bounds=TIME_BOUNDS),
+    Metric("fastws_topics", "gauge", "Topics that have subscribers, of each worker."),
+    Metric("fastws_topics_subscriptions", "gauge", "Subscriptions of connections to topics."),
+    Metric("fastws_topics_published_total", "counter", "Publications, in the worker where they were published."),
+    Metric("fastws_topics_deliveries_total", "counter", "Publications that were sent to a subscriber."),
+    Metric("fastws_topics_dropped_total", "counter", "Publications that a subscriber was too slow for.", ("policy",)),
+    Metric("fastws_topics_slow_closes_total", "counter", "Subscribers that were closed (1013) for being slow."),
+    Metric("fastws_topics_backlog_bytes", "gauge", "Bytes of publications that wait for slow subscribers."),
 )  # fmt: skip
 """Every metric there is."""
 
@@ -177,6 +184,12 @@ class Metrics(Observer):
             "fastws_websocket_pings_total": {"": counts.pings},
             "fastws_websocket_ping_timeouts_total": {"": counts.ping_timeouts},
             "fastws_websocket_ping_round_trip_seconds": {"": [counts.round_trip_seconds, *counts.round_trips]},
+            "fastws_topics": {"": counts.topics},
+            "fastws_topics_subscriptions": {"": counts.subscriptions},
+            "fastws_topics_published_total": {"": counts.published},
+            "fastws_topics_deliveries_total": {"": counts.topics_delivered},
+            "fastws_topics_dropped_total": dict(counts.dropped),
+            "fastws_topics_slow_closes_total": {"": counts.closed_slow},
         }
         if state.deflaters is not None:
             deflated = state.deflaters.counts
@@ -192,7 +205,7 @@ class Metrics(Observer):
 
 def waiting(state: LoopState) -> Snapshot:
     """What waits in the connections, which are asked one by one."""
-    websockets = messages = size = buffered = largest = reading = 0
+    websockets = messages = size = buffered = largest = reading = backlogs = 0
     for connection in state.connections:
         transport = connection.transport
         if transport is not None:
@@ -206,6 +219,8 @@ def waiting(state: LoopState) -> Snapshot:
             queued, queued_bytes = handler.queued()
             messages += queued
             size += queued_bytes
+            if handler.subscriber is not None:
+                backlogs += handler.subscriber.waiting()
     return {
         "fastws_websockets": {"": websockets},
         "fastws_reading_paused": {"": reading},
@@ -214,6 +229,7 @@ def waiting(state: LoopState) -> Snapshot:
         "fastws_write_buffer_largest_bytes": {"": largest},
         "fastws_websocket_queue_messages": {"": messages},
         "fastws_websocket_queue_bytes": {"": size},
+        "fastws_topics_backlog_bytes": {"": backlogs},
     }
 
 

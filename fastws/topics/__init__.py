@@ -1,7 +1,8 @@
 """Topics: one message to all who have subscribed, of this process and of others. docs/topics.md is the guide.
 
-Connections subscribe and publish by the events of the ASGI extension `fastws.topics`. This is for all other code of an
-application: HTTP handlers, background tasks, threads.
+Connections subscribe and publish by the events of the ASGI extension `fastws.topics`, or by `subscribe`, `subscribed`
+and `publish_from` with a WebSocket of Starlette's or FastAPI's. `publish` and `publish_nowait` are for all other code
+of an application: HTTP handlers, background tasks, threads.
 """
 
 from __future__ import annotations
@@ -9,22 +10,24 @@ from __future__ import annotations
 import asyncio
 
 from fastws.topics.events import check_key, check_message, check_topic
+from fastws.topics.helpers import publish_from, subscribe, subscribed, unsubscribe
 from fastws.topics.running import HUBS
 
-__all__ = ["publish", "publish_nowait", "subscribers"]
+__all__ = ["publish", "publish_from", "publish_nowait", "subscribe", "subscribed", "subscribers", "unsubscribe"]
 
 
 async def publish(topic: str, message: str | bytes, *, key: str | None = None) -> None:
     """Send `message`, text or bytes, to all subscribers of `topic`: soon after this returns, without waiting for any.
 
     `topic` and `key` have 1 to 255 characters. `key` is what the message is the latest of, for subscribers that want
-    only the latest while they are slow. A topic without subscribers is none that is wrong.
+    only the latest while they are slow. A topic without subscribers is no error.
 
-    Raises TypeError or ValueError for what cannot be published, RuntimeError where no server runs in this process.
+    Raises TypeError or ValueError for what cannot be published.
     """
     publish_nowait(topic, message, key=key)
-    for loop, hub in HUBS:
-        if loop is asyncio.get_running_loop():
+    running = asyncio.get_running_loop()
+    for loop, hub in list(HUBS):
+        if loop is running:
             waiter = hub.wait_for_turn()
             if waiter is not None:
                 await waiter
@@ -33,8 +36,9 @@ async def publish(topic: str, message: str | bytes, *, key: str | None = None) -
 def publish_nowait(topic: str, message: str | bytes, *, key: str | None = None) -> None:
     """As `publish`, for code that is no coroutine: in the server's thread or in any other one.
 
-    From another thread, the message is on its way once the server's event loop has turned. The order is that of the
-    calls of one thread.
+    From another thread, the message is on its way once the server's event loop has turned, in the order of that
+    thread's calls. Raises TypeError or ValueError for what cannot be published, and RuntimeError where no server runs in this
+    process and no event loop in this thread: nobody can have subscribed.
     """
     topic, message, key = check_topic(topic), check_message(message), check_key(key)
     if isinstance(message, str):
@@ -48,10 +52,11 @@ def publish_nowait(topic: str, message: str | bytes, *, key: str | None = None) 
         hub.publish(topic, message, key)
     if here:
         return
-    if not HUBS:
-        raise RuntimeError("no server of fastws runs in this process: nobody can have subscribed")
-    for loop, hub in HUBS:
-        loop.call_soon_threadsafe(hub.publish, topic, message, key)
+    if running is None and not HUBS:
+        raise RuntimeError("no server runs in this process: nobody can have subscribed to a topic")
+    for loop, hub in list(HUBS):
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(hub.publish, topic, message, key)
 
 
 def subscribers(topic: str) -> int:

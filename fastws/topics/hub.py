@@ -18,7 +18,7 @@ from fastws.topics.bus import Bus, Publication
 from fastws.topics.events import read_exclude_self, read_key, read_message, read_policy, read_topic
 from fastws.topics.member import Member, Topic, Turn
 from fastws.topics.outgoing import Kind, Outgoing
-from fastws.topics.running import HUBS
+from fastws.topics.running import HUBS, release
 
 if TYPE_CHECKING:
     from fastws.asgi_websocket import Session
@@ -146,7 +146,7 @@ class Hub:
         if self._turn.messages < PUBLICATIONS_A_TURN:
             return None
         waiter: asyncio.Future[None] = self.shared.loop.create_future()
-        self.shared.loop.call_soon(_release, waiter)
+        self.shared.loop.call_soon(release, waiter)
         self._turn.messages = 0
         return waiter
 
@@ -236,8 +236,3 @@ class Hub:
     def _shared_policy(self, policy: Policy) -> Policy:
         """One object for all subscriptions with the same policy."""
         return self._policies.setdefault(policy, policy)
-
-
-def _release(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

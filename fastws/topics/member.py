@@ -97,14 +97,14 @@ class Member(Subscriber):
         return 0
 
     def flush(self) -> None:
-        """Write what waits for the end of the turn."""
+        """Write what waits for the end of the turn, in the engine too: what was settled, or compressed there."""
         self._listed = False
         pending = self._pending
-        if pending is not None:
+        if pending is None:
+            self.session.write_frames(None)
+        else:
             self._pending = None
             self.session.write_frames(pending.chunks())
-        elif self._kind is None:
-            self.session.write_frames(None)
 
     def settle(self) -> None:
         pending = self._pending
@@ -137,6 +137,9 @@ class Member(Subscriber):
         self.settle()
         self.backlog = None
         self._hub.remove(self)
+
+    def waiting(self) -> int:
+        return 0 if self.backlog is None else self.backlog.size
 
     def flush_now(self) -> None:
         """As `flush`, but the hub still has this one in its list."""

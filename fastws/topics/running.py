@@ -7,10 +7,27 @@ thread) has nothing in its hands that a hub could hang on.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from fastws.topics.hub import Hub
 
-HUBS: list[tuple[asyncio.AbstractEventLoop, Hub]] = []
+class Publisher(Protocol):
+    """What publishes to subscribers of one event loop; to be called there only, but for `subscribers`."""
+
+    def publish(self, topic: str, message: str | bytes, key: str | None = None, sender: int = 0) -> int:
+        """Send `message` to all subscribers of `topic` but the connection `sender`; how many they are here."""
+
+    def wait_for_turn(self) -> asyncio.Future[None] | None:
+        """What a publisher must wait for before it publishes more, if anything."""
+
+    def subscribers(self, topic: str) -> int:
+        """How many connections have subscribed to `topic`."""
+
+
+HUBS: list[tuple[asyncio.AbstractEventLoop, Publisher]] = []
 """Each hub between its start and its stop, with its loop, in the order of their starts."""
+
+
+def release(waiter: asyncio.Future[None]) -> None:
+    """The turn that a publisher waited for has come."""
+    if not waiter.done():
+        waiter.set_result(None)
