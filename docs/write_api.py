@@ -29,8 +29,11 @@ PUBLIC: dict[str, list[str]] = {
 }
 """The modules that applications and configurations may import, and what of each; an empty list is its `__all__`."""
 
-HOME = {"run": "launch", "Config": "config", "Server": "server"}
-"""Where the names of the package itself are defined."""
+HOME = {
+    **{"run": "launch", "Config": "config", "Server": "server"},
+    **dict.fromkeys(("subscribe", "subscribed", "unsubscribe", "publish_from"), "helpers"),
+}
+"""Where names that a package promises are defined, if not in the package itself."""
 
 ONLY = {"FastWSWorker": {"CONFIG"}, "Config": {"is_ssl", "default_headers"}}
 """Members of classes to show, where the others are what gunicorn calls, or options."""
@@ -62,7 +65,7 @@ def page() -> str:
         tree = _parse(module)
         parts.append(f"\n## {module}\n\n{_docstring(tree)}\n")
         for name in names or _all(tree):
-            home = _parse(f"fastws.{HOME[name]}") if module == "fastws" else tree
+            home = _parse(f"{module}.{HOME[name]}") if name in HOME else tree
             definition, text = next((d, t) for found, d, t in _definitions(home.body) if found == name)
             parts.append(f"\n### {module}.{name}\n\n" + _entry(name, definition, text))
     return "".join(parts)

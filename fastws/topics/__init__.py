@@ -37,8 +37,8 @@ def publish_nowait(topic: str, message: str | bytes, *, key: str | None = None) 
     """As `publish`, for code that is no coroutine: in the server's thread or in any other one.
 
     From another thread, the message is on its way once the server's event loop has turned, in the order of that
-    thread's calls. Raises TypeError or ValueError for what cannot be published, and RuntimeError where no server runs in this
-    process and no event loop in this thread: nobody can have subscribed.
+    thread's calls. Raises TypeError or ValueError for what cannot be published, and RuntimeError where no server runs
+    in this process and no event loop in this thread: nobody can have subscribed.
     """
     topic, message, key = check_topic(topic), check_message(message), check_key(key)
     if isinstance(message, str):
