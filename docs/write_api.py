@@ -30,7 +30,9 @@ PUBLIC: dict[str, list[str]] = {
 """The modules that applications and configurations may import, and what of each; an empty list is its `__all__`."""
 
 HOME = {
-    **{"run": "launch", "Config": "config", "Server": "server"},
+    "run": "launch",
+    "Config": "config",
+    "Server": "server",
     **dict.fromkeys(("subscribe", "subscribed", "unsubscribe", "publish_from"), "helpers"),
 }
 """Where names that a package promises are defined, if not in the package itself."""
