@@ -2,13 +2,16 @@
 
 This module is always interpreted, for two reasons. The `receive` and `send` that an application gets are native
 coroutine functions, since some libraries accept no others; and a traceback through them can be read. Both are thin:
-what they do is in asgi_http.py and asgi_websocket.py, and how the application is called is in asgi_calls.py.
+what they do is in asgi_http.py and asgi_websocket.py, and how the application is called is in asgi_calls.py. Those of a
+WebSocket have compiled twins, _awaitables.pyx, for interpreters that are slow at native ones.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fastws.asgi_calls import Calls
@@ -61,6 +64,14 @@ class WebSocketCall(Session, Call):
     """A `Session` as the application has it."""
 
     __slots__ = ()
+
+
+if sys.version_info < (3, 12):
+    with suppress(ImportError):
+        from fastws import _awaitables
+
+        WebSocketCall.receive = _awaitables.receive  # type: ignore[method-assign,assignment]
+        WebSocketCall.send = _awaitables.send  # type: ignore[method-assign,assignment]
 
 
 class IdentifiedWebSocketCall(WebSocketCall):

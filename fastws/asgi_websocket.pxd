@@ -48,6 +48,8 @@ cdef class Session(Handler):
     cdef size_t place(self) except 0
     cdef receive_placed(self, Py_ssize_t size)
     cdef _take(self, list events, Py_ssize_t size)
+    cdef _next_event(self)
+    cdef _wait_for_event(self)
     cdef _send_event(self, dict event)
     cdef _send_message(self, dict event)
     cdef _flush(self)

@@ -234,6 +234,9 @@ class Session(Handler):
 
     def next_event(self) -> dict[str, Any] | None:
         """The next event for the application, or None where it must wait for one."""
+        return self._next_event()
+
+    def _next_event(self) -> dict[str, Any] | None:
         if not self._connect_received:
             self._connect_received = True
             return {"type": "websocket.connect"}
@@ -261,6 +264,9 @@ class Session(Handler):
 
     def wait_for_event(self) -> Awaitable[None]:
         """What to await until `next_event` is worth another call."""
+        return self._wait_for_event()
+
+    def _wait_for_event(self) -> Awaitable[None]:
         earlier = self._waiter
         if not REUSED or (earlier is not None and not earlier.done()):
             self.parked = None

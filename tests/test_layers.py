@@ -63,6 +63,7 @@ LAYERS = {
         "descriptors",
     ],
     "ASGI": [
+        "_awaitables",
         "asgi",
         "asgi_calls",
         "asgi_http",
