@@ -311,7 +311,7 @@ class Connection:
         """Close when everything written has been sent."""
         if self.unfinished:
             self.abort()
-        elif self.transport is not None:
+        elif self.transport is not None and not self.transport.is_closing():  # asyncio's TLS breaks at a second close()
             self.transport.close()
 
     def abort(self) -> None:

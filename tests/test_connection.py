@@ -160,6 +160,18 @@ async def test_half_closing_where_the_transport_cannot_closes(monkeypatch: pytes
 
 
 @on_fake_clock
+async def test_a_transport_that_closes_is_not_closed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio's of TLS, that its peer has left, forgets how much it has to send."""
+    peer, _ = connect(FakeServer(DrivenApp()))
+    closes: list[None] = []
+    monkeypatch.setattr(peer.transport, "close", lambda: closes.append(None))
+    peer.connection.close()
+    monkeypatch.setattr(peer.transport, "is_closing", lambda: True)
+    peer.connection.close()
+    assert closes == [None]
+
+
+@on_fake_clock
 async def test_whether_the_peer_takes_what_waits() -> None:
     peer, _ = connect(FakeServer(DrivenApp()))
     connection, transport = peer.connection, peer.transport
