@@ -12,7 +12,10 @@ turn, a few where reads fill the buffer, so that nobody waits for a flood. A des
 a transport lives until its `connection_lost`, which comes in a later turn: no event is taken for another connection's.
 """
 
-from libc.errno cimport EAGAIN, EBADF, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, EPROTO, errno
+from libc.errno cimport (
+    EAGAIN, EBADF, ECONNABORTED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, EINTR, EMFILE, ENETDOWN, ENETUNREACH, ENFILE,
+    ENOBUFS, ENOMEM, ENOPROTOOPT, EOPNOTSUPP, EPERM, EPROTO, ETIMEDOUT, errno,
+)
 from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memset
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
@@ -97,6 +100,13 @@ cdef enum:
 cdef uint32_t READS = EPOLLIN | EPOLLRDHUP | <uint32_t>EPOLLET
 cdef uint32_t ENDS = EPOLLRDHUP | EPOLLHUP | EPOLLERR
 cdef double ACCEPT_AGAIN_SECONDS = 1.0
+cdef int MAX_LAST_ACCEPTS = 4096
+
+# What accept() says of a connection that is gone already, or of its network (accept(2)): the next one is another.
+cdef frozenset LOST_WHILE_WAITING = frozenset((
+    EINTR, ECONNABORTED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH, ENOPROTOOPT, EOPNOTSUPP, EPERM,
+    EPROTO, ETIMEDOUT,
+))
 
 
 @cython.final
@@ -183,9 +193,6 @@ cdef class SocketServer:
     # -- accepting
 
     def _accept(self):
-        cdef int descriptor
-        cdef sockaddr_storage address
-        cdef socklen_t size
         for _ in range(MAX_ACCEPTS):
             if self.listening < 0:
                 return
@@ -194,22 +201,38 @@ cdef class SocketServer:
                 if seconds:
                     self._look_away(seconds)
                     return
-            size = sizeof(address)
-            descriptor = c_accept4(self.listening, <sockaddr *>&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
-            if descriptor >= 0:
-                self._open(descriptor, &address)
-                if self.gate is not None:
-                    return
-            elif errno == EAGAIN:
+            if not self._accept_one() or self.gate is not None:
                 return
-            elif errno in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
-                self._look_away(ACCEPT_AGAIN_SECONDS)
-                error = OSError(errno, os.strerror(errno))
-                message = "socket.accept() out of system resource"
-                self.loop.call_exception_handler({"message": message, "exception": error, "socket": self.listener})
+
+    def accept_waiting(self):
+        """Accept what waits in the kernel now, whatever the gate would say: what is left when it closes is reset."""
+        cdef int i
+        for i in range(MAX_LAST_ACCEPTS):
+            if self.listening < 0 or not self._accept_one():
                 return
-            elif errno not in (EINTR, ECONNABORTED, EPERM, EPROTO):
-                raise OSError(errno, os.strerror(errno))
+
+    cdef bint _accept_one(self) except -1:
+        """Accept a connection; false where none waits, or none can be had for a while."""
+        cdef int descriptor, failure
+        cdef sockaddr_storage address
+        cdef socklen_t size = sizeof(address)
+        address.ss_family = 0
+        descriptor = c_accept4(self.listening, <sockaddr *>&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if descriptor >= 0:
+            self._open(descriptor, &address)
+            return True
+        failure = errno
+        if failure == EAGAIN:
+            return False
+        if failure in LOST_WHILE_WAITING:
+            return True
+        self._look_away(ACCEPT_AGAIN_SECONDS)
+        message = "Accepting a connection failed"
+        if failure in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
+            message = "socket.accept() out of system resource"
+        error = OSError(failure, os.strerror(failure))
+        self.loop.call_exception_handler({"message": message, "exception": error, "socket": self.listener})
+        return False
 
     cdef _look_away(self, double seconds):
         self.loop.remove_reader(self.listening)
@@ -244,6 +267,7 @@ cdef class SocketServer:
     def _on_ready(self):
         cdef int i, count
         cdef SocketTransport transport = self.busy
+        stop = None
         # A connection that is busy alone is read without asking who it is; epoll finds out for itself that it was.
         if transport is not None and self.guesses < GUESSES and transport.may_read():
             self.guesses += 1
@@ -261,16 +285,25 @@ cdef class SocketServer:
                 transport.on_events(self.events[i].events)
             except Exception as error:  # the others' events are told of once
                 transport.fail(error, "a connection's")
+            except BaseException as error:
+                stop = error
+        if stop is not None:
+            raise stop
 
     def _read_on(self):
         cdef SocketTransport transport
         ready, self.ready = self.ready, []
+        stop = None
         for transport in ready:
             transport.queued = False
             try:
                 transport.read()
             except Exception as error:
                 transport.fail(error, "a connection's")
+            except BaseException as error:
+                stop = error
+        if stop is not None:
+            raise stop
 
 
 @cython.final
@@ -298,6 +331,13 @@ cdef class SocketTransport(Stream):
     cdef Py_ssize_t high
     cdef Py_ssize_t low
 
+    def __cinit__(self):
+        self.descriptor = -1
+
+    def __dealloc__(self):
+        if self.descriptor >= 0:  # its protocol could not be made
+            c_close(self.descriptor)
+
     # -- reading
 
     cdef inline bint may_read(self):
@@ -311,7 +351,7 @@ cdef class SocketTransport(Stream):
         if events & (EPOLLIN | ENDS):
             if events & ENDS:
                 self.ended = True
-                if self.eof_received and events & EPOLLERR:
+                if self.eof_received and events & (EPOLLERR | EPOLLHUP):  # it had closed its half, and now is gone
                     self.end(ConnectionResetError("the peer has reset the connection"))
             self.readable = True
             self.read()
@@ -353,8 +393,11 @@ cdef class SocketTransport(Stream):
             elif size == 0:
                 self.readable = False
                 self.eof_received = True
-                if not self.protocol.eof_received():
-                    self.close()
+                try:
+                    if not self.protocol.eof_received():
+                        self.close()
+                except Exception as error:
+                    self.fail(error, "protocol.eof_received()")
                 return True
             elif errno == EAGAIN:
                 self.readable = False

@@ -3,18 +3,20 @@
 Plain sockets are our own business where `fastws._sockets` was built, on Linux: a message then costs no Python call
 between the event loop and the connection. TLS, other systems and pure installs have the event loop's transports, which
 do the same. Connections cannot tell one from the other.
+
+What the kernel has accepted is served: a connection that waits when listening ends is taken first, and one whose TLS
+handshake is under way then may finish it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import ssl
-import sys
-from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from fastws.descriptors import ACCEPT_FAILED
+from fastws.descriptors import ACCEPT_FAILED, NO_DESCRIPTOR
 from fastws.even_spread import Gate
 from fastws.loop_state import LoopState
 
@@ -24,7 +26,11 @@ except ImportError:  # not built here
     SocketServer = None  # type: ignore[assignment, misc]
 
 RETRY_SECONDS: Final = 1.0
-"""When to try again after the process had no descriptor left."""
+"""When to try again after accepting has failed, most likely because the process had no descriptor left."""
+MAX_LAST_ACCEPTS: Final = 4096
+"""Connections that are taken from the kernel's queue when listening ends."""
+LAST_HANDSHAKE_SECONDS: Final = 2.0
+"""How long a TLS handshake may still take when listening has ended."""
 
 
 class Accepting(Protocol):
@@ -33,6 +39,9 @@ class Accepting(Protocol):
     @property
     def sockets(self) -> tuple[Any, ...]:
         """The listening sockets."""
+
+    def accept_waiting(self) -> None:
+        """Accept what waits in the kernel's queue, which is lost with the last socket of a listener."""
 
     def close(self) -> None:
         """Accept no more; connections go on."""
@@ -60,37 +69,21 @@ async def accept(
     more: dict[str, Any] = {}
     if tls is not None and state.proxies is None:  # else it comes behind the PROXY header
         more = {"ssl": tls, "ssl_handshake_timeout": handshake_timeout}
-    if gate is not None:
-        sock.listen(backlog)
-        return GatedServer(loop, sock, state.new_connection, gate, more)
-    create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
-    if sock.family == socket.AF_UNIX and sys.version_info >= (3, 13) and isinstance(loop, asyncio.SelectorEventLoop):
-        more["cleanup_socket"] = False  # the file belongs to who has bound it
-    # For asyncio, `backlog` is also how often it accepts in a turn of the loop; it goes on when it has run out of
-    # descriptors, logging each time. So it is told 1, and the kernel the true number.
-    server: Accepting = await create(state.new_connection, sock=sock, backlog=1, **more)
     sock.listen(backlog)
-    return server
+    return LoopServer(state, sock, gate, more)
 
 
-class GatedServer:
-    """Accepts for the loop's transports what its gate admits; the loop's own servers have no gate."""
+class LoopServer:
+    """Accepts for the loop's transports, whose own servers know neither a gate nor an end that loses nothing."""
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        sock: socket.socket,
-        factory: Callable[[], asyncio.BaseProtocol],
-        gate: Gate,
-        arguments: dict[str, Any],
-    ) -> None:
-        self._loop = loop
+    def __init__(self, state: LoopState, sock: socket.socket, gate: Gate | None, arguments: dict[str, Any]) -> None:
+        self._state = state
+        self._loop = state.loop
         self._sock: socket.socket | None = sock
-        self._factory = factory
         self._gate = gate
         self._arguments = arguments
         self._opening: set[asyncio.Task[None]] = set()
-        loop.add_reader(sock, self._on_readable)
+        self._loop.add_reader(sock, self._on_readable)
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
@@ -103,25 +96,54 @@ class GatedServer:
             self._loop.remove_reader(self._sock)
             self._sock.close()
             self._sock = None
+            self._loop.call_later(LAST_HANDSHAKE_SECONDS, self._give_up)
+
+    def accept_waiting(self) -> None:
+        """Accept what waits, whatever the gate would say."""
+        for _ in range(MAX_LAST_ACCEPTS):
+            if not self._accept_one():
+                return
 
     def _on_readable(self) -> None:
-        if self._sock is None:
-            return
-        if seconds := self._gate():
+        """Accept one: what it becomes counts for the next one, to the gate and to the limits."""
+        if self._gate is not None and self._sock is not None and (seconds := self._gate()):
             self._look_away(seconds)
-            return
+        else:
+            self._accept_one()
+
+    def _accept_one(self) -> bool:
+        """Accept a connection; false where none waits, or none can be had for a while."""
+        if self._sock is None:
+            return False
         try:
             connection, _ = self._sock.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # another worker was quicker, or the client is gone
+        except BlockingIOError:
+            return False
+        except (InterruptedError, ConnectionAbortedError):
+            return True  # the client is gone
         except OSError as error:
-            self._loop.call_exception_handler({"message": ACCEPT_FAILED, "exception": error})
+            message = ACCEPT_FAILED if error.errno in NO_DESCRIPTOR else "Accepting a connection failed"
+            self._loop.call_exception_handler({"message": message, "exception": error})
             self._look_away(RETRY_SECONDS)
-            return
+            return False
         connection.setblocking(False)
+        self._state.opening += 1
         task = self._loop.create_task(self._open(connection))
         self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+        self._state.tasks.add(task)  # the server ends behind it
+        task.add_done_callback(functools.partial(self._opened, connection))
+        return True
+
+    def _opened(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            connection.close()
+        self._state.opening -= 1
+        self._opening.discard(task)
+        self._state.end_task(task)
+
+    def _give_up(self) -> None:
+        for task in self._opening:
+            task.cancel()
 
     def _look_away(self, seconds: float) -> None:
         assert self._sock is not None
@@ -133,10 +155,7 @@ class GatedServer:
             self._loop.add_reader(self._sock, self._on_readable)
 
     async def _open(self, connection: socket.socket) -> None:
-        self._gate.opening += 1
         try:
-            await self._loop.connect_accepted_socket(self._factory, connection, **self._arguments)
+            await self._loop.connect_accepted_socket(self._state.new_connection, connection, **self._arguments)
         except (OSError, asyncio.TimeoutError):  # a TLS handshake that failed is the client's business
             connection.close()
-        finally:
-            self._gate.opening -= 1

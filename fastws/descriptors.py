@@ -2,13 +2,14 @@
 
 Nobody gains from a server that accepts until the process is at its limit (`ulimit -n`): the application could open no
 file any more. So the last descriptors are kept back, and a connection that gets one of them is refused. Where they are
-gone all the same, uvloop closes what it cannot accept, and asyncio tries again in a second.
+gone all the same, accepting is tried again in a second.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import resource
 from collections.abc import Callable, Iterator
@@ -18,6 +19,9 @@ MOST_KEPT = 64
 """How many descriptors are kept back at the most; under a limit of 512, an eighth of it."""
 
 ACCEPT_FAILED = "socket.accept()"
+"""What the message about a failed accept begins with, asyncio's and ours, where there was none left."""
+
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 def first_kept() -> int:

@@ -32,8 +32,6 @@ class Gate:
     """Asked before each accept, by all listeners of the worker whose row is `row`; `count` says what it has open."""
 
     def __init__(self, row: Row, count: Callable[[], int], clock: Callable[[], float] = time.monotonic) -> None:
-        self.opening = 0
-        """Connections that were accepted and do not count yet: their TLS handshakes are under way."""
         self._row = row
         self._count = count
         self._clock = clock
@@ -44,7 +42,7 @@ class Gate:
         row = self._row
         if row.board.is_held():
             return HOLD_SECONDS
-        mine = self._count() + self.opening
+        mine = self._count()
         row.connections = mine
         # One that was told to end and still listens does so because all of them were.
         if row.stage == Stage.ACCEPTING and has_its_part(mine, row.board.mean()):

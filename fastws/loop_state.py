@@ -107,6 +107,8 @@ class LoopState(LoopCore):
         self.secure = secure
         self.tls = tls
         self.connections: set[Connection] = set()
+        self.opening = 0
+        """Connections that were accepted and are not made yet: their TLS handshakes are under way."""
         self.requests_total = 0
         self.last_request = 0
         self.at_last_request: Callable[[], None] = _nothing
@@ -182,6 +184,10 @@ class LoopState(LoopCore):
         """A protocol for an accepted socket: the factory for `loop.create_server`."""
         return ServerProtocol(self)
 
+    def accepted(self) -> int:
+        """How many connections there are, those included whose TLS handshakes are under way."""
+        return len(self.connections) + self.opening
+
     # What connections call.
 
     def connection_opened(self, connection: Connection) -> None:
@@ -193,11 +199,7 @@ class LoopState(LoopCore):
             return
         http = self.begin_http(connection)
         transport = connection.transport
-        if (
-            http is not None
-            and transport is not None
-            and self._other_descriptors + len(self.connections) >= self._first_kept
-        ):
+        if http is not None and transport is not None and self._other_descriptors + self.accepted() >= self._first_kept:
             # Only now: a transport that has been asked for its socket holds it for as long as it lives.
             descriptor = transport.get_extra_info("socket").fileno()
             if descriptor >= self._first_kept:
@@ -244,7 +246,7 @@ class LoopState(LoopCore):
         if not proxies.trusts(host):
             self.warn("A connection from %s was refused: it is not in --proxy-allow-ips", host or "a unix socket")
             connection.abort()
-        elif self._other_descriptors + len(self.connections) >= self._first_kept:
+        elif self._other_descriptors + self.accepted() >= self._first_kept:
             self.counts.refused_descriptors += 1
             connection.abort()
         else:
@@ -355,7 +357,7 @@ class LoopState(LoopCore):
         second = int(time.time())
         if second != self._date_second:
             self._date_second = second
-            self._other_descriptors = lowest_free() - len(self.connections)
+            self._other_descriptors = lowest_free() - self.accepted()
             if self.config.date_header:
                 self._date_line = b"date: " + formatdate(second, usegmt=True).encode("ascii") + b"\r\n"
             self.head_lines = self.default_lines(True, True)

@@ -258,6 +258,9 @@ class Server:
                         await self._listen(state, sockets)
                         await self._until_exit(state)
                         await self._announce_end(state)
+                        if not self._force_flag and not self.others_accept():
+                            for server in self.servers:
+                                server.accept_waiting()
                 finally:
                     for server in self.servers:
                         server.close()
@@ -331,6 +334,10 @@ class Server:
         if delay > 0.0:
             logger.info("Not ready any more; listening for %g s more (--drain-delay)", delay)
             await self._unless(self._force, asyncio.sleep(delay))
+
+    def others_accept(self) -> bool:
+        """Whether other processes go on to accept what waits for this one's sockets, when it ends."""
+        return False
 
     def drain_delay(self) -> float:
         """Seconds that listening goes on when readiness has turned."""

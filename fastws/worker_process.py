@@ -72,14 +72,18 @@ class WorkerServer(Server):
     async def _accept(self, state: LoopState, sock: socket.socket) -> Accepting:
         if self._gate is None:
             self._state = state
-            self._gate = Gate(self._row, state.connections.__len__)
+            self._gate = Gate(self._row, state.accepted)
         config = self.config
         return await accept(state, sock, config.backlog, self._tls, config.timeout_request_head, self._gate)
 
     def drain_delay(self) -> float:
         """None where others serve on, as in a restart: the service is ready and nobody need to look elsewhere."""
         self._row.stage = Stage.ENDING
-        return 0.0 if self._row.board.somebody_accepts() else super().drain_delay()
+        return 0.0 if self.others_accept() else super().drain_delay()
+
+    def others_accept(self) -> bool:
+        """Whether a worker goes on; this one does not, if it asks."""
+        return self._row.board.somebody_accepts()
 
     def _announce(self, sockets: Sequence[socket.socket]) -> None:
         """The supervisor says it, once."""

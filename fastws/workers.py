@@ -71,10 +71,14 @@ class WorkerServer(Server):
         """See `Server.limit_reached`; the limit is gunicorn's here."""
         super().limit_reached(what.replace("--limit-max-requests", "max_requests"))
 
+    def others_accept(self) -> bool:
+        """Whether a worker goes on that has the same sockets."""
+        return self._row is not None and self._row.board.somebody_accepts()
+
     async def _accept(self, state: LoopState, sock: socket.socket) -> Accepting:
         self._state = state
         if self._row is not None and self._gate is None:
-            self._gate = Gate(self._row, state.connections.__len__)
+            self._gate = Gate(self._row, state.accepted)
         return await accept(state, sock, self.config.backlog, self._tls, self.config.timeout_request_head, self._gate)
 
     def _announce(self, sockets: Sequence[socket.socket]) -> None:

@@ -81,8 +81,7 @@ def test_a_part_is_the_mean_and_a_little(mine: int, mean: float, expected: bool)
 def test_who_has_less_accepts_at_once_and_is_counted(board: Scoreboard) -> None:
     worker(board, 100)
     row = worker(board, 0)
-    gate = Gate(row, lambda: 10, Clock())
-    gate.opening = 5
+    gate = Gate(row, lambda: 15, Clock())
     assert gate() == 0.0
     assert row.connections == 16
 
