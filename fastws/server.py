@@ -258,7 +258,7 @@ class Server:
                         await self._listen(state, sockets)
                         await self._until_exit(state)
                         await self._announce_end(state)
-                        if not self._force_flag and not self.others_accept():
+                        if not self._force_flag and not self._others_accept():
                             for server in self.servers:
                                 server.accept_waiting()
                 finally:
@@ -335,7 +335,7 @@ class Server:
             logger.info("Not ready any more; listening for %g s more (--drain-delay)", delay)
             await self._unless(self._force, asyncio.sleep(delay))
 
-    def others_accept(self) -> bool:
+    def _others_accept(self) -> bool:
         """Whether other processes go on to accept what waits for this one's sockets, when it ends."""
         return False
 

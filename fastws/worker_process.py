@@ -79,9 +79,9 @@ class WorkerServer(Server):
     def drain_delay(self) -> float:
         """None where others serve on, as in a restart: the service is ready and nobody need to look elsewhere."""
         self._row.stage = Stage.ENDING
-        return 0.0 if self.others_accept() else super().drain_delay()
+        return 0.0 if self._others_accept() else super().drain_delay()
 
-    def others_accept(self) -> bool:
+    def _others_accept(self) -> bool:
         """Whether a worker goes on; this one does not, if it asks."""
         return self._row.board.somebody_accepts()
 

@@ -71,7 +71,7 @@ class WorkerServer(Server):
         """See `Server.limit_reached`; the limit is gunicorn's here."""
         super().limit_reached(what.replace("--limit-max-requests", "max_requests"))
 
-    def others_accept(self) -> bool:
+    def _others_accept(self) -> bool:
         """Whether a worker goes on that has the same sockets."""
         return self._row is not None and self._row.board.somebody_accepts()
 
