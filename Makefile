@@ -151,6 +151,7 @@ cover: $(PURE)/.installed $(VENV)/.peers ## line and branch coverage of the pure
 options: $(VENV)/.built ## write docs/options.md, docs/api.md and the tables of SECURITY.md and others anew from the source
 	$(BIN)/python docs/write_options.py
 	$(BIN)/python docs/write_api.py
+	$(BIN)/python docs/draw_architecture.py
 
 $(SITE)/.made: docs/site/requirements.txt
 	$(make_venv)

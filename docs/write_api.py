@@ -37,8 +37,12 @@ HOME = {
 }
 """Where names that a package promises are defined, if not in the package itself."""
 
-ONLY = {"FastWSWorker": {"CONFIG"}, "Config": {"is_ssl", "default_headers"}}
-"""Members of classes to show, where the others are what gunicorn calls, or options."""
+ONLY = {
+    "Config": {"is_ssl", "default_headers"},
+    "FastWSWorker": {"CONFIG"},
+    "Server": {"started", "should_exit", "force_exit", "handle_exit", "reload_tls", "run", "serve", "shutdown"},
+}
+"""Members of classes to show, where the others are options, or what gunicorn and the processes of fastws call."""
 
 HEAD = """\
 # API

@@ -44,8 +44,9 @@ def test_options_page_and_the_limits_of_security_are_current() -> None:
     subprocess.run([sys.executable, ROOT / "docs" / "write_options.py", "--check"], check=True)
 
 
-def test_api_page_is_current() -> None:
-    subprocess.run([sys.executable, ROOT / "docs" / "write_api.py", "--check"], check=True)
+@pytest.mark.parametrize("script", ["write_api.py", "draw_architecture.py"])
+def test_api_page_and_pictures_are_current(script: str) -> None:
+    subprocess.run([sys.executable, ROOT / "docs" / script, "--check"], check=True)
 
 
 def test_api_page_has_every_public_name() -> None:
