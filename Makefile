@@ -14,6 +14,7 @@ OTHERS := .venv-servers
 SANITIZED := .venv-sanitize
 COMPAT := .venv-compat
 WHEELS := .venv-wheels
+EXAMPLES := .venv-examples
 SITE   := .venv-docs
 BIN    := $(VENV)/bin
 HOST   ?= 127.0.0.1
@@ -35,7 +36,7 @@ PACKAGING := setup.py pyproject.toml
 
 .PHONY: help run build test test-compiled test-pure lint format types cover options counts hostile soak deploy-test clean
 .PHONY: bench bench-scale bench-docs
-.PHONY: gunicorn-matrix autobahn autobahn-strict autobahn-peers compat docs
+.PHONY: example gunicorn-matrix autobahn autobahn-strict autobahn-peers compat docs
 .PHONY: fuzz fuzz-briefly sanitize wheels matrix lowest
 
 help: ## say what there is
@@ -224,6 +225,29 @@ $(COMPAT)/.installed: $(COMPAT)/.made $(SOURCES) $(CYTHON) $(PACKAGING)
 compat: $(COMPAT)/.installed $(VENV)/.peers ## frameworks and clients on each engine and on uvicorn: a table (ARGS=--write-docs)
 	cd tests/compat && ../../$(COMPAT)/bin/pytest -n $(JOBS) --dist loadscope $(ARGS)
 
+$(EXAMPLES)/.made:
+	$(make_venv)
+
+$(EXAMPLES)/.installed: $(EXAMPLES)/.made $(SOURCES) $(CYTHON) $(PACKAGING)
+	@echo "== installing fastws into $(EXAMPLES)"
+	$(EXAMPLES)/bin/pip install $(PIP_FLAGS) --no-build-isolation .
+	touch $@
+
+$(EXAMPLES)/.needs-%: examples/%/requirements.txt | $(EXAMPLES)/.installed
+	@echo "== installing what the example $* needs into $(EXAMPLES)"
+	$(EXAMPLES)/bin/pip install $(PIP_FLAGS) -r $<
+	touch $@
+
+# By the command of its README, with the environment's programs first.
+example: $(if $(NAME),$(EXAMPLES)/.installed $(EXAMPLES)/.needs-$(NAME))
+example: ## serve an example on http://127.0.0.1:8000: make example NAME=chat (HOST, PORT, ARGS; without NAME: which there are)
+	@[ "$(NAME)" ] || { echo "NAME is one of:" $(notdir $(patsubst %/README.md,%,$(wildcard examples/*/README.md))); exit 2; }
+	cd examples/$(NAME)
+	command=$$(sed -nE 's/^    ((fastws|python) .*)/\1/p' README.md | head -n 1)
+	echo "== $$command: open http://$(HOST):$(PORT) in a browser; Ctrl+C stops it"
+	export PATH="$(CURDIR)/$(EXAMPLES)/bin:$$PATH" FASTWS_HOST=$(HOST) FASTWS_PORT=$(PORT)
+	exec $$command $(ARGS)
+
 hostile: $(VENV)/.built ## attack a server and measure what it costs: memory, CPU, log lines, service of others (ARGS)
 	$(BIN)/python bench/hostile.py $(ARGS)
 
@@ -286,7 +310,7 @@ sanitize: $(SANITIZED)/.installed ## the tests and SANITIZE_BYTES fuzzed bytes w
 	$(SANITIZE_ENV) $(SANITIZED)/bin/pytest -m "not build and not deploy" -o timeout=300 $(SANITIZE_TESTS) $(ARGS)
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(PURE) $(OTHERS) $(SANITIZED) $(COMPAT) $(SITE) $(WHEELS) build bench/.build dist *.egg-info htmlcov .coverage .coverage.* \
+	rm -rf $(VENV) $(PURE) $(OTHERS) $(SANITIZED) $(COMPAT) $(EXAMPLES) $(SITE) $(WHEELS) build bench/.build dist *.egg-info htmlcov .coverage .coverage.* \
 		.*_cache .hypothesis
 	find fastws tests bench -name __pycache__ -prune -exec rm -rf {} +
 	find fastws -name '*.so' -delete

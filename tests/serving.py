@@ -216,9 +216,10 @@ def run_process(
     cwd: Path = Path(__file__).parent,
     pass_fds: tuple[int, ...] = (),
     python: str | Path = sys.executable,
+    module: str = "fastws",
 ) -> Iterator[ServerProcess]:
     """Run `python -m fastws` with these arguments, in tests/, without waiting for anything; killed at the end."""
-    process = ServerProcess(arguments, env or {}, cwd, pass_fds, python)
+    process = ServerProcess(arguments, env or {}, cwd, pass_fds, python, module)
     try:
         yield process
     finally:
@@ -232,11 +233,12 @@ def serve_process(
     cwd: Path = Path(__file__).parent,
     pass_fds: tuple[int, ...] = (),
     python: str | Path = sys.executable,
+    module: str = "fastws",
 ) -> Iterator[ServerProcess]:
     """As `run_process`, with `--port 0` where no address is given, and wait for the line that names the address."""
     if not {"--port", "--uds", "--fd"} & {argument.partition("=")[0] for argument in arguments}:
         arguments = ("--port", "0", *arguments)
-    with run_process(*arguments, env=env, cwd=cwd, pass_fds=pass_fds, python=python) as process:
+    with run_process(*arguments, env=env, cwd=cwd, pass_fds=pass_fds, python=python, module=module) as process:
         line = process.wait_for_line(r"running on (?:https?://(?P<host>\[[^]]+\]|[^:/\s]+):(?P<port>\d+)|unix socket )")
         process.host, process.port = line["host"] or "", int(line["port"] or 0)
         yield process

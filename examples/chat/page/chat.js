@@ -1,0 +1,48 @@
+import { addLine, Connection, element } from "./shared/socket.js";
+
+const id = (name) => document.getElementById(name);
+let connection;
+
+function show({ name, text, at }) {
+  const line = element("li", element("b", name));
+  line.append(text, " ", element("small", new Date(at * 1000).toLocaleTimeString()));
+  addLine(id("said"), line);
+}
+
+const note = (words) => addLine(id("said"), element("li", words, { className: "note" }));
+
+const handlers = {
+  message(event) {
+    if (event.type === "said") show(event);
+    else if (event.type === "missed") note(`${event.count} messages were dropped: this page read too slowly`);
+    else if (event.type === "hello") {
+      id("said").replaceChildren(); // after a reconnect too: the history has what was said meanwhile
+      event.history.forEach(show);
+    } else {
+      note(`${event.name} ${event.type}`);
+      id("here").textContent = `${event.here} here`;
+    }
+  },
+};
+
+function enter() {
+  connection?.close(1000, "another room");
+  const query = new URLSearchParams({ room: id("room").value.trim(), name: id("name").value.trim() });
+  history.replaceState(null, "", `?${query}`); // so that a reload comes back to the room
+  connection = new Connection(`ws?${query}`, handlers);
+  id("text").focus();
+}
+
+id("join").addEventListener("submit", (event) => {
+  event.preventDefault();
+  enter();
+});
+id("say").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (connection?.send(id("text").value)) id("text").value = ""; // else it stays there, to be sent again
+});
+
+const asked = new URLSearchParams(location.search);
+id("room").value = asked.get("room") ?? id("room").value;
+id("name").value = asked.get("name") ?? "";
+if (id("name").value) enter();
