@@ -44,7 +44,7 @@ class DefaultFormatter(logging.Formatter):
         use_colors: bool | None = None,
     ) -> None:
         super().__init__(fmt, datefmt, style)
-        self.use_colors = wants_colors(self._stream()) if use_colors is None else use_colors
+        self.use_colors: bool = wants_colors(self._stream()) if use_colors is None else use_colors
         self._prefixes: dict[int, str] = {}
 
     def _stream(self) -> TextIO:

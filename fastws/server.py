@@ -95,15 +95,15 @@ class Server:
         on_tick: Callable[[], None] | None = None,
         on_error: Callable[[str, BaseException | None], None] | None = None,
     ) -> None:
-        self.config = config
+        self.config: Config = config
         self._on_error = on_error
         self._on_started = on_started
         self._on_tick = on_tick
-        self.started = False
+        self.started: bool = False
         """Whether the server accepts, or has accepted, connections."""
         self.servers: list[Accepting] = []
-        self.exit_code = 0
-        self.tick_seconds = TICK_SECONDS
+        self.exit_code: int = 0
+        self.tick_seconds: float = TICK_SECONDS
         self._app: ASGIApplication | None = None
         self._engine: type[Engine] | None = None
         self._tls: ssl.SSLContext | None = ssl_context

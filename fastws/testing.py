@@ -59,7 +59,7 @@ class RunningServer:
     """A server that `serve` or `running` has started."""
 
     def __init__(self, app: App, options: dict[str, Any], ssl_context: ssl.SSLContext | None) -> None:
-        self.config = Config(app, **{**DEFAULTS, **options})
+        self.config: Config = Config(app, **{**DEFAULTS, **options})
         if self.config.reload or (self.config.workers or 1) > 1:
             raise ConfigError("fastws.testing: a server in this process has no --workers and no --reload")
         self.server: Server = _ObservedServer(self, ssl_context)
