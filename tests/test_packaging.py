@@ -130,6 +130,11 @@ def test_source_distribution(sdist: Path) -> None:
     assert tracked <= files
     assert {"fastws/py.typed", "LICENSE", "README.md", "CHANGELOG.md", "Makefile", "tests/conftest.py"} <= files
     assert not {name for name in files if name.endswith((".so", ".pyc")) or name == "fastws/_codec.c"}
+    if (ROOT / ".git").exists():
+        known = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+        # Of a link to a directory it has the files, as a copy.
+        wanted = {name for name in known if not name.startswith((".ci/", ".git")) and (ROOT / name).is_file()}
+        assert wanted <= files, "see MANIFEST.in"
 
 
 def test_compiled_build(source: Path, tmp_path: Path) -> None:
