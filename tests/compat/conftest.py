@@ -13,14 +13,14 @@ import socket
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 import httpx
 import pytest
 from polling import PATIENCE
+from served import Serve, Served
 
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs" / "compatibility.md"
@@ -30,27 +30,6 @@ SERVERS = {
     "fastws (wsproto)": ("fastws", "--ws", "wsproto"),
     "uvicorn": ("uvicorn", "--ws", "websockets-sansio"),
 }
-
-
-@dataclass
-class Served:
-    """An application that is served: where, and what its server has printed."""
-
-    host: str
-    port: int
-    process: subprocess.Popen[str]
-    log: Path
-
-    @property
-    def http(self) -> str:
-        return f"http://{self.host}:{self.port}"
-
-    @property
-    def ws(self) -> str:
-        return f"ws://{self.host}:{self.port}"
-
-    def output(self) -> str:
-        return self.log.read_text()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -82,7 +61,7 @@ def server(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def serve(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Served]]:
+def serve(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     """Serve ``apps/<name>.py`` on this module's server; the same name is the same process."""
     running: dict[str, Served] = {}
     folder = tmp_path_factory.mktemp("compat")
@@ -122,6 +101,12 @@ def serve(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cal
             served.process.kill()
     if server.startswith("fastws"):  # others die by the signal
         assert not any(statuses.values()), f"exit statuses after SIGTERM: {statuses}"
+
+
+@pytest.fixture
+def served(serve: Serve, request: pytest.FixtureRequest) -> Served:
+    """What the test's module is about: its constant APP names it."""
+    return serve(request.module.APP)
 
 
 _results: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)

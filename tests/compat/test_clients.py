@@ -20,8 +20,8 @@ import pytest
 import websocket
 import websockets.asyncio.client
 import websockets.sync.client
-from conftest import Served
 from polling import PATIENCE, eventually
+from served import Serve
 from websockets.exceptions import ConnectionClosed
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -31,8 +31,6 @@ HERE = Path(__file__).parent
 LARGE = b"0123456789abcdef" * 65536
 TEXTS = ("Grüße, 世界", "", LARGE.decode())
 BINARIES = (b"\x00\x01\xfe\xff", b"", LARGE)
-
-Serve = Callable[..., Served]
 
 
 def websockets_threads(url: str) -> None:

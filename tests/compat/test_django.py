@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import httpx
-import pytest
-from conftest import Served
-from websockets.exceptions import InvalidStatus
+from served import Served, refusal
 from websockets.sync.client import connect
 
-Serve = Callable[..., Served]
-
-
-@pytest.fixture
-def served(serve: Serve) -> Served:
-    return serve("django_app")
+APP = "django_app"
 
 
 def test_groups_in_the_memory_layer(served: Served) -> None:
@@ -43,9 +35,7 @@ def test_consumer_in_a_thread(served: Served) -> None:
 
 
 def test_consumer_that_refuses(served: Served) -> None:
-    with pytest.raises(InvalidStatus) as failed, connect(served.ws + "/refusing"):
-        pass
-    assert failed.value.response.status_code == 403
+    assert refusal(served.ws + "/refusing").status_code == 403
 
 
 def test_origins_are_checked(served: Served) -> None:

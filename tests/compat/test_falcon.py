@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import httpx
-from conftest import Served
+from served import Serve
 from websockets.sync.client import connect
-
-Serve = Callable[..., Served]
 
 
 def test_websocket(serve: Serve) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
-from conftest import Served
 from polling import eventually
+from served import Serve
 from websockets.sync.client import ClientConnection, connect
-
-Serve = Callable[..., Served]
 
 
 def ask(websocket: ClientConnection, **message: Any) -> None:

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import httpx
-import pytest
-from conftest import Served
-from websockets.exceptions import InvalidStatus
+from served import Served, refusal
 from websockets.sync.client import connect
 
-Serve = Callable[..., Served]
-
-
-@pytest.fixture
-def served(serve: Serve) -> Served:
-    return serve("litestar_app")
+APP = "litestar_app"
 
 
 def test_websocket_handler(served: Served) -> None:
@@ -31,9 +22,7 @@ def test_websocket_listener(served: Served) -> None:
 
 
 def test_websocket_that_is_refused(served: Served) -> None:
-    with pytest.raises(InvalidStatus) as failed, connect(served.ws + "/refused"):
-        pass
-    assert failed.value.response.status_code == 403
+    assert refusal(served.ws + "/refused").status_code == 403
 
 
 def test_websocket_that_only_listens_to_a_channel(served: Served) -> None:

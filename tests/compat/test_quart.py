@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import httpx
-import pytest
-from conftest import Served
-from websockets.exceptions import InvalidStatus
+from served import Served, refusal
 from websockets.sync.client import connect
 
-Serve = Callable[..., Served]
-
-
-@pytest.fixture
-def served(serve: Serve) -> Served:
-    return serve("quart_app")
+APP = "quart_app"
 
 
 def test_websocket(served: Served) -> None:
@@ -37,10 +28,9 @@ def test_websockets_that_publish(served: Served) -> None:
 
 
 def test_websocket_that_is_refused(served: Served) -> None:
-    with pytest.raises(InvalidStatus) as failed, connect(served.ws + "/refused"):
-        pass
-    assert failed.value.response.status_code == 401
-    assert failed.value.response.body == b"not you"
+    failed = refusal(served.ws + "/refused")
+    assert failed.status_code == 401
+    assert failed.body == b"not you"
 
 
 def test_http_and_sessions(served: Served) -> None:

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 import httpx
 import pytest
-from conftest import Served
 from polling import eventually
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from served import Served, refusal
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-Serve = Callable[..., Served]
-
-
-@pytest.fixture
-def served(serve: Serve) -> Served:
-    return serve("starlette_app")
+APP = "starlette_app"
 
 
 def test_websocket_echoes_text_and_binary(served: Served) -> None:
@@ -50,16 +44,13 @@ def test_websocket_receiver_and_sender_in_two_tasks(served: Served) -> None:
 
 
 def test_websocket_denial_response(served: Served) -> None:
-    with pytest.raises(InvalidStatus) as failed, connect(served.ws + "/denied"):
-        pass
-    assert failed.value.response.status_code == 401
-    assert failed.value.response.body == b'{"detail":"not you"}'
+    failed = refusal(served.ws + "/denied")
+    assert failed.status_code == 401
+    assert failed.body == b'{"detail":"not you"}'
 
 
 def test_websocket_refused(served: Served) -> None:
-    with pytest.raises(InvalidStatus) as failed, connect(served.ws + "/refused"):
-        pass
-    assert failed.value.response.status_code == 403
+    assert refusal(served.ws + "/refused").status_code == 403
 
 
 def test_websocket_closed_by_the_application(served: Served) -> None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import httpx
-from conftest import Served
 from mcp.client.client import Client
 from polling import eventually
-
-Serve = Callable[..., Served]
+from served import Serve
 
 
 def test_events(serve: Serve) -> None:

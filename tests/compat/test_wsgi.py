@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import httpx
-import pytest
-from conftest import Served
+from served import Served
 
-Serve = Callable[..., Served]
-
-
-@pytest.fixture
-def served(serve: Serve) -> Served:
-    return serve("flask_app")
+APP = "flask_app"
 
 
 def test_requests(served: Served) -> None:
