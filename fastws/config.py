@@ -19,6 +19,7 @@ from fastws.deflate_backends import BACKEND_NAMES
 from fastws.errors import ConfigError
 from fastws.log_atoms import read_format
 from fastws.options import LOG_LEVELS, TOKEN, Option, option
+from fastws.redis_url import check_redis_url
 
 LOGGING_CONFIG: Final[dict[str, Any]] = {
     "version": 1,
@@ -282,6 +283,41 @@ class Config:
     )
     topics_per_connection: int = option(
         1000, "Topics that a WebSocket may subscribe to.", group="Topics", kind="integer", minimum=0
+    )
+    topics_url: str | None = option(
+        None,
+        "Redis over which topics reach other servers: redis://, rediss://, unix://, or redis+cluster:// and "
+        "rediss+cluster:// for sharded pub/sub; needs fastws[redis].",
+        group="Topics",
+        kind="text",
+        nullable=True,
+        secret=True,
+    )
+    topics_password: str | None = option(
+        None,
+        "Password of that Redis, if the URL has none; better said as $FASTWS_TOPICS_PASSWORD, which nobody else sees.",
+        group="Topics",
+        kind="text",
+        nullable=True,
+        secret=True,
+    )
+    topics_prefix: str = option(
+        "fastws:", "What the channels of topics begin with in that Redis.", group="Topics", kind="text"
+    )
+    topics_dir: str | os.PathLike[str] | None = option(
+        None,
+        "Directory in which servers of one machine find each other for topics, where there is no --topics-url."
+        "  [default: with --workers, a new one]",
+        group="Topics",
+        kind="path",
+        nullable=True,
+    )
+    topics_buffer_bytes: int = option(
+        16 * 1024 * 1024,
+        "Bytes of publications that may wait for Redis, or for each other worker; more are dropped and counted.",
+        group="Topics",
+        kind="integer",
+        minimum=65536,
     )
 
     http: str = option("auto", "HTTP parser.", group="HTTP", kind="choice", choices=("auto", "httptools"))
@@ -726,6 +762,15 @@ class Config:
                 raise ConfigError(f"--access-log-format: {error}") from None
         if self.request_id_header is not None and not TOKEN.fullmatch(self.request_id_header):
             raise ConfigError(f"--request-id-header: {self.request_id_header!r:.100} is no name of a header field")
+        if self.topics_url is not None:
+            try:
+                check_redis_url(self.topics_url)
+            except ValueError as error:  # the URL may have a password: it is not shown
+                raise ConfigError(f"--topics-url: {error}") from None
+        if self.topics_password is not None and self.topics_url is None:
+            raise ConfigError("--topics-password: needs --topics-url")
+        if self.topics_dir is not None and self.topics_url is not None:
+            raise ConfigError("--topics-dir: cannot be combined with --topics-url: choose one")
         if self.limit_max_requests_jitter and self.limit_max_requests is None:
             raise ConfigError("--limit-max-requests-jitter: needs --limit-max-requests, the number that it is added to")
         for name in ("reload_dirs", "reload_includes", "reload_excludes"):

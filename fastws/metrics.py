@@ -75,6 +75,10 @@ METRICS: Final = (
            ("direction", "form")),
     Metric("fastws_websocket_queue_messages", "gauge", "Messages that wait for the application."),
     Metric("fastws_websocket_queue_bytes", "gauge", "Bytes of messages that wait for the application."),
+    Metric("fastws_topics_bus_publications_total", "counter", "Publications sent to other processes, received from "
+           "them, dropped since a buffer was full, missed as their numbers say, and what was none.", ("fate",)),
+    Metric("fastws_topics_bus_outages_total", "counter", "Connections to Redis that were lost."),
+    Metric("fastws_topics_bus_connected", "gauge", "Workers that reach others by topics."),
     Metric("fastws_websocket_pings_total", "counter", "Keepalive pings that were sent."),
     Metric("fastws_websocket_ping_timeouts_total", "counter", "WebSockets that were given up without an answer."),
     Metric("fastws_websocket_ping_round_trip_seconds", "histogram", "From a ping to its pong.", bounds=TIME_BOUNDS),
@@ -200,6 +204,14 @@ class Metrics(Observer):
                 "sent|plain": deflated.plain_out,
             }
         found |= waiting(state)
+        bus = state.topics.bus if state.topics is not None else None
+        if bus is not None:
+            counted = bus.counts
+            found["fastws_topics_bus_publications_total"] = {
+                fate: getattr(counted, fate) for fate in ("sent", "received", "dropped", "missed", "bad")
+            }
+            found["fastws_topics_bus_outages_total"] = {"": counted.outages}
+            found["fastws_topics_bus_connected"] = {"": int(bus.connected)}
         return found
 
 

@@ -43,6 +43,7 @@ from fastws.operations import Operations
 from fastws.recycling import Recycling
 from fastws.terminal import has_terminal, say
 from fastws.tls import ReloadableContext, quiet_names
+from fastws.topics.buses import bus_for
 from fastws.topics.hub import Hub
 
 logger: Final = logging.getLogger("fastws.error")
@@ -250,7 +251,7 @@ class Server:
                     on_error=self._on_error,
                 )
                 Health(state)
-                hub = Hub(state)
+                hub = Hub(state, bus_for(self.config))
                 await hub.start()
                 await operations.start(state, lambda: self.limit_reached("`fastws drain`"))
                 try:

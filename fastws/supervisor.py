@@ -98,6 +98,13 @@ def _overrides(config: Config) -> Iterator[dict[str, Any]]:
         if config.metrics_dir is None and (config.metrics_path is not None or config.metrics_port is not None):
             directory = tempfile.TemporaryDirectory(prefix="fastws-metrics-", ignore_cleanup_errors=True)
             overrides["metrics_dir"] = stack.enter_context(directory)
+        if config.topics_dir is None and config.topics_url is None and not config.reload:
+            try:
+                directory = tempfile.TemporaryDirectory(prefix="fastws-topics-", ignore_cleanup_errors=True)
+            except OSError as error:
+                logger.warning("No place for a directory: topics do not reach other workers: %s", error)
+            else:
+                overrides["topics_dir"] = stack.enter_context(directory)
         yield overrides
 
 

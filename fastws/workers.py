@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import os
 import signal
 import socket
 import ssl
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -109,6 +111,7 @@ class FastWSWorker(Worker):
         self.loop: asyncio.AbstractEventLoop
         self.server: WorkerServer | None = None
         self._tls: ssl.SSLContext | None = None
+        self._topics_dir: str | None = None
         self._exit_code = 0
         self._ending = False
 
@@ -128,6 +131,7 @@ class FastWSWorker(Worker):
     def init_process(self) -> None:
         """Prepare what the application does not need, then let gunicorn load it and call `run`."""
         _log_as_gunicorn(self.log)
+        self._topics_dir = self._make_topics_dir()
         try:
             config = self._config(_no_app)
             self._tls = self._ssl_context()
@@ -158,6 +162,9 @@ class FastWSWorker(Worker):
             run_in(self.loop, self._serve(self.server))
         except (ConfigError, StartupError) as error:
             self._cannot_start(error)
+        if self._topics_dir is not None:
+            with contextlib.suppress(OSError):  # the other workers use it
+                os.rmdir(self._topics_dir)
         self.alive = False
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one that comes while Python ends would look like a crash
         watch_process(max(self.cfg.graceful_timeout, QUICK_SECONDS))  # threads of the application may go on for ever
@@ -201,7 +208,20 @@ class FastWSWorker(Worker):
         self.wsgi = app
 
     def _config(self, app: Any) -> Config:
-        return config_for(app, self.cfg, self.CONFIG, os.environ, self.max_requests)
+        config = config_for(app, self.cfg, self.CONFIG, os.environ, self.max_requests)
+        if config.topics_url is None and config.topics_dir is None and self._topics_dir is not None:
+            config = dataclasses.replace(config, topics_dir=self._topics_dir)
+        return config
+
+    def _make_topics_dir(self) -> str | None:
+        """The directory in which the workers of one master find each other."""
+        try:
+            path = os.path.join(tempfile.gettempdir(), f"fastws-topics-{os.geteuid()}-{self.ppid}")
+            os.makedirs(path, mode=0o700, exist_ok=True)
+        except OSError as error:
+            self.log.warning("No place for a directory: topics do not reach other workers: %s", error)
+            return None
+        return path
 
     def _ssl_context(self) -> ssl.SSLContext | None:
         """The context that gunicorn makes, and its hook `ssl_context`. Raises ConfigError: never serve in plain."""

@@ -27,6 +27,7 @@ LAYERS = {
         "near",
         "uvicorn_options",
         "options",
+        "redis_url",
         "log_atoms",
         "deflate_backends",
         "config",

@@ -381,7 +381,7 @@ async def test_publish_from_tasks_and_threads() -> None:
         await topics.publish("room", "task")
         topics.publish_nowait("room", b"bytes")
         await asyncio.create_task(topics.publish("room", "another", key="k"))
-        assert topics.subscribers("room") == 1
+        assert await topics.subscribers("room") == 1
         await settle()
         assert [frame.payload for frame in wire.read_frames(peer.take())] == [b"task", b"bytes", b"another"]
 
@@ -399,7 +399,7 @@ async def test_publish_from_tasks_and_threads() -> None:
             with pytest.raises(TypeError):
                 await topics.publish("room", wrong)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="1 to 255"):
-            topics.subscribers("")
+            await topics.subscribers("")
     finally:
         await sockets.hub.stop()
     await topics.publish("room", "nobody is there")

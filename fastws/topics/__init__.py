@@ -59,7 +59,15 @@ def publish_nowait(topic: str, message: str | bytes, *, key: str | None = None) 
             loop.call_soon_threadsafe(hub.publish, topic, message, key)
 
 
-def subscribers(topic: str) -> int:
-    """How many connections of this process have subscribed to `topic`. Raises TypeError or ValueError for no topic."""
+async def subscribers(topic: str) -> int:
+    """How many connections have subscribed to `topic`, in all workers and on all machines that topics reach.
+
+    They are asked: one that does not answer within a second counts as having none. For coroutines of the server's event
+    loop. Raises TypeError or ValueError for what is no topic.
+    """
     topic = check_topic(topic)
-    return sum(hub.subscribers(topic) for _, hub in HUBS)
+    found = 0
+    for loop, hub in list(HUBS):
+        if loop is asyncio.get_running_loop():
+            found += await hub.presence(topic)
+    return found

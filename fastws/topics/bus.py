@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
+from fastws.topics.losses import BusCounts
+
 
 class Publication(NamedTuple):
     """One message to the subscribers of a topic. All of it are plain values, for a bus to write down."""
@@ -50,6 +52,13 @@ class Bus(Protocol):
     The hub then delivers none of them by itself. Where it is false, a bus must never bring back what its hub has
     published: the hub has delivered it already, and a subscriber gets each message once.
     """
+
+    counts: BusCounts
+    """For metrics."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether other processes can be reached now."""
 
     async def start(self, local: Local) -> None:
         """Begin, before the first call of another method. Raises StartupError where there is no hope."""

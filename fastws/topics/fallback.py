@@ -136,6 +136,10 @@ class Rooms:
                 peer.deliver(topic, outgoing, policy)
         return len(peers)
 
+    async def presence(self, topic: str) -> int:
+        """As `subscribers`: nobody else is reached."""
+        return self.subscribers(topic)
+
     def wait_for_turn(self) -> asyncio.Future[None] | None:
         """A publisher lets the subscribers' tasks run."""
         loop = asyncio.get_running_loop()

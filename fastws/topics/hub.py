@@ -155,6 +155,10 @@ class Hub:
         found = self._topics.get(topic)
         return 0 if found is None else len(found.members)
 
+    async def presence(self, topic: str) -> int:
+        """How many connections have subscribed to `topic`, in all processes."""
+        return self.subscribers(topic) if self.bus is None else await self.bus.presence(topic)
+
     def topics(self) -> list[str]:
         """The topics that have subscribers in this process."""
         return list(self._topics)

@@ -22,6 +22,9 @@ class Publisher(Protocol):
     def subscribers(self, topic: str) -> int:
         """How many connections have subscribed to `topic`."""
 
+    async def presence(self, topic: str) -> int:
+        """How many connections of all processes have subscribed to `topic`."""
+
 
 HUBS: list[tuple[asyncio.AbstractEventLoop, Publisher]] = []
 """Each hub between its start and its stop, with its loop, in the order of their starts."""

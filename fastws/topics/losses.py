@@ -1,0 +1,124 @@
+"""What a bus counts, and what it says in the log when publications are lost: how many, of what, between which times."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from datetime import datetime, timezone
+from typing import Final
+
+logger: Final = logging.getLogger("fastws.error")
+
+
+GATHER_SECONDS: Final = 0.5
+"""How long the log gathers what was missed."""
+MOST_NAMED: Final = 100
+"""Topics that are remembered for that."""
+
+
+class BusCounts:
+    """The counters of one bus, for metrics."""
+
+    __slots__ = ("bad", "dropped", "missed", "outages", "received", "sent")
+
+    def __init__(self) -> None:
+        self.sent = 0
+        """Publications that went to other processes; a worker that has no subscriber gets none."""
+        self.received = 0
+        """Publications that came from other processes."""
+        self.dropped = 0
+        """Publications of this process that others did not get, since a buffer was full."""
+        self.missed = 0
+        """Publications of others that this process did not get, as their numbers say."""
+        self.bad = 0
+        """Payloads that were no publication."""
+        self.outages = 0
+        """Times that a connection was lost."""
+
+
+class Drops:
+    """Publications that one buffer had no room for: the log has a line when it begins and one when it is over."""
+
+    def __init__(self, counts: BusCounts, what: str) -> None:
+        """`what` goes before ``did not reach``: who does not get them."""
+        self._counts = counts
+        self._what = what
+        self._publications = self._bytes = 0
+        self._began = 0.0
+
+    @property
+    def going_on(self) -> bool:
+        """Whether some were dropped that `over` has not told of."""
+        return self._publications > 0
+
+    def add(self, size: int, publications: int = 1) -> None:
+        """There was no room for `size` bytes."""
+        if not self._publications:
+            self._began = time.time()
+            logger.warning("Topics: the buffer for %s is full (--topics-buffer-bytes); dropping", self._what)
+        self._publications += publications
+        self._bytes += size
+        self._counts.dropped += publications
+
+    def over(self) -> None:
+        """There is room again, or nobody who needs it. Says what was lost."""
+        if self._publications:
+            logger.warning(
+                "Topics: %d publications (%d bytes) did not reach %s, from %s to %s",
+                self._publications,
+                self._bytes,
+                self._what,
+                stamp(self._began),
+                stamp(time.time()),
+            )
+            self._publications = self._bytes = 0
+
+
+def stamp(when: float) -> str:
+    """A time for the log, in UTC with milliseconds."""
+    return datetime.fromtimestamp(when, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+class Missed:
+    """Publications of others that did not come, gathered for a second and then told of in one line."""
+
+    def __init__(self, counts: BusCounts) -> None:
+        self._counts = counts
+        self._publications = 0
+        self._topics: set[str] = set()
+        self._origins: set[int] = set()
+        self._since = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def since(self, when: float) -> None:
+        """Nothing came since then: what is missing was published from then on."""
+        self._since = when
+
+    def add(self, topic: str, origin: int, publications: int) -> None:
+        """The numbers of this origin say that so many are missing."""
+        self._publications += publications
+        self._counts.missed += publications
+        if len(self._topics) < MOST_NAMED:
+            self._topics.add(topic)
+        self._origins.add(origin)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GATHER_SECONDS, self.tell)
+
+    def tell(self) -> None:
+        """Log what was gathered."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._publications:
+            logger.warning(
+                "Topics: missed %d publications of %d other processes%s, to %s%s",
+                self._publications,
+                len(self._origins),
+                f" since {stamp(self._since)}" if self._since else "",
+                ", ".join(repr(each) for each in sorted(self._topics)[:3]),
+                " and others" if len(self._topics) > 3 else "",
+            )
+        self._publications = 0
+        self._topics.clear()
+        self._origins.clear()
