@@ -662,6 +662,15 @@ class Config:
         nullable=True,
         zero_is_none=True,
     )
+    timeout_worker_start: float | None = option(
+        600.0,
+        "Seconds that a worker may take to start; one that hangs is killed, a restart given up. 0 or none: for ever.",
+        group="Process",
+        kind="number",
+        minimum=0,
+        nullable=True,
+        zero_is_none=True,
+    )
     limit_worker_lifetime: float | None = option(
         None,
         "Seconds that a process serves before it drains and, with --workers, is replaced.",

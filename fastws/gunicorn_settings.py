@@ -117,6 +117,7 @@ INSTEAD: Final[Mapping[str, str]] = {
     "env_file": "gunicorn sets the environment: --env",
     "workers": "gunicorn has the workers: --workers",
     "timeout_worker_healthcheck": "gunicorn watches its workers: --timeout",
+    "timeout_worker_start": "gunicorn watches its workers: --timeout",
     "reload": "gunicorn reloads: --reload",
     "reload_dirs": "gunicorn reloads: --reload",
     "reload_includes": "gunicorn reloads: --reload-extra-file",

@@ -44,6 +44,7 @@ from fastws.worker_handle import (
     Worker,
     clean_environment,
     describe_exit,
+    reap_orphans,
 )
 
 logger: Final = logging.getLogger("fastws.error")
@@ -59,6 +60,8 @@ ABORT_SECONDS: Final = 2.0
 """How long a stuck worker gets to write its stacks."""
 RELOAD_KILL_SECONDS: Final = 5.0
 """How long a worker gets to end when files have changed, after which it is killed."""
+FIRST_PROCESS: Final = 1
+"""The number of the process that inherits those whose parents have ended: the supervisor's, in many a container."""
 LONGEST_WAIT: Final = 1.0
 NOT_YET_SECONDS: Final = 1e6
 TOGETHER_AT_FIRST_SECONDS: Final = 5.0
@@ -268,6 +271,8 @@ class Supervisor:
                 self._say_when_restarted()
             elif not self._signals_to_end:
                 self._died(worker, status, now)
+        if os.getpid() == FIRST_PROCESS:
+            reap_orphans({each.pid for each in self.workers})
 
     def _ended_as_told(self, worker: Worker, status: int) -> None:
         # The signal ends a process only before and behind the time in which it serves: see `Server`.
@@ -309,6 +314,7 @@ class Supervisor:
 
     def _look_after_hearts(self, now: float) -> None:
         """Kill workers whose event loops are stuck, and those that were told to end and are late."""
+        self._look_after_starts(now)
         timeout = self.config.timeout_worker_healthcheck
         if timeout is not None:
             if now - self._last_look > timeout / 2:
@@ -333,6 +339,21 @@ class Supervisor:
         if interval is not None and now - self._last_alive >= interval / 2:
             self._last_alive = now
             self._notifier.alive()
+
+    def _look_after_starts(self, now: float) -> None:
+        """Kill workers that hang before they serve: a restart would wait for one for ever."""
+        timeout = self.config.timeout_worker_start
+        if timeout is None:
+            return
+        for worker in self.workers:
+            if worker.starts and worker.kill_at is None and now - max(worker.started, self._grace) > timeout:
+                logger.error(
+                    "Worker [%d] does not serve after %g s (--timeout-worker-start); killing it, its stacks follow",
+                    worker.pid,
+                    timeout,
+                )
+                worker.send_signal(signal.SIGABRT)
+                worker.kill_at = now + ABORT_SECONDS
 
     # Signals, and waiting for them.
 

@@ -8,13 +8,14 @@ event loop and nothing compiled.
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -135,6 +136,18 @@ def describe_exit(status: int) -> str:
             return f"was killed by {signal.Signals(-status).name}"
         return f"was killed by signal {-status}"
     return f"exited with {status}"
+
+
+def reap_orphans(ours: Collection[int]) -> None:
+    """Let processes that have ended go, which were left to this one because it is the first of its container.
+
+    Those whose numbers are in `ours` stay for whoever waits for them.
+    """
+    with contextlib.suppress(ChildProcessError):  # there are none at all
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid in ours:
+                return
+            os.waitpid(ended.si_pid, os.WNOHANG)
 
 
 def _interpreter_flags() -> list[str]:
