@@ -148,6 +148,45 @@ def test_hup_starts_a_new_worker_and_tells_the_clients_of_the_old(tmp_path: Path
     assert "Traceback" not in process.output
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="gunicorn, run by -m, does not find the standard library again")
+@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
+def test_a_second_master_takes_over_without_a_loss(tmp_path: Path, preload: tuple[str, ...]) -> None:
+    pids = tmp_path / "pid"
+    arguments = ("--workers", "2", "--pid", str(pids), *preload)
+    failed: list[Exception] = []
+    stop = threading.Event()
+
+    def ask(process: ServerProcess) -> None:
+        while not stop.is_set():
+            try:
+                get(process, "/a")
+            except Exception as error:
+                failed.append(error)
+
+    with serve_gunicorn(tmp_path, *arguments, env={"PYTHONSAFEPATH": "1"}) as process, contextlib.ExitStack() as stack:
+        lines(process, "fastws running on", 2)
+        threads = [threading.Thread(target=ask, args=(process,)) for _ in range(4)]
+        for each in threads:
+            each.start()
+            stack.callback(each.join)
+        stack.callback(stop.set)
+        websocket = stack.enter_context(connect(process.ws_url))
+        process.signal(signal.SIGUSR2)
+        lines(process, "fastws running on", 4)
+        successor = int(Path(f"{pids}.2").read_text())
+        try:
+            process.signal(signal.SIGTERM)
+            assert end_of(websocket)[0] == 1012
+            lines(process, "Worker exiting", 2)
+            assert process.popen.wait(PATIENCE) == 0
+            assert get(process, "/a")[0] == 404
+            stop.set()
+        finally:
+            os.kill(successor, signal.SIGTERM)
+        lines(process, "Shutting down: Master", 2)
+    assert failed == []
+
+
 def test_worker_keeps_a_deadline_of_its_own_on_hup(tmp_path: Path) -> None:
     """The master says SIGTERM once a second and never SIGKILL; the client does not answer the Close."""
     with serve_gunicorn(tmp_path, "--graceful-timeout", "3") as process:
