@@ -50,6 +50,10 @@ LINGER_SECONDS = 5.0
 """How long a peer may still send behind our last response, and how long it may take none of what waits for it."""
 
 
+TLS_SECONDS = 1.0
+"""How long, at shutdown, a peer that has got everything over TLS may take to say that it ends, too."""
+
+
 class Exchange(Protocol):
     """One request and its response, as the connection sees it."""
 
@@ -527,8 +531,12 @@ class HttpConnection(Handler):
     def _await_close(self) -> None:
         """Nothing is served any more; give the peer time to read, again and again while it does."""
         self._closing = True
-        self.connection.deadline = self.state.now + LINGER_SECONDS
-        self.connection.peer_takes()
+        connection, state = self.connection, self.state
+        connection.peer_takes()
+        transport = connection.transport
+        # What is left of TLS is the peer's own end of it, which nobody needs (RFC 8446 section 6.1).
+        is_sent = state.secure and transport is not None and transport.get_write_buffer_size() == 0
+        connection.deadline = state.now + (TLS_SECONDS if is_sent and state.shutting_down else LINGER_SECONDS)
 
 
 def _at_limit(detail: str) -> RequestError:

@@ -642,6 +642,23 @@ async def test_a_new_connection_without_a_request_does_not_hold_up_a_shutdown() 
 
 
 @on_fake_clock
+@pytest.mark.parametrize(("unsent", "seconds"), [(0, 2), (100, 6)])
+async def test_a_tls_peer_that_does_not_end_holds_up_a_shutdown_for_a_moment(
+    unsent: int, seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = FakeServer(DrivenApp())
+    server.state.secure = True
+    peer = server.connect()
+    monkeypatch.setattr(peer.transport, "close", lambda: None)  # waits for the peer
+    peer.transport.unsent = unsent
+    server.state.shut_down()
+    began = server.loop.time()
+    await server.state.wait_closed()
+    assert peer.transport.aborted
+    assert seconds - 1 < server.loop.time() - began - 1.0 < seconds  # a second for a first request
+
+
+@on_fake_clock
 async def test_a_cancelled_application_at_the_end_of_the_servers_patience() -> None:
     app = DrivenApp()
     server = FakeServer(app)
