@@ -35,7 +35,7 @@ COMPILED  := $(wildcard $(patsubst %.pxd,%.py,$(filter %.pxd,$(CYTHON))))
 PACKAGING := setup.py pyproject.toml
 
 .PHONY: help run build test test-compiled test-pure lint format types cover options counts hostile soak deploy-test clean
-.PHONY: bench bench-scale bench-docs
+.PHONY: bench bench-scale bench-topics bench-docs
 .PHONY: example gunicorn-matrix autobahn autobahn-strict autobahn-peers compat docs
 .PHONY: fuzz fuzz-briefly sanitize wheels matrix lowest
 
@@ -183,6 +183,9 @@ bench: ## messages, CPU and memory beside uvicorn (QUICK=1; PEERS=1: beside all 
 
 bench-scale: $(VENV)/.built $(VENV)/.bench ## what thousands of connections cost (ARGS)
 	$(BIN)/python bench/bench.py --scale $(ARGS)
+
+bench-topics: $(VENV)/.built $(VENV)/.bench $(OTHERS)/.made ## one message to thousands, beside uvicorn and socketify (QUICK=1; ARGS)
+	$(BIN)/python bench/topics.py $(if $(QUICK),--quick) $(ARGS)
 
 bench-docs: $(VENV)/.built $(VENV)/.bench $(VENV)/.plots $(OTHERS)/.made $(PURE)/.installed
 bench-docs: ## all of it, in twelve minutes of a quiet machine, and the figures of README.md and docs/ from it

@@ -91,6 +91,9 @@ SCENARIOS = {
     "broadcast": Scenario(
         "64 B to 100 connections", 40, (frame(b"a" * 64, 1),), 100, "delivery", upgrade(b"/fanout"), 100
     ),
+    "topics": Scenario(
+        "64 B published to 100 connections", 100, (frame(b"a" * 64, 1),), 100, "delivery", upgrade(b"/topics"), 100
+    ),
     "http": Scenario("HTTP hello world", 500, (GET,), 1, "request", GET),
     "connection": Scenario(
         "handshake, echo of 64 B, close",
@@ -315,6 +318,7 @@ async def drive(names: Sequence[str], engine: str, allocations: bool, scale: flo
     from fastws.config import Config
     from fastws.engines import load_engine
     from fastws.loop_state import LoopState
+    from fastws.topics.hub import Hub
 
     counters = load_counters(HERE / ".build")
     if allocations:
@@ -327,6 +331,7 @@ async def drive(names: Sequence[str], engine: str, allocations: bool, scale: flo
         load_engine(engine),
         secure=False,
     )
+    Hub(state)
     kernel = "none"
     with contextlib.suppress(ImportError):
         from fastws._codec import KERNELS

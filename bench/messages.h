@@ -50,8 +50,10 @@ static size_t write_message(uint8_t *at, uint8_t first, unsigned number) {
 
 static void build_messages(void) {
     if (payload_file) {
-        size = 0;
-        read_compressed();
+        if (!payload) {
+            size = 0;
+            read_compressed();
+        }
     } else {
         payload = allocate(size);
         for (size_t i = 0; i < size; i++) payload[i] = (uint8_t)(binary ? random_next() : 'a' + random_next() % 26);
@@ -63,6 +65,7 @@ static void build_messages(void) {
         window_length = request_length * window;
         return;
     }
+    window_length = 0;
     window_bytes = allocate((size + 14) * window);
     for (unsigned i = 0; i < window; i++) window_length += write_message(window_bytes + window_length, first, i);
     one_message = allocate(size + 14);

@@ -15,7 +15,7 @@ static const char *const MODE_NAMES[] = {"echo", "fanout", "idle", "connect", "h
 static Mode mode = ECHO;
 static const char *host = "127.0.0.1", *path = "/", *payload_file;
 static int port, sources = 16, pids[MAX_PIDS], pid_count;
-static unsigned connection_count = 64, window = 1, opening_at_once = 128;
+static unsigned connection_count = 64, window = 1, second_window, opening_at_once = 128;
 static size_t size = 64;
 static uint64_t message_limit = UINT64_MAX;
 static double duration = 1.0, warmup = 0.2;
@@ -29,6 +29,7 @@ static const char USAGE[] =
     "                 connect: new connections, each with one echo and a close handshake; http: keep-alive GETs\n"
     "  --host ADDRESS (127.0.0.1)  --path PATH (/)  --sources N   client addresses 127.0.0.2 and on (16; 0: any)\n"
     "  --connections N (64)  --window N   messages in flight on each connection (1)\n"
+    "  --second-window N   do it all again with this window, on the same connections; prints a second line\n"
     "  --size BYTES (64)  --binary   binary messages of random bytes instead of text of ASCII letters\n"
     "  --deflate --payload FILE   offer permessage-deflate and send these, already compressed (without their last\n"
     "                 00 00 ff ff), each behind its length as 4 bytes\n"
@@ -48,6 +49,7 @@ static void parse_options(int argc, char **argv) {
         {"connections", 1, 0, 'c'}, {"window", 1, 0, 'w'}, {"size", 1, 0, 's'}, {"binary", 0, 0, 'b'},
         {"deflate", 0, 0, 'd'}, {"payload", 1, 0, 'f'}, {"seconds", 1, 0, 't'}, {"messages", 1, 0, 'n'},
         {"warmup", 1, 0, 'u'}, {"no-touch", 0, 0, 'N'}, {"pid", 1, 0, 'i'}, {"timeout", 1, 0, 'T'}, {"opening", 1, 0, 'o'},
+        {"second-window", 1, 0, 'W'},
         {"help", 0, 0, 'H'}, {0, 0, 0, 0}};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
@@ -58,6 +60,7 @@ static void parse_options(int argc, char **argv) {
         case 'S': sources = atoi(optarg); break;
         case 'c': connection_count = (unsigned)atoi(optarg); break;
         case 'w': window = (unsigned)atoi(optarg); break;
+        case 'W': second_window = (unsigned)atoi(optarg); break;
         case 's': size = (size_t)atoll(optarg); break;
         case 'b': binary = true; break;
         case 'd': deflate = true; break;

@@ -161,7 +161,7 @@ def show_table(title: str, rows: Sequence[Row], baseline: str) -> None:
         case = ALL[row["case"]]
         flying = f", {case.in_flight} in flight" if case.in_flight else ""
         grouped.setdefault(f"{case.title}: per {case.unit}{flying}", []).append(cells(row, case, baseline))
-    _print(title, COLUMNS, grouped)
+    print_table(title, COLUMNS, grouped)
     if any(client_bound(row) for row in rows):
         print("client-bound: the load client cost more CPU than this server, which was not at its limit: its rate and")
         print("latency are the client's; its cost is its own, if without the gains of a full load.")
@@ -177,11 +177,12 @@ def show_checks(checks: Sequence[dict[str, Any]]) -> None:
         value = "failed" if each["value"] is None else f"{number(each['value'])} {each['unit']}"
         line = [each["server"], value, f"{each['target']:g}", "yes" if each["met"] else "NO", each["said"]]
         grouped.setdefault(each["title"], []).append(line)
-    _print("scale", ("server", "value", "at most", "met", ""), grouped)
+    print_table("scale", ("server", "value", "at most", "met", ""), grouped)
     print()
 
 
-def _print(title: str, columns: Sequence[str], grouped: dict[str, list[list[str]]]) -> None:
+def print_table(title: str, columns: Sequence[str], grouped: dict[str, list[list[str]]]) -> None:
+    """Print lines under their headings."""
     from rich import box
     from rich.console import Console
     from rich.table import Table

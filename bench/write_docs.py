@@ -13,7 +13,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -190,9 +190,9 @@ WRITERS: dict[str, Callable[[Document], str]] = {
 _PLACE = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def filled(text: str, document: Document) -> str:
+def filled(text: str, document: Document, writers: Mapping[str, Callable[[Document], str]] = WRITERS) -> str:
     """The page with what is between its comments written anew. KeyError for a table that there is not."""
-    return _PLACE.sub(lambda place: f"{place[1]}\n{WRITERS[place[2]](document)}\n\n{place[3]}", text)
+    return _PLACE.sub(lambda place: f"{place[1]}\n{writers[place[2]](document)}\n\n{place[3]}", text)
 
 
 def stale(document: Document) -> list[str]:
