@@ -99,11 +99,12 @@ def address(request: pytest.FixtureRequest, engine: str) -> Iterator[tuple[str, 
         yield found
 
 
-def join(address: tuple[str, int], path: str = "/room") -> ClientConnection:
+@contextlib.contextmanager
+def join(address: tuple[str, int]) -> Iterator[ClientConnection]:
     host, port = address
-    client = websocket_connect(f"ws://{host}:{port}{path}", proxy=None, open_timeout=PATIENCE)
-    assert client.recv(PATIENCE) == "in"
-    return client
+    with websocket_connect(f"ws://{host}:{port}/room", proxy=None, open_timeout=PATIENCE) as client:
+        assert client.recv(PATIENCE) == "in"
+        yield client
 
 
 def say(address: tuple[str, int], how: str, text: str) -> int:
@@ -254,10 +255,9 @@ def test_a_subscription_ends_where_the_fallback_learns_of_it() -> None:
 
     application = Starlette(routes=[WebSocketRoute("/room", once), Route("/post/{how}", post, methods=["POST"])])
     with serving("uvicorn", application) as address:
-        client = join(address)
-        assert say(address, "task", "hello") == 1
-        assert receive(client, 1) == ["hello"]
-        client.close()
+        with join(address) as client:
+            assert say(address, "task", "hello") == 1
+            assert receive(client, 1) == ["hello"]
         assert left.wait(PATIENCE)
         deadline = time.monotonic() + PATIENCE
         while say(address, "task", "x"):
@@ -284,7 +284,8 @@ def subscribers_now(address: tuple[str, int]) -> int:
 
 
 def test_the_end_of_the_server_ends_subscriptions(engine: str) -> None:
-    with serving(engine) as address:
-        client = join(address)
-    with pytest.raises(ConnectionClosed):
-        client.recv(PATIENCE)
+    with contextlib.ExitStack() as stack:
+        with serving(engine) as address:
+            client = stack.enter_context(join(address))
+        with pytest.raises(ConnectionClosed):
+            client.recv(PATIENCE)
