@@ -79,7 +79,7 @@ class _Main(Command):
 
     def _show_help(self, ctx: click.Context, topic: str) -> None:
         if topic in COMMANDS:
-            load_command(topic).main(["--help"], prog_name=f"{ctx.info_name} {topic}")
+            load_command(topic).make_context(f"{ctx.info_name} {topic}", ["--help"])
         try:
             text = cli_help.page(topic, {name: line for name, (_, line) in COMMANDS.items()}, _own())
         except LookupError as error:

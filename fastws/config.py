@@ -20,6 +20,7 @@ from fastws.errors import ConfigError
 from fastws.log_atoms import read_format
 from fastws.options import LOG_LEVELS, TOKEN, Option, option
 from fastws.redis_url import check_redis_url
+from fastws.uvicorn_options import NONE_IS_DEFAULT
 
 LOGGING_CONFIG: Final[dict[str, Any]] = {
     "version": 1,
@@ -732,7 +733,10 @@ class Config:
         if isinstance(self.app, str) and not all(self.app.partition(":")):
             raise ConfigError(f"APP: must be module:attribute, as in main:app, not {self.app!r:.100}")
         for each in OPTIONS:
-            object.__setattr__(self, each.name, each.check(getattr(self, each.name)))
+            value = getattr(self, each.name)
+            if value is None and each.name in NONE_IS_DEFAULT:
+                value = each.default
+            object.__setattr__(self, each.name, each.check(value))
         if not self.forwarded_allow_ips:
             trusted = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
             object.__setattr__(self, "forwarded_allow_ips", OPTION["forwarded_allow_ips"].check(trusted))

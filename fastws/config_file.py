@@ -104,7 +104,7 @@ def _table(path: str, text: bytes) -> dict[str, Any] | None:
 
 def _meant(key: str, value: Any) -> str:
     if isinstance(value, dict):
-        if key.capitalize() in GROUPS or key.upper() in GROUPS:
+        if key.lower() in map(str.lower, GROUPS):
             return f": options of the group {key} stand at the top, without a table"
         if key == "tool":
             return ": a table [tool.fastws] belongs into pyproject.toml; here options stand at the top"

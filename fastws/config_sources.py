@@ -19,6 +19,7 @@ from fastws.errors import ConfigError
 from fastws.near import nearest
 from fastws.uvicorn_options import MISSING
 
+PREFIX: Final = "FASTWS_"
 COMMAND_LINE: Final = "command line"
 CONFIG_VARIABLE: Final = "FASTWS_CONFIG"
 APP_VARIABLE: Final = "FASTWS_APP"
@@ -81,18 +82,19 @@ def notes(environ: Mapping[str, str]) -> list[str]:
     lines = []
     spellings = {each.env: each for each in OPTIONS}
     for variable in sorted(environ):
-        if not variable.startswith("FASTWS_") or variable in spellings or variable in _KNOWN:
+        if not variable.startswith(PREFIX) or variable in spellings or variable in _KNOWN:
             continue
         if _SERVICE_LINK.fullmatch(variable):
             continue
-        missing = MISSING.get(variable.removeprefix("FASTWS_").lower())
+        missing = MISSING.get(variable.removeprefix(PREFIX).lower())
         if missing is not None:
             lines.append(f"{variable} has no effect: {missing.why}")
             continue
-        found = nearest(variable, (*spellings, CONFIG_VARIABLE, APP_VARIABLE))
-        lines.append(f"{variable} names no option" + (f": did you mean {found}?" if found is not None else ""))
+        named = (each.removeprefix(PREFIX) for each in (*spellings, CONFIG_VARIABLE, APP_VARIABLE))
+        found = nearest(variable.removeprefix(PREFIX), named)
+        lines.append(f"{variable} names no option" + (f": did you mean {PREFIX}{found}?" if found is not None else ""))
     for variable in sorted(environ):
-        ours = "FASTWS_" + variable.removeprefix("UVICORN_")
+        ours = PREFIX + variable.removeprefix("UVICORN_")
         if variable.startswith("UVICORN_") and ours in {*spellings, APP_VARIABLE} and ours not in environ:
             lines.append(f"{variable} is not read: fastws has {ours}")
     return lines

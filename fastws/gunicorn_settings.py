@@ -1,6 +1,7 @@
 """gunicorn's settings as options of fastws: one table, `SETTINGS`, and how options are put together for a worker.
 
-What is stronger comes later: gunicorn's settings, the worker class's own `CONFIG`, the environment variables FASTWS_*.
+What is stronger comes later: gunicorn's settings, the worker class's own `CONFIG`, the file that FASTWS_CONFIG names,
+the other variables FASTWS_*.
 Where the two disagree about who decides, as on the address, gunicorn does, and saying it to fastws is an error. Nothing
 here imports gunicorn; docs/deployment/gunicorn.md shows the table to users, a test compares.
 """
@@ -11,7 +12,9 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+from fastws import config_file
 from fastws.config import OPTION, Config, read_environment
+from fastws.config_sources import CONFIG_VARIABLE
 from fastws.errors import ConfigError
 from fastws.forwarded import UNIX
 
@@ -144,12 +147,20 @@ def config_for(app: Any, cfg: Any, own: Mapping[str, Any], environ: Mapping[str,
     for setting in SETTINGS:
         if setting.name in cfg.settings:
             options.update(setting.read(getattr(cfg, setting.name)))
-    given = {**own, **read_environment(environ)}
+    path = environ.get(CONFIG_VARIABLE)
+    file = config_file.read(path) if path else None
+    if file is not None and file.app is not None:
+        raise ConfigError(f"{path}: app: gunicorn imports the application")
+    given = {**own, **(file.options if file is not None else {}), **read_environment(environ)}
     for name in given:
         if name not in OPTION:
             raise ConfigError(f"CONFIG: there is no option {name!r}")
         if name in INSTEAD:
-            where = OPTION[name].env if environ.get(OPTION[name].env) else f"CONFIG[{name!r}]"
+            where = f"CONFIG[{name!r}]"
+            if environ.get(OPTION[name].env):
+                where = OPTION[name].env
+            elif file is not None and name in file.keys:
+                where = f"{path}: {file.keys[name]}"
             raise ConfigError(f"{where}: {INSTEAD[name]}")
         if name.startswith("ssl_") and cfg.is_ssl:
             raise ConfigError(f"{name}: gunicorn's certfile and keyfile are set; say it to one of the two")

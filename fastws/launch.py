@@ -20,7 +20,7 @@ from fastws.log_files import reopen_on_signal
 from fastws.near import did_you_mean
 from fastws.systemd import Notifier
 from fastws.terminal import say
-from fastws.uvicorn_options import MISSING, NONE_IS_DEFAULT, judge
+from fastws.uvicorn_options import MISSING, judge
 
 if TYPE_CHECKING:
     from fastws.server import Server
@@ -50,12 +50,11 @@ def run(app: Any, **options: Any) -> None:
 
 
 def _known(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that `Config` has, without those that uvicorn's users pass to say nothing. Raises ConfigError."""
+    """The options that `Config` has, without those of uvicorn's that ask for nothing. Raises ConfigError."""
     known = {}
     for name, value in options.items():
         if name in OPTION:
-            if value is not None or name not in NONE_IS_DEFAULT:
-                known[name] = value
+            known[name] = value
             continue
         if name not in MISSING:
             raise ConfigError(f"{name}: no such option{did_you_mean(name, OPTION) or ': see fastws.Config'}")

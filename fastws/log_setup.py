@@ -9,11 +9,13 @@ import copy
 import json
 import logging
 import logging.config
+import traceback
 from typing import Any
 
 from fastws.config import Config
 from fastws.errors import ConfigError
 from fastws.log_format import TRACE
+from fastws.terminal import say
 
 LOGGERS = ("fastws.error", "fastws.access")
 
@@ -35,6 +37,26 @@ def configure_logging(config: Config) -> None:
     if config.log_level is not None:
         for name in LOGGERS:
             logging.getLogger(name).setLevel(config.log_level)
+    if isinstance(config.log_config, dict) and _is_for_uvicorn(config.log_config):
+        logging.getLogger("fastws.error").warning(
+            "--log-config sets up the loggers of uvicorn; those of fastws are fastws.error and fastws.access"
+        )
+
+
+def _is_for_uvicorn(dictionary: dict[str, Any]) -> bool:
+    names = [str(name).partition(".")[0] for name in dictionary.get("loggers", ())]
+    return "uvicorn" in names and "fastws" not in names
+
+
+def log_failure(error: Exception, cause: BaseException | None = None) -> None:
+    """Log why the server cannot start, with the traceback of `cause`; say it where the log would not show it."""
+    logger = logging.getLogger("fastws.error")
+    if logger.isEnabledFor(logging.ERROR) and logger.hasHandlers():
+        logger.error("%s", error, exc_info=cause)
+        return
+    say("Error", str(error))
+    if cause is not None:
+        traceback.print_exception(cause)
 
 
 def _configure_from_file(path: str, config: Config) -> None:

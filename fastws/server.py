@@ -36,12 +36,12 @@ from fastws.errors import STARTUP_FAILURE, ConfigError, StartupError
 from fastws.event_loop import loop_name, new_event_loop, run_in, where
 from fastws.health import Health
 from fastws.lifespan import Lifespan
-from fastws.log_setup import configure_logging
+from fastws.log_setup import configure_logging, log_failure
 from fastws.loop_state import LoopState
 from fastws.observer import Observer
 from fastws.operations import Operations
 from fastws.recycling import Recycling
-from fastws.terminal import has_terminal, say
+from fastws.terminal import has_terminal
 from fastws.tls import ReloadableContext, quiet_names
 from fastws.topics.buses import bus_for
 from fastws.topics.hub import Hub
@@ -184,9 +184,7 @@ class Server:
             with self._signals():
                 run_in(new_event_loop(self.config.loop), self.serve(sockets))
         except (ConfigError, StartupError) as error:
-            if not logger.isEnabledFor(logging.ERROR):  # whatever is logged, this must be seen
-                say("Error", str(error))
-            logger.error("%s", error, exc_info=error.__cause__ if isinstance(error, AppError) else None)
+            log_failure(error, error.__cause__ if isinstance(error, AppError) else None)
             raise SystemExit(STARTUP_FAILURE) from None
         if self.exit_code:
             raise SystemExit(self.exit_code)

@@ -31,11 +31,11 @@ from fastws import listeners
 from fastws.config import Config
 from fastws.errors import STARTUP_FAILURE, ConfigError, StartupError
 from fastws.log_files import reopen_log_files
-from fastws.log_setup import configure_logging
+from fastws.log_setup import configure_logging, log_failure
 from fastws.reloader import RELOAD_OVERRIDES, ChangeWatcher
 from fastws.scoreboard import Scoreboard, Stage
 from fastws.systemd import Notifier
-from fastws.terminal import has_terminal, say
+from fastws.terminal import has_terminal
 from fastws.worker_handle import (
     ENDING,
     LIMIT_REACHED,
@@ -79,9 +79,7 @@ def supervise(config: Config, source: Callable[[], Config], environ: Mapping[str
                 sock.setblocking(False)
             return Supervisor(config, _pickled(source), overrides, environ, sockets, notifier, watcher).run()
     except (ConfigError, StartupError) as error:
-        if not logger.isEnabledFor(logging.ERROR) or not logger.hasHandlers():  # whatever is logged, this must be seen
-            say("Error", str(error))
-        logger.error("%s", error)
+        log_failure(error)
         return STARTUP_FAILURE
 
 

@@ -39,7 +39,7 @@ PYTHON = [block for block in BLOCKS if block.language == "python"]
 FILES = [block for block in PYTHON if block.title]
 SNIPPETS = [block for block in PYTHON if not block.title and block.page not in ("docs/api.md", "docs/testing.md")]
 """What runs by itself: api.md has stubs, and test_testing.py runs the tests of testing.md."""
-ENVIRONMENT = {"FASTWS_EXTENSION", *(option.env for option in OPTIONS)}
+ENVIRONMENT = {"FASTWS_EXTENSION", "FASTWS_APP", "FASTWS_CONFIG", *(option.env for option in OPTIONS)}
 
 
 # ------------------------------------------------------------------------------------------------- every block
@@ -105,13 +105,13 @@ def as_module(words: list[str]) -> list[str]:
 
 def read_fastws(words: list[str]) -> None:
     from fastws import cli
-    from fastws.control_cli import COMMANDS as CONTROL
+    from fastws.config_sources import read_config
 
-    if words and words[0] in CONTROL:
-        CONTROL[words[0]].make_context(words[0], words[1:])
+    if words and words[0] in cli.COMMANDS and "--help" not in words:
+        cli.load_command(words[0]).make_context(words[0], words[1:])
     elif words and ":" in " ".join(words):
         context = cli.main.make_context("fastws", list(words))
-        cli.read_config(context.params.pop("app"), context.params)
+        read_config(context.params.pop("app"), context.params)
     else:
         with pytest.raises(click.exceptions.Exit):
             cli.main.make_context("fastws", list(words))

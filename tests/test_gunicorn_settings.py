@@ -94,6 +94,23 @@ def test_deadline_of_a_drain() -> None:
     assert config({"graceful_timeout": 30}, {"timeout_graceful_shutdown": None}).timeout_graceful_shutdown == 29.0
 
 
+def test_the_file_that_the_environment_names(tmp_path: Path) -> None:
+    path = tmp_path / "fastws.toml"
+    path.write_text("timeout-keep-alive = 7\nws-max-size = 10\n")
+    environ = {"FASTWS_CONFIG": str(path), "FASTWS_WS_MAX_SIZE": "20"}
+    made = config({"keepalive": 5}, {"timeout_keep_alive": 6.0, "ws_max_queue": 3}, environ)
+    assert (made.timeout_keep_alive, made.ws_max_size, made.ws_max_queue) == (7.0, 20, 3)
+    for text, message in [
+        ("workers = 3", "workers: gunicorn has the workers: --workers"),
+        ("app = 'a:b'", "app: gunicorn imports the application"),
+        ("prot = 3", "prot: no such option: did you mean 'port'?"),
+    ]:
+        path.write_text(text)
+        with pytest.raises(ConfigError) as caught:
+            config(environ=environ)
+        assert str(caught.value) == f"{path}: {message}"
+
+
 def test_max_requests_come_with_their_jitter() -> None:
     assert config(max_requests=105).limit_max_requests == 105
 

@@ -426,3 +426,14 @@ def test_without_the_option_nothing_has_an_id() -> None:
 def test_a_name_that_is_no_header_field_s(name: str) -> None:
     with pytest.raises(ConfigError, match=r"--request-id-header: .* is no name of a header field"):
         Config("a:b", request_id_header=name)
+
+
+def test_a_log_config_for_uvicorn_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    theirs = {"version": 1, "disable_existing_loggers": False, "loggers": {"uvicorn.error": {"level": "INFO"}}}
+    configure_logging(Config("a:b", log_config=theirs))
+    assert [record.getMessage() for record in caplog.records] == [
+        "--log-config sets up the loggers of uvicorn; those of fastws are fastws.error and fastws.access"
+    ]
+    caplog.clear()
+    configure_logging(Config("a:b", log_config={**theirs, "loggers": {"uvicorn": {}, "fastws": {}}}))
+    assert caplog.records == []

@@ -671,7 +671,7 @@ def test_a_wrong_log_config_is_one_line(name: str, content: str | None, message:
         path.write_text(content)
     status, lines = ended("process_apps:app", "--log-config", str(path))
     assert len(lines) == 1
-    assert lines[0].startswith(message)
+    assert lines[0].startswith(f"Error: {message}")
     assert status == 3
 
 
