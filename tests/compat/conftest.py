@@ -133,7 +133,7 @@ def table() -> str:
     """The results in Markdown: a line for each test, a column for each server."""
     servers = [name for name in SERVERS if any(name in line for line in _results.values())]
     lines = ["| what | " + " | ".join(servers) + " |", "| --- |" + " --- |" * len(servers)]
-    for (module, what), outcomes in _results.items():
+    for (module, what), outcomes in sorted(_results.items()):
         lines.append(f"| {module}: {what} | " + " | ".join(outcomes.get(name, "") for name in servers) + " |")
     return "\n".join(lines) + "\n"
 
