@@ -33,6 +33,7 @@ HOME = {
     "run": "launch",
     "Config": "config",
     "Server": "server",
+    "connect": "remote",
     **dict.fromkeys(("subscribe", "subscribed", "unsubscribe", "publish_from"), "helpers"),
 }
 """Where names that a package promises are defined, if not in the package itself."""

@@ -31,6 +31,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "status": ("fastws.control_cli", "Show the workers of a running server, or its connections."),
     "close": ("fastws.control_cli", "Close a connection of a running server."),
     "drain": ("fastws.control_cli", "Let a running server, or one of its workers, end gracefully."),
+    "publish": ("fastws.publish_cli", "Publish a message to the subscribers of a topic."),
     "completion": ("fastws.cli_completion", "Print what makes bash, zsh or fish complete command lines."),
 }
 """The module of each sub-command, which has it under its name, and its line in --help.

@@ -633,7 +633,8 @@ class Config:
     )
     control_socket: str | os.PathLike[str] | None = option(
         None,
-        "Listen for `fastws status`, `close` and `drain` on this Unix domain socket; the process id is added.",
+        "Listen for `fastws status`, `close`, `publish` and `drain` on this Unix domain socket; the process id is "
+        "added.",
         group="Operations",
         kind="path",
         nullable=True,

@@ -1,4 +1,4 @@
-"""The control socket of a worker: what `fastws status`, `fastws close` and `fastws drain` talk to.
+"""The control socket of a worker: what `fastws status`, `close`, `publish` and `drain` talk to.
 
 A Unix domain socket that only its user may open, at the path of --control-socket with a dot and the process id behind:
 each worker has its own, whoever started it, and the command finds all of them by the path. One request is one JSON
@@ -9,6 +9,7 @@ socket may do everything that it does: there are no other rights.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import glob
 import json
@@ -26,6 +27,7 @@ from fastws.errors import ApplicationError, StartupError
 from fastws.http_connection import HttpConnection
 from fastws.loop_state import LoopState
 from fastws.metrics import resident_memory, waiting
+from fastws.topics.events import check_key, check_message, check_topic
 
 PATIENCE: Final = 10.0
 """Seconds in which a request must come, and an answer be read."""
@@ -114,11 +116,26 @@ class Control:
             yield {"ok": True}
         elif do == "close":
             yield self._close(request.get("id"), request.get("code", 1001), request.get("reason", ""))
+        elif do == "publish":
+            yield await self._publish(request)
         elif do == "drain":
             yield {"ok": True}
             self._drain()
         else:
-            yield {"ok": False, "error": "no such request: do is one of status, connections, close, drain"}
+            yield {"ok": False, "error": "no such request: do is one of status, connections, close, publish, drain"}
+
+    async def _publish(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Publish as the application would, and say how many have subscribed."""
+        hub = self._state.topics
+        try:
+            topic, key = check_topic(request.get("topic")), check_key(request.get("key"))
+            text, data = request.get("text"), request.get("base64")
+            message = check_message(base64.b64decode(data) if isinstance(data, str) else text)
+            hub.publish(topic, message, key)
+        except (TypeError, ValueError) as error:
+            return {"ok": False, "error": str(error)}
+        audience = await hub.audience(topic)
+        return {"ok": True, "subscribers": audience.subscribers, "processes": audience.processes}
 
     def _close(self, number: object, code: object, reason: object) -> dict[str, Any]:
         """Close the connection whose id is of this worker."""

@@ -191,7 +191,9 @@ def test_what_is_no_request_gets_an_error(tmp_path: Path) -> None:
     with controlled(tmp_path) as (_, base):
         [path] = control_client.workers(base).values()
         for request in ({"do": "dance"}, {}):
-            with pytest.raises(control_client.ControlError, match="do is one of status, connections, close, drain"):
+            with pytest.raises(
+                control_client.ControlError, match="do is one of status, connections, close, publish, drain"
+            ):
                 list(control_client.ask(path, request))
         with pytest.raises(control_client.ControlError, match="the code must be a number"):
             list(control_client.ask(path, {"do": "close", "id": "x", "code": "y"}))

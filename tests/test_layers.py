@@ -105,6 +105,7 @@ LAYERS = {
         "config_sources",
         "versions",
         "control_cli",
+        "publish_cli",
         "demo",
         "launch",
         "log_files",

@@ -2,7 +2,7 @@
 
 Connections subscribe and publish by the events of the ASGI extension `fastws.topics`, or by `subscribe`, `subscribed`
 and `publish_from` with a WebSocket of Starlette's or FastAPI's. `publish` and `publish_nowait` are for all other code
-of an application: HTTP handlers, background tasks, threads.
+of an application: HTTP handlers, background tasks, threads. `connect` is for programs that are no server.
 """
 
 from __future__ import annotations
@@ -11,9 +11,19 @@ import asyncio
 
 from fastws.topics.events import check_key, check_message, check_topic
 from fastws.topics.helpers import publish_from, subscribe, subscribed, unsubscribe
+from fastws.topics.remote import connect
 from fastws.topics.running import HUBS
 
-__all__ = ["publish", "publish_from", "publish_nowait", "subscribe", "subscribed", "subscribers", "unsubscribe"]
+__all__ = [
+    "connect",
+    "publish",
+    "publish_from",
+    "publish_nowait",
+    "subscribe",
+    "subscribed",
+    "subscribers",
+    "unsubscribe",
+]
 
 
 async def publish(topic: str, message: str | bytes, *, key: str | None = None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
+from fastws.topics.audience import Audience
 from fastws.topics.losses import BusCounts
 
 
@@ -77,6 +78,9 @@ class Bus(Protocol):
 
     async def presence(self, topic: str) -> int:
         """How many subscribers `topic` has in all processes, this one included."""
+
+    async def audience(self, topic: str) -> Audience:
+        """How many they are, and in how many processes."""
 
     async def stop(self) -> None:
         """End; what was published is taken along where that is a matter of a second or so."""

@@ -13,6 +13,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from fastws.errors import ApplicationError
+from fastws.topics.audience import Audience
 from fastws.topics.backlog import Backlog, Policy
 from fastws.topics.bus import Bus, Publication
 from fastws.topics.events import read_exclude_self, read_key, read_message, read_policy, read_topic
@@ -154,6 +155,13 @@ class Hub:
         """How many connections of this process have subscribed to `topic`."""
         found = self._topics.get(topic)
         return 0 if found is None else len(found.members)
+
+    async def audience(self, topic: str) -> Audience:
+        """How many connections have subscribed to `topic`, in how many processes."""
+        if self.bus is not None:
+            return await self.bus.audience(topic)
+        own = self.subscribers(topic)
+        return Audience(own, int(own > 0))
 
     async def presence(self, topic: str) -> int:
         """How many connections have subscribed to `topic`, in all processes."""

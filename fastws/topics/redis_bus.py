@@ -17,6 +17,7 @@ import contextlib
 import json
 import logging
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from fastws.errors import StartupError
@@ -94,13 +95,18 @@ class RedisBus:
 
     def publish(self, publication: Publication) -> None:
         """Take it to the others."""
+        self.send(publication)
+
+    def send(self, publication: Publication, answered: Callable[[Any], None] | None = None) -> bool:
+        """As `publish`; False where there is no room. `answered` gets what Redis says: a number, or an exception."""
         message = publication.message
         if not self._sender.has_room(len(message)):
-            return
+            return False
         channel = self._channel(publication.topic)
         sequence, first = self._outgoing.next(publication.topic)
         data = envelope.encode(Envelope(message, publication.key, self._outgoing.origin, sequence, first))
-        self._sender.send(Command(("PUBLISH", channel, data), len(data)))
+        self._sender.send(Command(("PUBLISH", channel, data), len(data), answered))
+        return True
 
     def subscribe(self, topic: str) -> None:
         """There is a subscriber here now."""
