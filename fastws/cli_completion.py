@@ -48,8 +48,8 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
 """
 
 
-class _Topics(ShellComplete):
-    """Completes what follows --help, too."""
+class _Words(ShellComplete):
+    """Completes what follows --help, too, and answers ``--name=val`` with the whole word."""
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[Any]]:
         from fastws.cli import COMMANDS
@@ -58,10 +58,17 @@ class _Topics(ShellComplete):
         if args and args[-1] in ("--help", "-h", "help"):
             wanted = incomplete.lstrip("-")
             return [CompletionItem(each) for each in topics(COMMANDS) if each.startswith(wanted)]
-        return super().get_completions(args, incomplete)
+        found = super().get_completions(args, incomplete)
+        name, equals, _ = incomplete.partition("=") if incomplete.startswith("--") else ("", "", "")
+        if not equals:
+            return found
+        return [
+            CompletionItem(f"{name}={each.value}", each.type, each.help) if each.type == "plain" else each
+            for each in found
+        ]
 
 
-class _Bash(_Topics, BashComplete):
+class _Bash(_Words, BashComplete):
     """Gets the line up to the cursor as it is, and answers with what bash must put in the place of its own last word.
 
     That word begins behind the last colon or equals sign, where these are in COMP_WORDBREAKS.
@@ -82,8 +89,7 @@ class _Bash(_Topics, BashComplete):
     def complete(self) -> str:
         args, incomplete = self.get_completion_args()
         breaks = [each for each in os.environ.get("COMP_BREAKS", ":=") if each in ":="]
-        value = incomplete.partition("=")[2] if incomplete.startswith("--") else incomplete
-        hidden = max((value.rfind(each) + 1 for each in breaks), default=0)
+        hidden = max((incomplete.rfind(each) + 1 for each in breaks), default=0)
         lines = []
         for item in self.get_completions(args, incomplete):
             kind = "more" if item.type == "plain" and item.value.endswith((":", ".")) else item.type
@@ -91,11 +97,11 @@ class _Bash(_Topics, BashComplete):
         return "\n".join(lines)
 
 
-class _Zsh(_Topics, ZshComplete):
+class _Zsh(_Words, ZshComplete):
     pass
 
 
-class _Fish(_Topics, FishComplete):
+class _Fish(_Words, FishComplete):
     pass
 
 

@@ -107,6 +107,14 @@ def test_every_shell_has_a_script(shell: str) -> None:
     assert "_FASTWS_COMPLETE" in result.output
 
 
+def test_shells_without_word_breaks_get_the_whole_word(directory: Path) -> None:
+    for shell, expected in [("fish", "plain,--log-level=debug"), ("zsh", "plain\n--log-level=debug\n_")]:
+        environ = {"COMP_WORDS": "fastws --log-level=de", "_FASTWS_COMPLETE": f"{shell}_complete"}
+        environ["COMP_CWORD"] = "1" if shell == "zsh" else "--log-level=de"
+        result = CliRunner().invoke(main, [], env=environ, prog_name="fastws")
+        assert result.output.strip() == expected
+
+
 def test_names_are_read_and_not_imported(directory: Path) -> None:
     (directory / "main.py").write_text(MAIN + "raise SystemExit\n")
     assert modules(str(directory)) == ["broken", "main", "pkg", "tools"]
