@@ -306,6 +306,25 @@ async def test_an_error_at_one_subscriber_is_no_other_s(engine: str, caplog: pyt
     assert "A publication cannot be sent" in caplog.text
 
 
+@on_fake_clock
+async def test_a_connection_that_cannot_be_written_to_is_no_other_s(engine: str) -> None:
+    sockets = Sockets(engine)
+    peers = [(await sockets.open("room"))[1] for _ in range(3)]
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["exception"]))
+
+    def fail(data: bytes) -> None:
+        raise ValueError("no")
+
+    peers[1].transport.write = fail  # type: ignore[method-assign]
+    for text in ("1", "2"):
+        sockets.hub.publish("room", text)
+        await settle()
+    assert [texts(peers[0]), texts(peers[2])] == [["1", "2"]] * 2
+    assert [str(error) for error in complaints] == ["no"]
+    assert sockets.hub.subscribers("room") == 2
+
+
 # --------------------------------------------------------------------------------------------------------------- events
 
 

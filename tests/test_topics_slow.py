@@ -7,8 +7,12 @@ import wire
 from fake_loop import on_fake_clock, settle
 from topics_sockets import Sockets, publish, subscribe, texts, unsubscribe
 
+from fastws.metrics import Metrics
 from fastws.topics.backlog import CLOSE, DROP_NEWEST, DROP_OLDEST, LATEST, MESSAGE_BYTES, Backlog, Policy
 from fastws.topics.outgoing import Outgoing
+
+NAMES = {f"fastws_topics{name}" for name in ("", "_subscriptions", "_published_total", "_deliveries_total")}
+NAMES |= {f"fastws_topics_{name}" for name in ("dropped_total", "slow_closes_total", "backlog_bytes")}
 
 ROOM_OF_3 = 3 * (100 + MESSAGE_BYTES)
 
@@ -217,3 +221,26 @@ async def test_unsubscribing_forgets_what_waits(engine: str) -> None:
     sockets.hub.publish("a", "again")
     peer.transport.drain()
     assert texts(peer) == ["of b", "again"]
+
+
+@on_fake_clock
+async def test_metrics() -> None:
+    sockets = Sockets("auto", topics_backlog=3 * (100 + MESSAGE_BYTES))
+    await sockets.open("a", "b")
+    await sockets.open_stalled("a", slow="drop-oldest")
+    await sockets.open_stalled("a", slow="drop-newest")
+    await sockets.open_stalled("a")
+    for _ in range(5):
+        sockets.hub.publish("a", "x" * 100)
+    sockets.hub.publish("b", "x")
+    await settle()
+    found = Metrics("1", "engine", "loop", 0.0).snapshot(sockets.server.state)
+    assert {name: samples for name, samples in found.items() if name in NAMES} == {
+        "fastws_topics": {"": 2},
+        "fastws_topics_subscriptions": {"": 4},
+        "fastws_topics_published_total": {"": 6},
+        "fastws_topics_deliveries_total": {"": 6},
+        "fastws_topics_dropped_total": {"drop-oldest": 2, "drop-newest": 2},
+        "fastws_topics_slow_closes_total": {"": 1},
+        "fastws_topics_backlog_bytes": {"": 2 * 3 * (100 + MESSAGE_BYTES)},
+    }

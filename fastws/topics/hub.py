@@ -33,6 +33,9 @@ PUBLICATIONS_A_TURN = 64
 """Publications after which a publisher waits for a turn of the loop."""
 
 
+SHARED_POLICIES = 256
+
+
 class Hub:
     """The subscribers of one server; connections of `state` find it as `state.topics`."""
 
@@ -246,5 +249,7 @@ class Hub:
         return kind
 
     def _shared_policy(self, policy: Policy) -> Policy:
-        """One object for all subscriptions with the same policy."""
+        """One object for all subscriptions with the same policy, if there are few different ones."""
+        if len(self._policies) >= SHARED_POLICIES:
+            return self._policies.get(policy, policy)
         return self._policies.setdefault(policy, policy)

@@ -44,6 +44,6 @@ cdef class Member(Subscriber):
     cpdef int deliver(self, Outgoing message, Topic topic, policy) except -1
     cpdef flush(self)
     cpdef flush_now(self)
-    @cython.locals(kind=Kind, pending=Frames, engine=Engine)
+    @cython.locals(kind=Kind, pending=Frames, engine=Engine, waiting=Py_ssize_t)
     cdef _append(self, Outgoing message)
     cdef int _keep(self, Outgoing message, Topic topic, policy) except -1

@@ -49,7 +49,12 @@ class Turn:
         stop = min(self._done + SLICE, len(members))
         for number in range(self._done, stop):
             member = members[number]
-            member.flush()
+            try:
+                member.flush()
+            except Exception as error:  # of one connection: the others are written to
+                context = {"message": "A publication cannot be written", "exception": error}
+                self.shared.loop.call_exception_handler(context)
+                member.session.connection.abort()
         if stop < len(members):
             self._done = stop
             self.shared.cork(self)
@@ -154,10 +159,10 @@ class Member(Subscriber):
         if kind is None:
             engine = self.session.engine
             assert engine is not None
-            if isinstance(message.message, str):
-                engine.send_text(message.message)
-            else:
-                engine.send_bytes(message.message)
+            text = message.message
+            waiting = engine.send_text(text) if isinstance(text, str) else engine.send_bytes(text)
+            if waiting >= JOINED_BYTES:
+                self.flush_now()
             return
         pending = self._pending
         if pending is None:
