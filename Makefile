@@ -286,8 +286,8 @@ $(SANITIZED)/.made:
 	$(make_venv)
 
 # Browsers and Node.js do not start with the sanitizers preloaded, and ASan keeps what was freed: no soaking.
-SANITIZE_TESTS ?= --ignore=tests/test_clients.py --ignore=tests/test_demo.py --ignore=tests/test_frameworks.py \
-	--ignore=tests/test_soak.py
+SANITIZE_TESTS ?= --ignore=tests/test_clients.py --ignore=tests/test_demo.py --ignore=tests/test_docs_browser.py \
+	--ignore=tests/test_docs_code.py --ignore=tests/test_frameworks.py --ignore=tests/test_soak.py
 
 SANITIZERS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 
