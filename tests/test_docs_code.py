@@ -65,7 +65,7 @@ def test_snippets_run(block: Block) -> None:
 @pytest.mark.parametrize("block", FILES, ids=str)
 def test_programs_are_imported_and_served(block: Block, load: Callable[..., ModuleType]) -> None:
     assert set(missing(block)) <= {"django", "channels"}
-    app = getattr(load(block.title), "app", None)
+    app = getattr(load(block.title, block.page), "app", None)
     if app is not None:
         with serve(app) as serving:
             assert httpx.get(serving.http_url + "/", timeout=PATIENCE).status_code in (200, 404)
@@ -147,10 +147,10 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
     """Import a program of the pages by its file's name, fresh, from a directory that has all files of its page."""
     loaded = []
 
-    def load(title: str, **environment: str) -> ModuleType:
+    def load(title: str, page: str = "", **environment: str) -> ModuleType:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        page = next(block.page for block in FILES if block.title == title)
+        page = page or next(block.page for block in FILES if block.title == title)
         for block in BLOCKS:
             if block.page == page and block.title:
                 (tmp_path / block.title).write_text(block.text)
