@@ -34,9 +34,10 @@ HOME = {
     "Config": "config",
     "Server": "server",
     "connect": "remote",
+    "LOGGING_CONFIG": "fastws.log_defaults",
     **dict.fromkeys(("subscribe", "subscribed", "unsubscribe", "publish_from"), "helpers"),
 }
-"""Where names that a package promises are defined, if not in the package itself."""
+"""Where names that a module promises are defined, if not in it: in a module of that package, or elsewhere."""
 
 ONLY = {
     "Config": {"is_ssl", "default_headers"},
@@ -72,7 +73,8 @@ def page() -> str:
         tree = _parse(module)
         parts.append(f"\n## {module}\n\n{_docstring(tree)}\n")
         for name in names or _all(tree):
-            home = _parse(f"{module}.{HOME[name]}") if name in HOME else tree
+            where = HOME.get(name, "")
+            home = _parse(where if "." in where else f"{module}.{where}") if where else tree
             definition, text = next((d, t) for found, d, t in _definitions(home.body) if found == name)
             parts.append(f"\n### {module}.{name}\n\n" + _entry(name, definition, text))
     return "".join(parts)

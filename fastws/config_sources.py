@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from fastws import config_file
 from fastws.app_names import all_applications, meant
-from fastws.config import OPTION, OPTIONS, Config, read_environment
+from fastws.config import OPTION, OPTIONS, Config
+from fastws.environment import read_environment
 from fastws.errors import ConfigError
 from fastws.near import nearest
 from fastws.uvicorn_options import MISSING

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from fastws import config_file
-from fastws.config import OPTION, Config, read_environment
+from fastws.config import OPTION, Config
 from fastws.config_sources import CONFIG_VARIABLE
+from fastws.environment import read_environment
 from fastws.errors import ConfigError
 from fastws.forwarded import UNIX
 

@@ -177,41 +177,48 @@ class Option:
         return text
 
 
-def option(
-    default: T,
-    help: str,
-    *,
-    group: str,
-    kind: Kind,
-    choices: tuple[str, ...] = (),
-    minimum: float | None = None,
-    maximum: float | None = None,
-    nullable: bool = False,
-    zero_is_none: bool = False,
-    secret: bool = False,
-    factory: Callable[[], T] | None = None,
-) -> T:
-    """Declare a field of `Config`.
+@dataclass(frozen=True)
+class Group:
+    """Declares fields of `Config` that are of one concern: its name is one of GROUPS."""
 
-    `factory` makes the default where it is mutable; `default` is then only what --help shows. A `secret` stays out of
-    the configuration's repr.
-    """
-    assert group in GROUPS, group
-    metadata = {
-        "help": help,
-        "group": group,
-        "kind": kind,
-        "default": default,
-        "choices": choices,
-        "minimum": minimum,
-        "maximum": maximum,
-        "nullable": nullable,
-        "zero_is_none": zero_is_none,
-    }
-    declared: Any = field(metadata=metadata, repr=not secret, default=default)
-    if factory is not None:
-        declared = field(metadata=metadata, repr=not secret, default_factory=factory)
-    return declared  # type: ignore[no-any-return]  # the dataclass puts a value of T in its place
+    name: str
+
+    def __call__(
+        self,
+        kind: Kind,
+        default: T,
+        help: str,
+        *,
+        choices: tuple[str, ...] = (),
+        minimum: float | None = None,
+        maximum: float | None = None,
+        nullable: bool = False,
+        zero_is_none: bool = False,
+        secret: bool = False,
+        factory: Callable[[], T] | None = None,
+    ) -> T:
+        """Declare a field.
+
+        It may be None where it is so by default, and where zero is, too; then zero is its minimum. `factory` makes the
+        default where it is mutable; `default` is then only what --help shows. A `secret` stays out of the
+        configuration's repr.
+        """
+        assert self.name in GROUPS, self.name
+        metadata = {
+            "help": help,
+            "group": self.name,
+            "kind": kind,
+            "default": default,
+            "choices": choices,
+            "minimum": 0 if zero_is_none else minimum,
+            "maximum": maximum,
+            "nullable": nullable or zero_is_none or default is None,
+            "zero_is_none": zero_is_none,
+        }
+        declared: Any = field(metadata=metadata, repr=not secret, default=default)
+        if factory is not None:
+            declared = field(metadata=metadata, repr=not secret, default_factory=factory)
+        return declared  # type: ignore[no-any-return]  # the dataclass puts a value of T in its place
 
 
 def _integer(option: Option, value: Any) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from fastws.config import LOGGING_CONFIG, OPTION, OPTIONS, Config, read_environment
+from fastws.config import LOGGING_CONFIG, OPTION, OPTIONS, Config
+from fastws.environment import read_environment
 from fastws.errors import ConfigError
 from fastws.options import GROUPS
 

@@ -30,7 +30,10 @@ LAYERS = {
         "redis_url",
         "log_atoms",
         "deflate_backends",
+        "log_defaults",
+        "option_pairs",
         "config",
+        "environment",
     ],
     "compiled": ["_codec", "_text"],
     "sans-IO": [
