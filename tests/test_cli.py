@@ -122,7 +122,10 @@ def test_a_missing_env_file_is_one_line() -> None:
         (["main"], "APP: must be module:attribute, as in main:app, not 'main'"),
     ],
 )
-def test_a_wrong_command_line_is_one_line_and_exit_2(arguments: list[str], message: str) -> None:
+def test_a_wrong_command_line_is_one_line_and_exit_2(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where there is no file with an application to suggest
     result = CliRunner().invoke(main, arguments)
     assert result.output.startswith(f"Error: {message}")
     assert result.output.count("\n") == 1
