@@ -25,11 +25,13 @@ HEAD = """\
 
 Written by `make options` from `fastws/config.py`: change it there.
 
-An option has one meaning in three places: the command line (`--ws-max-size 65536`), the environment, which the
-command line reads where it does not have the option itself (`FASTWS_WS_MAX_SIZE=65536`), and Python
-(`fastws.run(app, ws_max_size=65536)`, `fastws.Config(app, ws_max_size=65536)`). Names and meanings are uvicorn's
-wherever uvicorn has the option. Sizes are bytes and times are seconds. A wrong value is reported when the server
-starts, with the option's name and what would be right.
+An option has one meaning in four places: the command line (`--ws-max-size 65536`), the environment
+(`FASTWS_WS_MAX_SIZE=65536`), a [configuration file](cli.md#the-configuration-file) (`ws-max-size = 65536`), each of
+which counts where those before it do not have the option, and Python, which looks at none of them
+(`fastws.run(app, ws_max_size=65536)`, `fastws.Config(app, ws_max_size=65536)`).
+
+Names and meanings are uvicorn's wherever uvicorn has the option. Sizes are bytes and times are seconds. A wrong value
+is reported when the server starts, with the option's name and what would be right.
 """
 
 _DEFAULT = re.compile(r"\s*\[default: (.*)\]$")

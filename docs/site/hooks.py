@@ -26,6 +26,7 @@ PAGES = {"README.md": "index.md", "SECURITY.md": "SECURITY.md", "CHANGELOG.md": 
 _LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)#\s]+)")
 _LANGUAGES = {".py": "python", ".pyx": "cython", ".h": "c", ".json": "json", ".sh": "bash", ".js": "javascript"}
 _UNREAD = re.compile(r"<p>```|<p>[^<]*(?:<(?!/p>)[^<]*)*?\n(?:[-*] |1\. |\| |```)")
+_CELL = re.compile(r"<td\b.*?</td>", re.DOTALL)
 _LOADED = re.compile(r'<(?:script|img|link(?! rel="canonical"))\b[^>]*(?:src|href)="(https?:[^"]+)')
 _FOR_TESTS = re.compile(r'^(```.*) requires="[^"]*"', re.MULTILINE)
 
@@ -64,11 +65,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
-    """Warn of what was meant as a list, a table or code and became text."""
+    """Warn of what was meant as a list, a table or code and became text; in tables, show `\\|` as GitHub does."""
     if not page.file.src_uri.startswith("source/"):
         for found in _UNREAD.findall(html):
             logger.warning("%s: a blank line is missing before: %s", page.file.src_uri, found[-80:])
-    return html
+    return _CELL.sub(lambda cell: cell[0].replace(r"\|", "|"), html)
 
 
 def on_post_page(output: str, page: Any, config: Any) -> str:
