@@ -59,8 +59,8 @@ class _Main(Command):
     ) -> click.Context:
         if args and args[0] in COMMANDS:
             return load_command(args[0]).make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
-        if args and not extra.get("resilient_parsing") and (name := _mistyped(args[0])) is not None:
-            raise UsageError(f"{args[0]}: neither an application nor a command: did you mean `fastws {name}`?")
+        if args and not extra.get("resilient_parsing") and (meant := _mistyped(args)) is not None:
+            raise UsageError(f"{args[0]}: neither an application nor a command: did you mean `fastws {meant}`?")
         return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -89,11 +89,14 @@ class _Main(Command):
         ctx.exit()
 
 
-def _mistyped(argument: str) -> str | None:
-    """The command that is meant by a first argument which is none, and no application either."""
-    if argument.startswith("-") or ":" in argument or argument in modules("."):
+def _mistyped(args: list[str]) -> str | None:
+    """What is meant by a first argument that is no command, and no application either: a command, or the next one."""
+    first, *rest = args
+    if first.startswith("-") or ":" in first or first in modules("."):
         return None
-    return nearest(argument, COMMANDS, LIKENESS)
+    if (name := nearest(first, COMMANDS, LIKENESS)) is not None:
+        return name
+    return rest[0] if rest and ":" in rest[0] and not rest[0].startswith("-") else None  # as in `fastws run main:app`
 
 
 def _help_topic(args: Iterable[str]) -> str | None:

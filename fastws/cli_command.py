@@ -78,7 +78,7 @@ class Command(click.Command):
         except click.NoSuchOption as error:
             raise UsageError(self.no_such_option(ctx, error.option_name)) from None
         except click.UsageError as error:
-            raise UsageError(error.format_message()) from None
+            raise UsageError(" ".join(error.format_message().split())) from None
 
     def no_such_option(self, ctx: click.Context, name: str) -> str:
         """The line for an option that this command does not have."""

@@ -110,7 +110,7 @@ for _shell in (_Bash, _Zsh, _Fish):
 
 
 @command("completion")
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", metavar="SHELL", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
     """Print the script that completes command lines of fastws in SHELL.
 

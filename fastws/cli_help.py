@@ -22,6 +22,7 @@ MOST_USED: Final[Mapping[str, tuple[str, ...]]] = {
     "Application": ("factory", "app_dir", "env_file", "lifespan", "root_path"),
     "Address": ("host", "port", "bind", "uds"),
     "WebSocket": ("ws", "ws_max_size", "ws_ping_interval", "ws_per_message_deflate", "ws_allowed_origins"),
+    "Topics": ("topics_url", "topics_slow", "topics_backlog"),
     "HTTP": ("headers", "proxy_headers", "forwarded_allow_ips", "readyz_path"),
     "Limits": ("limit_concurrency", "limit_websockets", "limit_request_body"),
     "Timeouts": ("timeout_graceful_shutdown", "timeout_keep_alive", "drain_delay"),

@@ -20,7 +20,8 @@ from fastws.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)  # where no application is suggested
     for name in [name for name in os.environ if name.startswith("FASTWS_")] + ["FORWARDED_ALLOW_IPS"]:
         monkeypatch.delenv(name, raising=False)
 

@@ -103,10 +103,12 @@ def test_help_about_nothing_there_is() -> None:
     [
         (["statsu"], "statsu: neither an application nor a command: did you mean `fastws status`?"),
         (["chekc", "a:b"], "chekc: neither an application nor a command: did you mean `fastws check`?"),
+        (["run", "a:b"], "run: neither an application nor a command: did you mean `fastws a:b`?"),
         (["status", "--conections"], "No such option: --conections: did you mean --connections?"),
         (["check", "a:b", "--prot", "1"], "No such option: --prot: did you mean --port?"),
         (["--max-size", "1"], "No such option: --max-size: did you mean --ws-max-size?"),
-        (["completion", "tcsh"], "Invalid value for '{bash|zsh|fish}': 'tcsh' is not one of "),
+        (["completion"], "Missing argument 'SHELL'. Choose from: bash, zsh, fish"),
+        (["completion", "tcsh"], "Invalid value for 'SHELL': 'tcsh' is not one of "),
     ],
 )
 def test_what_was_mistyped_is_one_line_with_a_suggestion(arguments: list[str], message: str) -> None:
