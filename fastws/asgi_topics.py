@@ -33,8 +33,8 @@ class Subscriber:
 class Topics(Protocol):
     """Where the sessions of a loop subscribe and publish; `fastws.topics.hub` has it."""
 
-    def subscribe_event(self, session: Any, event: dict[str, Any]) -> None:
-        """The application sends `websocket.subscribe`. Raises ApplicationError for a malformed event."""
+    def subscribe_event(self, session: Any, event: dict[str, Any]) -> asyncio.Future[None] | None:
+        """The application sends `websocket.subscribe`; what it must wait for. Raises ApplicationError as below."""
 
     def unsubscribe_event(self, session: Any, event: dict[str, Any]) -> None:
         """The application sends `websocket.unsubscribe`. Raises ApplicationError for a malformed event."""

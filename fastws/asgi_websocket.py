@@ -593,8 +593,8 @@ class Session(Handler):
 
     # Topics.
 
-    def _subscribe(self, event: dict[str, Any]) -> None:
-        self._topics(event).subscribe_event(self, event)
+    def _subscribe(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
+        return self._topics(event).subscribe_event(self, event)
 
     def _unsubscribe(self, event: dict[str, Any]) -> None:
         self._topics(event).unsubscribe_event(self, event)

@@ -190,6 +190,13 @@ class Config:
         secret=True,
     )
     topics_prefix: str = _topics("text", "fastws:", "What the channels of topics begin with in that Redis.")
+    topics_stream_length: int | None = _topics(
+        "integer",
+        None,
+        "Keep about this many publications of each topic in a stream of that Redis, so that subscribers can resume; "
+        "none keeps none.",
+        minimum=1,
+    )
     topics_dir: str | os.PathLike[str] | None = _topics(
         "path",
         None,

@@ -51,8 +51,9 @@ def check_together(config: Config, options: Mapping[str, Option]) -> None:
             check_redis_url(config.topics_url)
         except ValueError as error:  # the URL may have a password: it is not shown
             raise ConfigError(f"--topics-url: {error}") from None
-    if config.topics_password is not None and config.topics_url is None:
-        raise ConfigError("--topics-password: needs --topics-url")
+    for name in ("topics_password", "topics_stream_length"):
+        if getattr(config, name) is not None and config.topics_url is None:
+            raise ConfigError(f"--{name.replace('_', '-')}: needs --topics-url")
     if config.topics_dir is not None and config.topics_url is not None:
         raise ConfigError("--topics-dir: cannot be combined with --topics-url: choose one")
     if config.limit_max_requests_jitter and config.limit_max_requests is None:

@@ -34,6 +34,8 @@ class Policy(NamedTuple):
     """One of POLICIES."""
     limit: int
     """Bytes of its messages that may wait."""
+    ids: bool = False
+    """Whether messages that have an id of a stream begin with it and a blank."""
 
 
 class _Waiting:

@@ -6,7 +6,7 @@ to the hubs of other processes and brings theirs. It is called on the event loop
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from fastws.topics.audience import Audience
@@ -84,3 +84,13 @@ class Bus(Protocol):
 
     async def stop(self) -> None:
         """End; what was published is taken along where that is a matter of a second or so."""
+
+
+class ResumingBus(Bus, Protocol):
+    """A bus that keeps what was published, for subscribers that resume; it is `ordered_by_bus`."""
+
+    async def resume(self, topic: str, after: str, ready: Callable[[list[Publication]], None]) -> None:
+        """Call `ready`, once, with what was published to `topic` after the id `after`.
+
+        What comes by `Local.deliver` afterwards is what was published behind it.
+        """

@@ -5,11 +5,14 @@ docs/topics.md is its specification. Values in, values out: nothing here knows a
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from fastws.errors import ApplicationError
 from fastws.topics.backlog import POLICIES, Policy
 
+LAST_ID: Final = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?", re.ASCII)
+"""What a stream calls an entry."""
 MAX_TOPIC: Final = 255
 """Characters of a topic's name, at most; of a key too."""
 
@@ -77,8 +80,10 @@ def read_exclude_self(event: dict[str, Any]) -> bool:
 
 def read_policy(event: dict[str, Any], default: Policy) -> Policy:
     """What a `websocket.subscribe` asks for where its peer is slow. Raises ApplicationError."""
-    slow, limit = event.get("slow"), event.get("limit")
-    if slow is None and limit is None:
+    slow, limit, ids = event.get("slow"), event.get("limit"), event.get("ids", False)
+    if not isinstance(ids, bool):
+        raise ApplicationError(f"'ids' of 'websocket.subscribe' must be bool, not {type(ids).__name__}.")
+    if slow is None and limit is None and not ids:
         return default
     if slow is None:
         slow = default.slow
@@ -90,7 +95,17 @@ def read_policy(event: dict[str, Any], default: Policy) -> Policy:
         limit = default.limit
     elif not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
         raise ApplicationError(f"'limit' of 'websocket.subscribe' must be a number of bytes, not {limit!r:.50}.")
-    return Policy(slow, min(limit, default.limit))
+    return Policy(slow, min(limit, default.limit), ids)
+
+
+def read_last_id(event: dict[str, Any]) -> str | None:
+    """The id after which a `websocket.subscribe` resumes, if it does. Raises ApplicationError for what is none."""
+    last_id = event.get("last_id")
+    if last_id is not None and not (isinstance(last_id, str) and LAST_ID.fullmatch(last_id)):
+        raise ApplicationError(
+            f"'last_id' of 'websocket.subscribe' must be an id as '1700000000000-0', not {last_id!r:.50}."
+        )
+    return last_id
 
 
 def _check_name(name: object, what: str) -> str:

@@ -21,7 +21,7 @@ cdef class Hub:
     cdef Py_ssize_t _most_topics
 
     @cython.locals(topic=Topic, member=Member, dropped=int)
-    cdef Py_ssize_t _fan_out(self, str name, Outgoing message, long long sender) except -1
+    cdef Py_ssize_t _fan_out(self, str name, Outgoing message, long long sender, Outgoing with_id=*) except -1
     @cython.locals(topic=Topic, member=Member)
     cpdef subscribe(self, session, str name, policy=*)
     @cython.locals(topic=Topic, member=Member)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from fastws.asgi_states import State
 from fastws.errors import ApplicationError
 from fastws.topics.audience import Audience
 from fastws.topics.backlog import Backlog, Policy
-from fastws.topics.bus import Bus, Publication
-from fastws.topics.events import read_exclude_self, read_key, read_message, read_policy, read_topic
+from fastws.topics.bus import Bus, Publication, ResumingBus
+from fastws.topics.events import read_exclude_self, read_key, read_last_id, read_message, read_policy, read_topic
 from fastws.topics.member import Member, Topic, Turn
 from fastws.topics.outgoing import Kind, Outgoing
 from fastws.topics.running import HUBS, release
@@ -141,7 +142,10 @@ class Hub:
         """Give `publication` to the subscribers of this process; how many they are. Never raises, never waits."""
         sender = publication.sender if publication.origin == self.id else 0
         try:
-            return self._fan_out(publication.topic, Outgoing(publication.message, publication.key), sender)
+            message = Outgoing(publication.message, publication.key)
+            if publication.id is None:
+                return self._fan_out(publication.topic, message, sender)
+            return self._fan_out(publication.topic, message, sender, Outgoing(_with_id(publication), publication.key))
         except UnicodeEncodeError:
             return 0  # no hub has sent that
 
@@ -176,8 +180,35 @@ class Hub:
 
     # What sessions call with events of the application.
 
-    def subscribe_event(self, session: Session, event: dict[str, Any]) -> None:
-        self.subscribe(session, read_topic(event), read_policy(event, self._policy))
+    def subscribe_event(self, session: Session, event: dict[str, Any]) -> asyncio.Future[None] | None:
+        name, policy, last_id = read_topic(event), read_policy(event, self._policy), read_last_id(event)
+        bus = self.bus
+        if last_id is None or bus is None or not bus.ordered_by_bus:
+            self.subscribe(session, name, policy)
+            return None
+        resuming = cast(ResumingBus, bus)
+        return self.shared.loop.create_task(self._resume(resuming, session, name, policy, last_id))
+
+    async def _resume(self, bus: ResumingBus, session: Session, name: str, policy: Policy, last_id: str) -> None:
+        """Subscribe `session` when it was given what was published after `last_id`."""
+
+        def ready(publications: list[Publication]) -> None:
+            if session.state is not State.OPEN:
+                return
+            self.subscribe(session, name, policy)
+            member = cast(Member, session.subscriber)
+            topic = self._topics[name]
+            for each in publications:
+                message = Outgoing(_with_id(each) if policy.ids else each.message, each.key)
+                try:
+                    dropped = member.deliver(message, topic, policy)
+                except Exception as error:
+                    self._end(member, error)
+                    return
+                if dropped:
+                    self.counts.drop(policy.slow, dropped)
+
+        await bus.resume(name, last_id, ready)
 
     def unsubscribe_event(self, session: Session, event: dict[str, Any]) -> None:
         self.unsubscribe(session, read_topic(event))
@@ -193,7 +224,7 @@ class Hub:
         """For a member that has become slow."""
         return Backlog(self._backlog_limit)
 
-    def _fan_out(self, name: str, message: Outgoing, sender: int) -> int:
+    def _fan_out(self, name: str, message: Outgoing, sender: int, with_id: Outgoing | None = None) -> int:
         topic = self._topics.get(name)
         if topic is None:
             return 0
@@ -202,7 +233,10 @@ class Hub:
             if member.number == sender:
                 continue
             try:
-                dropped = member.deliver(message, topic, policy)
+                if with_id is not None and policy.ids:
+                    dropped = member.deliver(with_id, topic, policy)
+                else:
+                    dropped = member.deliver(message, topic, policy)
             except Exception as error:  # of one subscriber: the others get the message
                 if ending is None:
                     ending = []
@@ -253,3 +287,9 @@ class Hub:
         if len(self._policies) >= SHARED_POLICIES:
             return self._policies.get(policy, policy)
         return self._policies.setdefault(policy, policy)
+
+
+def _with_id(publication: Publication) -> str | bytes:
+    """The message behind its id and a blank."""
+    message = publication.message
+    return f"{publication.id} {message}" if isinstance(message, str) else f"{publication.id} ".encode() + message

@@ -142,7 +142,8 @@ class Receiver:
         self._heard = time.monotonic()
         kind = answer[0]
         if kind == self._message:
-            self._take(answer[1], answer[2])
+            if answer[1] in self._wanted:  # else it came before Redis knew
+                self._take(answer[1], answer[2])
         elif kind == self._subscribed:
             self._confirm(answer[1])
         elif kind == self._unsubscribed and answer[1] in self._wanted and answer[1] not in self._changed:

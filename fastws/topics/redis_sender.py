@@ -44,6 +44,8 @@ class Command(NamedTuple):
     answered: Callable[[Any], None] | None = None
     publications: int = 1
     """What is counted as dropped where there is no room: 0 for what is no publication."""
+    again: tuple[Any, ...] | None = None
+    """What is sent instead where the command was sent before, and may have been carried out."""
 
 
 class Sender:
@@ -72,6 +74,7 @@ class Sender:
         """Whether Redis is known to be away, by other signs than this connection."""
         self.connected = False
         self._hold_until = 0.0
+        self._tried = 0  # commands at the head of the queue that were sent before
 
     def hold(self) -> None:
         """Redis was away and is there again: wait until others have subscribed again."""
@@ -186,7 +189,13 @@ class Sender:
 
     async def _exchange(self, connection: Any, batch: list[Command]) -> None:
         """Send the first commands of the queue, and take each away with its answer."""
-        packed = connection.pack_commands([command.words for command in batch])
+        tried, self._tried = self._tried, max(self._tried, len(batch))
+        packed = connection.pack_commands(
+            [
+                (command.again or command.words) if index < tried else command.words
+                for index, command in enumerate(batch)
+            ]
+        )
         await connection.send_packed_command(packed, check_health=False)
         for command in batch:
             answer: Any
@@ -198,6 +207,7 @@ class Sender:
                     raise  # this and all that follow are sent again, over a new connection
                 answer = error
             self._queue.popleft()
+            self._tried -= 1
             self._queued_bytes -= command.size + COMMAND_BYTES
             if isinstance(answer, Exception):
                 if self.moved is not None and self._connector.is_elsewhere(answer):
