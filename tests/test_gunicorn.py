@@ -180,8 +180,10 @@ def test_a_second_master_takes_over_without_a_loss(tmp_path: Path, preload: tupl
             lines(process, "Worker exiting", 2)
             assert process.popen.wait(PATIENCE) == 0
             assert get(process, "/a")[0] == 404
-            stop.set()
         finally:
+            stop.set()
+            for each in threads:
+                each.join()
             os.kill(successor, signal.SIGTERM)
         lines(process, "Shutting down: Master", 2)
     assert failed == []
