@@ -30,6 +30,11 @@ def listen_descriptors(environ: MutableMapping[str, str] = os.environ) -> list[i
     return descriptors
 
 
+ALIVE: Final = "WATCHDOG=1"
+PATIENCE_SECONDS: Final = 5.0
+"""How long systemd may be too busy to be told of a change."""
+
+
 class Notifier:
     """Tells systemd how the service does, where it asked for it (Type=notify, WatchdogSec=); else it does nothing.
 
@@ -64,7 +69,7 @@ class Notifier:
     def alive(self) -> None:
         """The service is not stuck."""
         if self.watchdog_seconds is not None:
-            self._send("WATCHDOG=1", "")
+            self._send(ALIVE, "")
 
     def _send(self, state: str, status: str) -> None:
         lines = [state] if state else []
@@ -73,7 +78,8 @@ class Notifier:
             lines.append(f"STATUS={status}")
         if not self._address or not lines:
             return
-        # Nobody may hang, or end, because systemd does not listen.
+        # Nobody may hang, or end, because systemd does not listen. But its queue has ten places: what would be said
+        # again is dropped where that is full, and what is said once, without which systemd ends the service, waits.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-            sock.setblocking(False)
+            sock.settimeout(0.0 if state in ("", ALIVE) else PATIENCE_SECONDS)
             sock.sendto("\n".join(lines).encode(), self._address)

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -124,6 +125,18 @@ def test_notifications(notifications: socket.socket) -> None:
     assert lines[1].startswith("MONOTONIC_USEC=")
     notifications.close()
     notifier.stopping()  # nobody listens any more
+
+
+def test_what_is_said_once_waits_for_room(notifications: socket.socket) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": notifications.getsockname(), "WATCHDOG_USEC": "1000000"})
+    for _ in range(1000):  # until the queue is full, and on
+        notifier.alive()
+    saying = threading.Thread(target=notifier.ready)
+    saying.start()
+    saying.join(0.1)
+    assert saying.is_alive()
+    told(notifications, "READY=1")
+    saying.join()
 
 
 def test_an_abstract_socket() -> None:
