@@ -6,7 +6,9 @@ not have it any more.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import re
 import shutil
 import socket
@@ -43,10 +45,11 @@ class Certificates:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
+    """A port that nobody listens on now, and that the system gives to nobody: below those that it chooses from."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port), reuse_port=False):
+            return port
 
 
 def program(name: str) -> str:

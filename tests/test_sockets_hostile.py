@@ -21,7 +21,7 @@ RESET = struct.pack("ii", 1, 0)
 THREADS = 6
 CONNECTIONS = 30
 """Of each thread, one after the other."""
-LENGTHS = (0, 1, 7, 900, 5_000, 70_000, 400_000)
+LENGTHS = (0, 1, 7, 900, 5_000, 70_000, 1_200_000)
 FATES = ("whole", "whole", "whole", "whole", "close", "reset")
 
 
@@ -95,7 +95,7 @@ def client(address: Any, number: int, chance: random.Random) -> tuple[str, bytes
         with contextlib.suppress(OSError):  # it was ended
             position = 0
             while position < len(data):
-                size = chance.choice((1, 2, 100, 1460, 20_000, 100_000))
+                size = chance.choice((1, 2, 100, 1460, 20_000, 100_000, 1_200_000))
                 sock.sendall(data[position : position + size])
                 position += size
                 if chance.random() < 0.3:
