@@ -14,6 +14,7 @@ import os
 import pwd
 import socket
 import stat
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -23,6 +24,9 @@ from fastws.config import Config
 from fastws.errors import StartupError
 
 logger: Final = logging.getLogger("fastws.error")
+
+MAX_DIRECTORY_BYTES: Final = 60
+"""So much of a Unix socket's path may be taken by the directory for temporary files."""
 
 
 @contextlib.contextmanager
@@ -45,6 +49,12 @@ def bound(config: Config) -> Iterator[list[socket.socket]]:
             _unlink_unix(path, inode)
         for sock in sockets:
             sock.close()
+
+
+def directory_for_sockets() -> str:
+    """Where to make a directory for Unix sockets: $TMPDIR may take most of the 107 bytes that a path may have."""
+    directory = tempfile.gettempdir()
+    return directory if len(os.fsencode(directory)) <= MAX_DIRECTORY_BYTES else "/tmp"
 
 
 def addresses(config: Config) -> list[BindAddress]:

@@ -101,7 +101,9 @@ def _overrides(config: Config) -> Iterator[dict[str, Any]]:
             overrides["metrics_dir"] = stack.enter_context(directory)
         if config.topics_dir is None and config.topics_url is None and not config.reload:
             try:
-                directory = tempfile.TemporaryDirectory(prefix="fastws-topics-", ignore_cleanup_errors=True)
+                directory = tempfile.TemporaryDirectory(
+                    prefix="fastws-topics-", dir=listeners.directory_for_sockets(), ignore_cleanup_errors=True
+                )
             except OSError as error:
                 logger.warning("No place for a directory: topics do not reach other workers: %s", error)
             else:

@@ -18,7 +18,6 @@ import signal
 import socket
 import ssl
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -36,7 +35,7 @@ from fastws.even_spread import Gate
 from fastws.event_loop import new_event_loop, run_in
 from fastws.gunicorn_requests import access_log, hooked
 from fastws.gunicorn_settings import config_for
-from fastws.listeners import address
+from fastws.listeners import address, directory_for_sockets
 from fastws.loop_state import LoopState
 from fastws.scoreboard import Row, Scoreboard, Stage
 from fastws.server import Server, watch_process
@@ -216,7 +215,7 @@ class FastWSWorker(Worker):
     def _make_topics_dir(self) -> str | None:
         """The directory in which the workers of one master find each other."""
         try:
-            path = os.path.join(tempfile.gettempdir(), f"fastws-topics-{os.geteuid()}-{self.ppid}")
+            path = os.path.join(directory_for_sockets(), f"fastws-topics-{os.geteuid()}-{self.ppid}")
             os.makedirs(path, mode=0o700, exist_ok=True)
         except OSError as error:
             self.log.warning("No place for a directory: topics do not reach other workers: %s", error)

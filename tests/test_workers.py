@@ -198,7 +198,10 @@ def test_workers_drain_when_their_supervisor_is_gone() -> None:
     ("app", "line"),
     [
         ("process_apps:fails_at_startup", "ERROR:    Application startup failed: the database is away"),
-        ("process_apps:missing", "ERROR:    APP: module 'process_apps' has no attribute 'missing'"),
+        (
+            "process_apps:missing",
+            "ERROR:    APP: module 'process_apps' has no attribute 'missing'; it has 'app', 'slow', 'stuck'",
+        ),
     ],
 )
 def test_an_application_that_cannot_start_is_said_once_and_exits_3(app: str, line: str) -> None:
@@ -423,9 +426,18 @@ def test_workers_share_their_metrics_in_a_directory_of_the_supervisors(tmp_path:
             client.request("GET", "/metrics")
             text = client.getresponse().read().decode()
         assert re.search(r"^fastws_workers 2\.0$", text, re.MULTILINE)
-        assert len(list(tmp_path.iterdir())) == 1
+        assert [each.name.rpartition("-")[0] for each in tmp_path.glob("*metrics*")] == ["fastws-metrics"]
         assert process.stop() == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_name_of_the_temporary_directory_leaves_room_for_sockets(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 80)
+    long.mkdir()
+    with serve_workers(2, env={"TMPDIR": str(long)}) as process:
+        assert get(process)
+        assert list(long.iterdir()) == []
+        assert process.stop() == 0
 
 
 def test_a_worker_that_is_drained_through_its_control_socket_is_replaced(tmp_path: Path) -> None:
