@@ -49,6 +49,7 @@ def extensions() -> list[Extension]:
             sources.setdefault(path.with_suffix(""), path.with_suffix(".py"))
     if sys.platform != "linux":
         del sources[PACKAGE / "_sockets"]  # needs epoll
+        del sources[PACKAGE / "_zlib"]  # the library has another name
     headers = [path.as_posix() for path in sorted(PACKAGE.rglob("*.h"))]
     return [
         Extension(".".join(module.parts), [source.as_posix()], include_dirs=[PACKAGE.as_posix()], depends=headers)

@@ -1,6 +1,6 @@
 from typing import ClassVar, final
 
-from fastws.deflate import Deflater, Inflater
+from fastws.deflate_messages import Deflater, Inflater
 from fastws.engine import Engine
 from fastws.events import Event
 

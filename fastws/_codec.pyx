@@ -19,6 +19,7 @@ from libc.string cimport memcpy
 
 cimport cython
 
+from fastws.deflate_messages cimport Deflater, Inflater
 from fastws.engine cimport Engine
 
 from fastws import failures as _failures
@@ -151,7 +152,7 @@ cdef class CythonEngine(Engine):
     cdef Py_ssize_t waiting  # bytes in output and tail
 
     # -- read state
-    cdef object inflater
+    cdef Inflater inflater
     cdef fastws_reader reader
     cdef bytes control  # payload of a control frame that a read has split
     cdef PyObject *body  # str or bytes under construction; text that is not ASCII lies here as UTF-8 until it is whole
@@ -536,7 +537,7 @@ cdef int inflate(CythonEngine self, const uint8_t *data, Py_ssize_t length, bint
     piece = PyBytes_FromStringAndSize(NULL, length)
     if length:
         unmask(<uint8_t *>PyBytes_AS_STRING(piece), data, length, self.reader.key)
-    plain = self.inflater.decompress(piece, last=last, max_length=self.reader.limit - <uint64_t>self.body_used)
+    plain = self.inflater.decompress(piece, last, self.reader.limit - <uint64_t>self.body_used)
     if PyBytes_CheckExact(plain):
         self.inflated = <uint16_t>min(self.inflated + PyBytes_GET_SIZE(plain) // INFLATE_UNIT + 1, 65535)
     else:
@@ -597,7 +598,7 @@ cdef Py_ssize_t put_large(CythonEngine self, uint8_t first, bytes payload) excep
 
 cdef Py_ssize_t put_compressed(CythonEngine self, uint8_t first, bytes payload) except -1:
     """Append one message, compressed if that makes it shorter (RFC 7692 section 7.2.1)."""
-    cdef object shorter = self.deflater.compress(payload)
+    cdef object shorter = (<Deflater>self.deflater).compress(payload)
     if shorter is not None:
         first |= RSV1
         payload = shorter

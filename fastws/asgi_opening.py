@@ -52,7 +52,8 @@ class Opening:
         max_size = shared.config.ws_max_size
         if parameters is None or deflaters is None:
             return response, engine(max_size)
-        return response, engine(max_size, parameters.inflater(deflaters.counts), deflaters.get(parameters))
+        inflater = parameters.inflater(deflaters.counts, deflaters.decompressor)
+        return response, engine(max_size, inflater, deflaters.get(parameters))
 
     def start_denial(self, event: dict[str, Any], connection: Connection, shared: LoopState) -> None:
         """Begin the application's own response, as the ASGI extension `websocket.http.response` has it."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from fastws.errors import ConfigError
+from fastws.events import Failure
 
 BACKEND_NAMES: Final = ("auto", "zlib", "isal")
 
@@ -21,13 +22,33 @@ _ISAL_LEVELS: Final = (1, 1, 1, 1, 1, 1, 2, 2, 3)
 
 
 class Compressor(Protocol):
-    """A stream that compresses, as `zlib.compressobj` returns one."""
+    """A stream that compresses."""
 
-    def compress(self, data: bytes, /) -> bytes:
-        """What `data` leads to now."""
+    def message(self, data: bytes, mode: int, /) -> bytes:
+        """What one message leads to, without the four bytes 00 00 FF FF of the flush that it ends with.
 
-    def flush(self, mode: int = ..., /) -> bytes:
-        """What is left, up to a byte's bound; `mode` is zlib's Z_SYNC_FLUSH or Z_FULL_FLUSH."""
+        `mode` is zlib's Z_SYNC_FLUSH or Z_FULL_FLUSH.
+        """
+
+
+class Decompressor(Protocol):
+    """What inflates whole messages that refer to no earlier one; it holds nothing of one between two calls."""
+
+    def message(self, data: bytes, window_bits: int, limit: int, /) -> bytes | Failure:
+        """The message, or why it cannot be had: it is none, or longer than `limit` bytes."""
+
+
+class _Stream:
+    """A `Compressor` of what `zlib.compressobj` and its likes return."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def message(self, data: bytes, mode: int, /) -> bytes:
+        made: bytes = (self._stream.compress(data) + self._stream.flush(mode))[:-4]
+        return made
 
 
 @dataclass(frozen=True)
@@ -39,7 +60,21 @@ class Backend:
 
 
 def _make_zlib(level: int, window_bits: int, mem_level: int) -> Compressor:
-    return zlib.compressobj(level, zlib.DEFLATED, -window_bits, mem_level)
+    # Late: a supervisor reads options without anything compiled.
+    try:
+        from fastws import _zlib
+    except ImportError:
+        return _Stream(zlib.compressobj(level, zlib.DEFLATED, -window_bits, mem_level))
+    return _zlib.Compressor(level, window_bits, mem_level)
+
+
+def load_decompressor() -> Decompressor | None:
+    """A decompressor for whole messages, where there is one that is faster than `zlib.decompressobj`."""
+    try:
+        from fastws import _zlib
+    except ImportError:
+        return None
+    return _zlib.Decompressor()
 
 
 ZLIB: Final = Backend("zlib", _make_zlib)
@@ -64,6 +99,6 @@ def load_backend(name: str, *, context_takeover: bool = False) -> Backend:
         ) from error
 
     def make(level: int, window_bits: int, mem_level: int) -> Compressor:
-        return isal_zlib.compressobj(_ISAL_LEVELS[level - 1], zlib.DEFLATED, -window_bits, mem_level)
+        return _Stream(isal_zlib.compressobj(_ISAL_LEVELS[level - 1], zlib.DEFLATED, -window_bits, mem_level))
 
     return Backend("isal", make)

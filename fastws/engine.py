@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
-    from fastws.deflate import Deflater, Inflater
+    from fastws.deflate_messages import Deflater, Inflater
     from fastws.events import Event
 
 INFLATE_BUDGET: Final = 262_144

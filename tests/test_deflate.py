@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import random
 import sys
 import tracemalloc
 import zlib
@@ -14,7 +16,7 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from websockets.headers import build_extension, parse_extension
 
 from fastws.deflate import DeflateParameters, Deflater, Deflaters, Inflater, negotiate
-from fastws.deflate_backends import Backend, load_backend
+from fastws.deflate_backends import Backend, Decompressor, load_backend, load_decompressor
 from fastws.errors import ConfigError
 from fastws.events import Failure
 from fastws.failures import INVALID_DEFLATE, TOO_BIG
@@ -173,6 +175,7 @@ def inflate(inflater: Inflater, data: bytes, limit: int = 1 << 20) -> bytes | Fa
     return inflater.decompress(data, last=True, max_length=limit)
 
 
+both_decompressors = pytest.mark.parametrize("decompressor", [None, load_decompressor()], ids=["streams", "whole"])
 both_backends = pytest.mark.parametrize("backend", [load_backend("zlib"), load_backend("isal")], ids=["zlib", "isal"])
 
 
@@ -182,23 +185,27 @@ def compress(deflater: Deflater, payload: bytes) -> bytes:
     return compressed
 
 
+@both_decompressors
 @pytest.mark.parametrize("takeover", [False, True])
 @pytest.mark.parametrize("bits", [9, 10, 12, 15])
 @both_backends
-def test_there_and_back(bits: int, takeover: bool, backend: Backend) -> None:
+def test_there_and_back(bits: int, takeover: bool, backend: Backend, decompressor: Decompressor | None) -> None:
     deflater = Deflater(bits, context_takeover=takeover, threshold=0, backend=backend)
-    inflater = Inflater(bits, context_takeover=takeover)
+    inflater = Inflater(bits, context_takeover=takeover, decompressor=decompressor)
     for i in range(5):
         payload = b"many words, %d times; " % i * (i * 400 + 1)
         compressed = deflater.compress(payload)
         assert payload == (inflate(inflater, compressed) if compressed is not None else payload)
 
 
+@both_decompressors
 @both_backends
 @given(st.lists(st.binary(max_size=200) | st.text("ab", max_size=500).map(str.encode), max_size=5), st.booleans())
-def test_there_and_back_generated(backend: Backend, payloads: list[bytes], takeover: bool) -> None:
+def test_there_and_back_generated(
+    backend: Backend, decompressor: Decompressor | None, payloads: list[bytes], takeover: bool
+) -> None:
     deflater = Deflater(context_takeover=takeover, threshold=1, backend=backend)
-    inflater = Inflater(context_takeover=takeover)
+    inflater = Inflater(context_takeover=takeover, decompressor=decompressor)
     for payload in payloads:
         compressed = deflater.compress(payload)
         if compressed is None:
@@ -289,20 +296,22 @@ def test_deflaters_compress_by_their_backend() -> None:
         assert deflaters.get(parameters).backend is backend
 
 
-def test_bounds_of_window_bits() -> None:
+@both_decompressors
+def test_bounds_of_window_bits(decompressor: Decompressor | None) -> None:
     for bits in (8, 16):
         with pytest.raises(ValueError, match="window_bits"):
             Deflater(bits)
     for bits in (7, 16):
         with pytest.raises(ValueError, match="window_bits"):
-            Inflater(bits)
+            Inflater(bits, decompressor=decompressor)
     assert inflate(DeflateParameters(client_max_window_bits=8).inflater(), deflated(b"small window")) == b"small window"
 
 
+@both_decompressors
 @settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(1, 20), st.booleans(), st.booleans())
-def test_in_pieces(payload: bytes, size: int, takeover: bool, final: bool) -> None:
-    inflater = Inflater(context_takeover=takeover)
+def test_in_pieces(decompressor: Decompressor | None, payload: bytes, size: int, takeover: bool, final: bool) -> None:
+    inflater = Inflater(context_takeover=takeover, decompressor=decompressor)
     compressed = deflated_final(payload) if final else deflated(payload)
     for _ in range(2):
         pieces = [compressed[i : i + size] for i in range(0, len(compressed), size)]
@@ -314,8 +323,9 @@ def test_in_pieces(payload: bytes, size: int, takeover: bool, final: bool) -> No
         assert plain == payload
 
 
+@both_decompressors
 @pytest.mark.parametrize("takeover", [False, True])
-def test_bad_data(takeover: bool) -> None:
+def test_bad_data(takeover: bool, decompressor: Decompressor | None) -> None:
     hello = deflated(b"Hello")
     for bad in (
         b"\xff\xff",  # reserved block type
@@ -328,43 +338,109 @@ def test_bad_data(takeover: bool) -> None:
         deflated_final(b"Hello")[:-1] + b"\x01",
         deflated_final(b"Hello") + hello,
     ):
-        assert inflate(Inflater(context_takeover=takeover), bad) == INVALID_DEFLATE, bad
+        assert inflate(Inflater(context_takeover=takeover, decompressor=decompressor), bad) == INVALID_DEFLATE, bad
         if len(bad) > 1:
-            inflater = Inflater(context_takeover=takeover)
+            inflater = Inflater(context_takeover=takeover, decompressor=decompressor)
             first = inflater.decompress(bad[:-1], last=False, max_length=100)
             assert isinstance(first, Failure) or inflate(inflater, bad[-1:]) == INVALID_DEFLATE
 
 
-def test_reference_beyond_the_message_without_takeover() -> None:
-    inflater = Inflater()
+@both_decompressors
+def test_reference_beyond_the_message_without_takeover(decompressor: Decompressor | None) -> None:
+    inflater = Inflater(decompressor=decompressor)
     assert inflate(inflater, bytes.fromhex("f248cdc9c90700")) == b"Hello"
     assert inflate(inflater, bytes.fromhex("f200110000")) == INVALID_DEFLATE
 
 
-def test_limit() -> None:
+@both_decompressors
+def test_limit(decompressor: Decompressor | None) -> None:
     for takeover in (False, True):
-        assert inflate(Inflater(context_takeover=takeover), deflated(bytes(1000)), 1000) == bytes(1000)
-        assert inflate(Inflater(context_takeover=takeover), deflated(bytes(1001)), 1000) == TOO_BIG
-        assert inflate(Inflater(context_takeover=takeover), deflated(b""), 0) == b""
-        assert inflate(Inflater(context_takeover=takeover), deflated(b"x"), 0) == TOO_BIG
-        assert inflate(Inflater(context_takeover=takeover), deflated_final(bytes(1001)), 1000) == TOO_BIG
+        made = functools.partial(Inflater, context_takeover=takeover, decompressor=decompressor)
+        assert inflate(made(), deflated(bytes(1000)), 1000) == bytes(1000)
+        assert inflate(made(), deflated(bytes(1001)), 1000) == TOO_BIG
+        assert inflate(made(), deflated(b""), 0) == b""
+        assert inflate(made(), deflated(b"x"), 0) == TOO_BIG
+        assert inflate(made(), deflated_final(bytes(1001)), 1000) == TOO_BIG
 
 
-def test_a_bomb_is_not_inflated() -> None:
+@both_decompressors
+def test_a_bomb_is_not_inflated(decompressor: Decompressor | None) -> None:
     bomb = deflated(bytes(50_000_000))
     tracemalloc.start()
     try:
-        assert inflate(Inflater(), bomb, 1_000_000) == TOO_BIG
+        assert inflate(Inflater(decompressor=decompressor), bomb, 1_000_000) == TOO_BIG
         assert tracemalloc.get_traced_memory()[1] < 4_000_000
     finally:
         tracemalloc.stop()
 
 
-def test_no_stream_is_held_between_messages() -> None:
-    inflater = Inflater()
+@both_decompressors
+def test_no_stream_is_held_between_messages(decompressor: Decompressor | None) -> None:
+    inflater = Inflater(decompressor=decompressor)
     tracemalloc.start()
     try:
         assert inflate(inflater, deflated(b"x" * 100)) == b"x" * 100
         assert tracemalloc.get_traced_memory()[0] < 2_000
     finally:
         tracemalloc.stop()
+
+
+# ------------------------------------------------------------------------------------------------- zlib, whole messages
+
+SIZES = [1, 1000, *(size + more for size in (16384, 65536, 131072, 262144) for more in (-1, 0, 1)), 1_000_000]
+"""Around those at which room for what comes out grows."""
+
+
+@both_decompressors
+@pytest.mark.parametrize("size", SIZES)
+def test_sizes_around_the_room_for_them(size: int, decompressor: Decompressor | None) -> None:
+    for payload in (bytes(size), random.Random(size).randbytes(size)):
+        inflater = Inflater(decompressor=decompressor)
+        deflater = Deflater(threshold=0)
+        for _ in range(2):
+            compressed = compress(deflater, payload)
+            assert zlib.decompressobj(-15).decompress(compressed) == payload
+            assert not compressed.endswith(b"\x00\x00\xff\xff")
+            assert inflate(inflater, compressed, size) == payload
+            assert inflate(inflater, compressed, 1 << 40) == payload
+        assert inflate(inflater, compressed, size - 1) == TOO_BIG
+
+
+@pytest.mark.skipif(load_decompressor() is None, reason="not compiled")
+def test_zlib_is_called_without_python_s_module_where_that_can_be() -> None:
+    from fastws import _zlib
+
+    assert isinstance(load_backend("zlib").make(1, 12, 5), _zlib.Compressor)
+    assert isinstance(load_decompressor(), _zlib.Decompressor)
+
+
+@pytest.mark.parametrize("level", [1, 6, 9])
+@pytest.mark.parametrize("bits", [9, 12, 15])
+def test_zlib_is_the_same_by_every_way(bits: int, level: int) -> None:
+    deflater = Deflater(bits, level=level, mem_level=8, threshold=0)
+    python = zlib.compressobj(level, zlib.DEFLATED, -bits, 8)
+    for number in range(1, 20):
+        payload = b"".join(b"%d of %d, " % (i * number, number) for i in range(10 * number))
+        expected = python.compress(payload) + python.flush(zlib.Z_FULL_FLUSH)
+        assert compress(deflater, payload) == expected[:-4]
+
+
+@pytest.mark.parametrize("bits", [8, 15])
+def test_connections_share_a_decompressor(bits: int) -> None:
+    deflaters = Deflaters()
+    parameters = DeflateParameters(client_max_window_bits=bits)
+    inflaters = [parameters.inflater(deflaters.counts, deflaters.decompressor) for _ in range(3)]
+    others = DeflateParameters().inflater(deflaters.counts, deflaters.decompressor)
+    message = deflated(b"small window " * 10)
+    half = len(message) // 2
+    for inflater in inflaters:
+        assert isinstance(inflater.decompress(message[:half], last=False, max_length=1000), bytes)
+        assert inflate(others, deflated(bytes(100_000))) == bytes(100_000)
+    for inflater in inflaters:
+        begun = inflater.decompress(message[half:], last=True, max_length=1000)
+        assert isinstance(begun, bytes)
+        assert begun.endswith(b"small window ")
+        assert inflate(inflater, message) == b"small window " * 10
+        assert inflate(inflater, b"\x07") == INVALID_DEFLATE
+    assert inflate(others, message) == b"small window " * 10
+    assert deflaters.counts.plain_in == 130 * 3 * 2 + 100_000 * 3 + 130

@@ -13,7 +13,7 @@ from fastws import failures
 from fastws.events import Close, Event, Failure, Ping, Pong
 
 if TYPE_CHECKING:
-    from fastws.deflate import Inflater
+    from fastws.deflate_messages import Inflater
 
 TEXT: Final = 1
 BINARY: Final = 2

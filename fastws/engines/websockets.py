@@ -23,7 +23,7 @@ from fastws.events import Close, Event, Failure
 from fastws.failures import INVALID_UTF8
 
 if TYPE_CHECKING:
-    from fastws.deflate import Deflater, Inflater
+    from fastws.deflate_messages import Deflater, Inflater
 
 _FIN: Final = 0x80
 _RSV1_BIT: Final = 0x40

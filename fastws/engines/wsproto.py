@@ -17,7 +17,7 @@ from fastws.engines.assembly import MAX_HEADER, Assembly, check_control, close_p
 from fastws.events import Close, Event, Failure
 
 if TYPE_CHECKING:
-    from fastws.deflate import Deflater, Inflater
+    from fastws.deflate_messages import Deflater, Inflater
 
 
 class _Rsv1(Extension):
