@@ -163,6 +163,7 @@ def test_result_that_lacks_a_part_is_not_taken_for_the_pages(bench: dict[str, Mo
 
 def test_figures_of_the_pages_are_those_of_the_result_that_is_kept() -> None:
     subprocess.run([sys.executable, BENCH / "write_docs.py", "--check"], check=True)
+    subprocess.run([sys.executable, BENCH / "topics.py", "--check"], check=True)
 
 
 class Quiet:
@@ -220,6 +221,31 @@ def test_load_client_counts_what_a_server_answers(
     found = json.loads(done.stdout)
     assert found["messages"] >= 64
     assert found["p50_us"] <= found["p99_us"] <= found["p999_us"] <= found["max_us"]
+
+
+def test_load_client_has_a_window_answered_to_all_and_then_another(
+    bench: dict[str, ModuleType], programs: dict[str, Path]
+) -> None:
+    with serve(bench["apps"].app, lifespan="off") as server:
+        command = [str(programs["load"]), "--port", str(server.port), "--messages", "64", "--warmup", "0.01"]
+        command += [
+            "--connections",
+            "4",
+            "--mode",
+            "fanout",
+            "--path",
+            "/topics",
+            "--window",
+            "1",
+            "--second-window",
+            "16",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    one, many = map(json.loads, done.stdout.splitlines())
+    assert (one["window"], many["window"]) == (1, 16)
+    assert one["messages"] % 4 == many["messages"] % (4 * 16) == 0
+    assert min(one["messages"], many["messages"]) >= 64
 
 
 def test_rounds_are_interleaved_and_what_fails_is_left_out(
