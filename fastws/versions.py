@@ -16,7 +16,9 @@ import fastws
 from fastws.engines import load_engine
 from fastws.errors import ConfigError
 
-LIBRARIES: Final = ("uvloop", "httptools", "websockets", "wsproto", "isal", "click", "watchfiles", "prometheus_client")
+LIBRARIES: Final = (
+    *("uvloop", "httptools", "websockets", "wsproto", "isal", "click", "watchfiles", "prometheus_client", "redis"),
+)
 """What fastws can use, by the names of the distributions."""
 
 
