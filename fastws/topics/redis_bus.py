@@ -5,6 +5,8 @@ delivered them. Publications carry numbers (`fastws.topics.sequences`): one that
 that did not come is counted, and the log says so. After an outage a process asks the others for their last numbers, for
 the ones at the end of a gap.
 
+In a cluster all channels of a prefix are in one slot, and sharded pub/sub (Redis 7) keeps them to the node that has it.
+
 Processes tell each other three things, as JSON in envelopes that are marked as such: on a topic's channel
 ``{"ask": n}``, which every subscribed process answers on the channel of the one that asked, and ``{"mark": n}``, the
 last number; on the channel of all processes ``{"sync": [topics]}``, which asks for marks.
@@ -16,13 +18,14 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
 from fastws.errors import StartupError
 from fastws.log_limit import LogLimit
-from fastws.redis_url import shown
+from fastws.redis_url import is_cluster, shown
 from fastws.topics import envelope
 from fastws.topics.audience import Audience
 from fastws.topics.bus import Local, Publication
@@ -43,6 +46,8 @@ COUNT_SECONDS: Final = 1.0
 """How long a process has to say how many subscribers it has."""
 SYNC_TOPICS: Final = 1000
 """Topics that one message asks about."""
+HASH_TAG: Final = re.compile(r"\{[^}]+\}")
+"""What decides on the slot of a name in a cluster."""
 RESERVED: Final = "\x00"
 """What channels that are no topics begin with, behind the prefix."""
 
@@ -55,13 +60,17 @@ class RedisBus:
     def __init__(self, url: str, *, password: str | None = None, prefix: str = "fastws:", buffer_bytes: int = 1 << 24):
         """`prefix` is that of the channels; `buffer_bytes` of publications may wait for Redis."""
         self._where = shown(url)
+        sharded = is_cluster(url)
+        if sharded and not HASH_TAG.search(prefix):
+            prefix = f"{{{prefix}}}"  # what is in braces decides on the slot: all channels are in one
         self._prefix = prefix
-        self._connector = Connector(url, password)
+        self._publish = "SPUBLISH" if sharded else "PUBLISH"
+        self._connector = Connector(url, password, prefix)
         self.counts = BusCounts()
         self._outgoing, self._incoming = Outgoing(), Incoming()
         self._missed = Missed(self.counts)
         self._sender = Sender(self._connector, self._where, buffer_bytes, self.counts)
-        self._receiver = Receiver(self._connector, self._where, self.counts, self._take)
+        self._receiver = Receiver(self._connector, self._where, self.counts, self._take, sharded=sharded)
         self._receiver.recovered = self._recovered
         self._sender.away = self._receiver.is_away
         self._log = LogLimit(logger)
@@ -105,7 +114,7 @@ class RedisBus:
         channel = self._channel(publication.topic)
         sequence, first = self._outgoing.next(publication.topic)
         data = envelope.encode(Envelope(message, publication.key, self._outgoing.origin, sequence, first))
-        self._sender.send(Command(("PUBLISH", channel, data), len(data), answered))
+        self._sender.send(Command((self._publish, channel, data), len(data), answered))
         return True
 
     def subscribe(self, topic: str) -> None:
@@ -163,7 +172,7 @@ class RedisBus:
 
     def _tell(self, channel: bytes, what: dict[str, Any], answered: Any = None) -> None:
         data = envelope.encode(Envelope(json.dumps(what), None, self._outgoing.origin, control=True))
-        self._sender.send(Command(("PUBLISH", channel, data), len(data), answered, 0))
+        self._sender.send(Command((self._publish, channel, data), len(data), answered, 0))
 
     def _recovered(self, since: float, was_away: bool) -> None:
         """All channels are subscribed to again; nothing came since then."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from fastws.errors import ConfigError
-from fastws.redis_url import client_url
+from fastws.redis_url import client_url, is_cluster
 
 CONNECT_SECONDS: Final = 5.0
 """How long a connection may take to be made, greeting included."""
@@ -29,6 +29,7 @@ def require_redis() -> Any:
     """The package redis. Raises ConfigError where it is not installed."""
     try:
         import redis.asyncio
+        import redis.crc
     except ImportError:
         raise ConfigError("--topics-url needs redis: pip install 'fastws[redis]'") from None
     return redis
@@ -37,8 +38,11 @@ def require_redis() -> Any:
 class Connector:
     """Makes connections to one Redis."""
 
-    def __init__(self, url: str, password: str | None = None) -> None:
-        """`password` is used where the URL has none. Raises ConfigError for what redis-py does not take in the URL."""
+    def __init__(self, url: str, password: str | None = None, slot_of: str = "") -> None:
+        """`password` is used where the URL has none; of a cluster the node is taken that has the slot of `slot_of`.
+
+        Raises ConfigError for what redis-py does not take in the URL.
+        """
         redis = require_redis()
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
@@ -63,6 +67,7 @@ class Connector:
         self.answers: tuple[type[Exception], ...] = (redis.ResponseError,)
         """What it raises for an answer that is an error."""
         known = redis.exceptions
+        self._slot: int | None = redis.crc.key_slot(slot_of.encode()) if is_cluster(url) else None
         self._passing = (known.ReadOnlyError, known.NoScriptError, known.ClusterDownError, known.MasterDownError)
         self._elsewhere = (known.MovedError, known.AskError)
         self._hopeless = (known.AuthenticationError, known.NoPermissionError)
@@ -83,6 +88,7 @@ class Connector:
         """The same for another host, a node of a cluster."""
         found = Connector.__new__(Connector)
         found.__dict__.update(self.__dict__)
+        found._slot = None
         pool = self._pool
         found._pool = type(pool)(pool.connection_class, **{**pool.connection_kwargs, "host": host, "port": port})
         return found
@@ -92,10 +98,26 @@ class Connector:
         connection = self._pool.make_connection()
         try:
             await asyncio.wait_for(connection.connect(), CONNECT_SECONDS)
+            if self._slot is None:
+                return connection
+            node = await asyncio.wait_for(self._node(connection, self._slot), CONNECT_SECONDS)
         except BaseException:
             await hang_up(connection)
             raise
-        return connection
+        if node is None:
+            return connection
+        await hang_up(connection)
+        return await self.at(*node).connect()
+
+    async def _node(self, connection: Any, slot: int) -> tuple[str, int] | None:
+        """Where the node is that has the slot; None for the one that we are connected to."""
+        await connection.send_command("CLUSTER", "MYID")
+        own = await connection.read_response(disable_decoding=True)
+        await connection.send_command("CLUSTER", "SLOTS")
+        for first, last, (host, port, name, *_), *_ in await connection.read_response(disable_decoding=True):
+            if first <= slot <= last:
+                return None if name == own else (host.decode() or connection.host, port)
+        raise ConnectionError("no node of the cluster has the slot")
 
 
 async def hang_up(connection: Any) -> None:

@@ -40,7 +40,6 @@ class Receiver:
         self._where = where
         self._counts = counts
         self._take = take
-        self._sharded = sharded
         prefix = "S" if sharded else ""
         self._subscribe, self._unsubscribe = f"{prefix}SUBSCRIBE", f"{prefix}UNSUBSCRIBE"
         small = prefix.lower().encode()
@@ -60,8 +59,6 @@ class Receiver:
         self.connected = False
         self.recovered: Callable[[float, bool], None] | None = None
         """Is told, when all channels are subscribed to, since when nothing came, 0 for never; and if Redis was away."""
-        self.moved: Callable[[], None] | None = None
-        """Is told that a channel belongs to another node of the cluster now."""
 
     @property
     def channels(self) -> Iterable[bytes]:
@@ -121,14 +118,7 @@ class Receiver:
             helpers = [loop.create_task(self._follow(connection)), loop.create_task(self._watch(connection))]
             read = connection.read_response
             while True:
-                try:
-                    answer = await read(disable_decoding=True)
-                except self._connector.answers as error:
-                    if self.moved is None or not self._connector.is_elsewhere(error):
-                        raise
-                    self.moved()
-                else:
-                    self._answer(answer)
+                self._answer(await read(disable_decoding=True))
         except self._connector.errors as error:
             self._down(f"lost the connection that receives from {self._where}: {describe(error)}")
         finally:
@@ -147,10 +137,7 @@ class Receiver:
         elif kind == self._subscribed:
             self._confirm(answer[1])
         elif kind == self._unsubscribed and answer[1] in self._wanted and answer[1] not in self._changed:
-            # Not asked for: the slot of the channel has moved to another node.
-            self._confirmed.discard(answer[1])
-            if self.moved is not None:
-                self.moved()
+            raise ConnectionError("another node of the cluster has the channels now")  # nobody asked for that
 
     def _confirm(self, channel: bytes) -> None:
         if channel not in self._wanted:
@@ -193,8 +180,7 @@ class Receiver:
 
     async def _command(self, connection: Any, command: str, channels: Iterable[bytes]) -> None:
         channels = list(channels)
-        size = 1 if self._sharded else CHUNK  # the channels of one command must be in one slot
-        commands = [(command, *channels[start : start + size]) for start in range(0, len(channels), size)]
+        commands = [(command, *channels[start : start + CHUNK]) for start in range(0, len(channels), CHUNK)]
         if commands:
             await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
 

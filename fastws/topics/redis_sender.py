@@ -68,8 +68,6 @@ class Sender:
         self._outage: tuple[float, int] | None = None  # when it began, and how many had been dropped by then
         self.setup: list[tuple[Any, ...]] = []
         """Commands for each new connection."""
-        self.moved: Callable[[Command], None] | None = None
-        """Is given what another node of a cluster must get."""
         self.away: Callable[[], bool] = bool
         """Whether Redis is known to be away, by other signs than this connection."""
         self.connected = False
@@ -203,16 +201,13 @@ class Sender:
                 answer = await connection.read_response()
                 self._counts.sent += command.publications
             except self._connector.answers as error:
-                if self._connector.is_passing(error):
+                if self._connector.is_passing(error) or self._connector.is_elsewhere(error):
                     raise  # this and all that follow are sent again, over a new connection
                 answer = error
             self._queue.popleft()
             self._tried -= 1
             self._queued_bytes -= command.size + COMMAND_BYTES
             if isinstance(answer, Exception):
-                if self.moved is not None and self._connector.is_elsewhere(answer):
-                    self.moved(command)
-                    continue
                 self._refuse(command, answer)
             if command.answered is not None:
                 command.answered(answer)

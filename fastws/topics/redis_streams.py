@@ -37,7 +37,7 @@ if ARGV[3] == '1' then
 end
 local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'm', ARGV[1])
 redis.call('EXPIRE', KEYS[1], {STREAM_SECONDS})
-return redis.call('PUBLISH', KEYS[2], '\\246' .. id .. ' ' .. ARGV[1])
+return redis.call(ARGV[4], KEYS[2], '\\246' .. id .. ' ' .. ARGV[1])
 """
 _DIGEST: Final = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
@@ -91,7 +91,7 @@ class StreamBus(RedisBus):
         found = Envelope(message, publication.key, self._outgoing.origin, sequence, first, False, publication.sender)
         data = envelope.encode(found)
         words = ("EVALSHA", _DIGEST, 2, self._stream(topic), self._channel(topic), data, self._length)
-        self._sender.send(Command((*words, 0), len(data), answered, again=(*words, 1)))
+        self._sender.send(Command((*words, 0, self._publish), len(data), answered, again=(*words, 1, self._publish)))
         return True
 
     def subscribe(self, topic: str) -> None:
