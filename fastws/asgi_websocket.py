@@ -819,8 +819,8 @@ class Session(Handler):
         if waiter is not None:
             self._waiter = None
             parked = self.parked
-            if parked is not None:
-                self.parked = None
+            self.parked = None
+            if parked is not None and self.state is OPEN:  # else it is about to end, which is its task's
                 self.shared.resume_soon(parked)
             elif not waiter.done():
                 waiter.set_result(None)
