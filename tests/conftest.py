@@ -19,8 +19,12 @@ def engine(request: pytest.FixtureRequest) -> str:
     return name
 
 
+NOT_UNDERSTOOD = frozenset({"test_examples", "test_topics_processes"})
+"""Modules with tests of several processes that fail at times on a loaded machine, nobody knows yet why."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of several processes meet what else the machine does: one that fails is run again, and listed as R."""
+    """One of those tests that fails is run again, and listed as R; all others count at their first failure."""
     for item in items:
-        if item.get_closest_marker("deploy"):
+        if item.get_closest_marker("deploy") and item.path.stem in NOT_UNDERSTOOD:
             item.add_marker(pytest.mark.flaky(reruns=2))
