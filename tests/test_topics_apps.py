@@ -180,16 +180,34 @@ def test_a_stalled_reader_delays_nobody(address: tuple[str, int]) -> None:
         for number in range(300):  # 6 MB: no kernel has as much room
             publisher.send(f"{number:<{MESSAGE}}")
             assert int(str(publisher.recv(PATIENCE))) == int(str(reader.recv(PATIENCE))) == number
-        found = []
-        data = b""
-        while not found or found[-1] != 299:
-            data += slow.recv(65536)
-            while (frame := wire.read_frame(data)) is not None:
-                data = frame[1]
-                if frame[0].payload != b"subscribed":
-                    found.append(int(frame[0].payload))
+        found = numbers(slow, 299)
         assert found == sorted(found)
         assert len(found) < 300  # of those that came too late, the latest
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="this system cannot be told")
+def test_where_the_latest_is_wanted_the_system_takes_little(engine: str) -> None:
+    with serve(app, ws=engine) as running:
+        address = running.host, running.port
+        with stalled(address) as slow, join(address) as publisher:
+            slow.sendall(wire.text("slow"))
+            for number in range(60):  # 1.2 MB, which it would have room for
+                publisher.send(f"{number:<{MESSAGE}}")
+                publisher.recv(PATIENCE)
+            assert len(numbers(slow, 59)) < 20
+
+
+def numbers(slow: socket.socket, last: int) -> list[int]:
+    """The numbers of the messages that it gets, to the `last`."""
+    found: list[int] = []
+    data = b""
+    while not found or found[-1] != last:
+        data += slow.recv(65536)
+        while (frame := wire.read_frame(data)) is not None:
+            data = frame[1]
+            if frame[0].payload != b"subscribed":
+                found.append(int(frame[0].payload))
+    return found
 
 
 def test_a_reader_that_is_too_slow_is_closed(engine: str) -> None:
