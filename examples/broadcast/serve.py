@@ -1,7 +1,4 @@
-"""Serves `app` with two workers, and with a Redis of its own where REDIS_URL names none.
-
-That Redis is Debian's redis-server, on a socket in a directory that is removed at the end; it keeps nothing.
-"""
+"""Serves `app` with two workers, and with a Redis of its own where REDIS_URL names none."""
 
 from __future__ import annotations
 
@@ -9,28 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import types
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-
-@contextmanager
-def own_redis() -> Iterator[str]:
-    """The URL of a redis-server, which ends with the block."""
-    with tempfile.TemporaryDirectory() as directory:
-        path = f"{directory}/redis.sock"
-        # In a session of its own, so that Ctrl+C does not reach it: the workers still need it while they end.
-        process = subprocess.Popen(
-            ["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--dir", directory],
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            yield f"unix://{path}"
-        finally:
-            process.terminate()
-            process.wait()
+from own_redis import own_redis
 
 
 def run(redis_url: str, *options: str) -> int:

@@ -1,0 +1,36 @@
+"""The chat rooms in the fewest lines: `fastws with_topics:app`. A room is a topic, and the server does the rest.
+
+It frames and compresses a message once for all who are in a room, and keeps what waits for a slow member, here the
+newest MiB of it. It reaches the members on all its workers, and with `--topics-url redis://...` those of other servers:
+`../cluster` runs two. What the rooms of app.py have beside that, a history and who is there, is not here.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket
+
+from fastws.topics import publish_from, subscribed
+
+
+async def chat(websocket: WebSocket) -> None:
+    name, room = (websocket.query_params.get(field, "").strip()[:30] for field in ("name", "room"))
+    if not name or not room:
+        return await websocket.send_denial_response(PlainTextResponse("a name and a room are missing", 400))
+    await websocket.accept()
+    async with subscribed(websocket, f"room {room}", slow="drop-oldest"):
+        while (event := await websocket.receive())["type"] == "websocket.receive":
+            if text := (event.get("text") or "").strip()[:1000]:
+                said = {"type": "said", "name": name, "text": text, "at": time.time()}
+                await publish_from(websocket, f"room {room}", json.dumps(said))
+
+
+page = StaticFiles(directory=Path(__file__).parent / "page", html=True, follow_symlink=True)
+app = Starlette(routes=[WebSocketRoute("/ws", chat), Route("/{path:path}", page)])
