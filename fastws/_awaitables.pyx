@@ -51,7 +51,7 @@ cdef enum:
 
 @cython.final
 @cython.freelist(64)
-cdef class Step:
+cdef class _Step:
     """One call of `receive` or `send`: a coroutine to all who ask (an instance of `types.CoroutineType`, even)."""
 
     cdef Session session
@@ -179,10 +179,10 @@ cdef inline int give(object value, int how, PyObject **result) noexcept:
 
 
 cdef int send_step(object self, object value, PyObject **result) except -1:
-    return (<Step>self).go_on(result)
+    return (<_Step>self).go_on(result)
 
 
-fastws_set_am_send(<PyTypeObject *>Step, <void *>send_step)
+fastws_set_am_send(<PyTypeObject *>_Step, <void *>send_step)
 
 
 async def receive(self):
@@ -206,20 +206,20 @@ cdef vectorcallfunc call_send
 
 
 cdef object begin_receive(PyObject *function, PyObject **arguments, size_t count, PyObject *names):
-    cdef Step step
+    cdef _Step step
     if names != NULL or PyVectorcall_NARGS(count) != 1 or not isinstance(<object>arguments[0], Session):
         return call_receive(function, arguments, count, names)
-    step = Step.__new__(Step)
+    step = _Step.__new__(_Step)
     step.session = <Session>arguments[0]
     step.receives = True
     return step
 
 
 cdef object begin_send(PyObject *function, PyObject **arguments, size_t count, PyObject *names):
-    cdef Step step
+    cdef _Step step
     if names != NULL or PyVectorcall_NARGS(count) != 2 or not isinstance(<object>arguments[0], Session):
         return call_send(function, arguments, count, names)
-    step = Step.__new__(Step)
+    step = _Step.__new__(_Step)
     step.session = <Session>arguments[0]
     step.event = <object>arguments[1]
     return step
