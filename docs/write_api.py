@@ -34,6 +34,7 @@ HOME = {
     "Config": "config",
     "Server": "server",
     "connect": "remote",
+    "presence_topic": "events",
     "LOGGING_CONFIG": "fastws.log_defaults",
     **dict.fromkeys(("subscribe", "subscribed", "unsubscribe", "publish_from"), "helpers"),
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import json
 import random
 import threading
 import zlib
@@ -92,6 +94,33 @@ async def test_exclude_self(engine: str) -> None:
     await settle()
     assert texts(one) == ["b", "c"]
     assert texts(two) == ["a", "c"]
+
+
+@on_fake_clock
+async def test_who_joins_and_leaves_is_told_where_it_is_announced(engine: str) -> None:
+    sockets = Sockets(engine)
+    _, watcher = await sockets.open(topics.presence_topic("room"))
+    call, peer = await sockets.open("room")  # without a name
+    await call.send(subscribe("room", announce="too late"))
+    await call.send(subscribe("side", announce="alice"))
+    other, lost = await sockets.open("x:presence")
+    for name in ("x", "room"):
+        await other.send(subscribe(name, announce="bob \N{SNOWMAN}"))
+    await other.send(unsubscribe("x"))
+    await other.send(subscribe("x", announce="bobby"))
+    await settle()
+    assert [json.loads(each) for each in texts(watcher)] == [told("join", "room", "bob \N{SNOWMAN}")]
+    first, second, third = (json.loads(each) for each in texts(lost))
+    assert first == told("join", "x", "bob \N{SNOWMAN}")
+    assert (second, third) == (told("leave", "x", "bob \N{SNOWMAN}"), told("join", "x", "bobby"))
+    lost.transport.reset()
+    await settle()
+    assert [json.loads(each) for each in texts(watcher)] == [told("leave", "room", "bob \N{SNOWMAN}")]
+    assert peer.take() == b""  # in the topic itself there are only the application's messages
+
+
+def told(event: str, topic: str, who: str) -> dict[str, str]:
+    return {"event": event, "topic": topic, "who": who}
 
 
 @on_fake_clock
@@ -289,14 +318,10 @@ async def test_an_error_at_one_subscriber_is_no_other_s(engine: str, caplog: pyt
     peers = [(await sockets.open("room", fields=(DEFLATE,)))[1] for _ in range(3)]
     deflater = peers[1].connection.handler.engine.deflater
 
-    def fail(payload: bytes) -> bytes:
+    def fail(level: int, window_bits: int, mem_level: int) -> Any:
         raise MemoryError("no more")
 
-    class Broken(type(deflater)):  # type: ignore[misc]
-        __slots__ = ()
-        compress = staticmethod(fail)
-
-    deflater.__class__ = Broken
+    deflater.backend = dataclasses.replace(deflater.backend, make=fail)
     sockets.hub.publish("room", "x" * 500)
     await settle()
     for peer in (peers[0], peers[2]):
@@ -336,6 +361,9 @@ async def test_a_connection_that_cannot_be_written_to_is_no_other_s(engine: str)
         (subscribe("x" * 256), "a topic must have 1 to 255 characters, not 256"),
         (subscribe("\ud800"), "without lone surrogates"),
         ({**subscribe("x"), "topic": b"x"}, "a topic must be str, not bytes"),
+        (subscribe("x", announce=7), "'announce' of 'websocket.subscribe': a name must be str, not int"),
+        (subscribe("x", announce=""), "a name must have 1 to 255 characters, not 0"),
+        (subscribe("x" * 250, announce="me"), "a topic must have 1 to 255 characters, not 259"),
         (subscribe("x", slow="fast"), "must be one of drop-newest, drop-oldest, latest, close, not 'fast'"),
         (subscribe("x", slow=1), "must be one of"),
         (subscribe("x", limit=-1), "'limit' of 'websocket.subscribe' must be a number of bytes, not -1"),

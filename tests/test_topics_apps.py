@@ -27,7 +27,16 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as websocket_connect
 
-from fastws.topics import publish, publish_from, publish_nowait, subscribe, subscribed, subscribers, unsubscribe
+from fastws.topics import (
+    presence_topic,
+    publish,
+    publish_from,
+    publish_nowait,
+    subscribe,
+    subscribed,
+    subscribers,
+    unsubscribe,
+)
 
 # ------------------------------------------------------------------------------------------------------ an application
 
@@ -47,6 +56,17 @@ async def room(websocket: WebSocket) -> None:
                 await publish_from(websocket, "room", text, exclude_self=text.startswith("not me"))
 
 
+async def named(websocket: WebSocket) -> None:
+    """As a client in a path is called; it is told who else comes and goes."""
+    await websocket.accept()
+    async with (
+        subscribed(websocket, presence_topic("named")),
+        subscribed(websocket, "named", announce=websocket.path_params["name"]),
+    ):
+        async for text in websocket.iter_text():
+            await publish("named", text)
+
+
 async def post(request: Request) -> Response:
     how, text = request.path_params["how"], (await request.body()).decode()
     if how == "thread":
@@ -60,7 +80,13 @@ async def post(request: Request) -> Response:
     return JSONResponse({"subscribers": await subscribers("room")})
 
 
-app = Starlette(routes=[WebSocketRoute("/room", room), Route("/post/{how}", post, methods=["POST"])])
+app = Starlette(
+    routes=[
+        WebSocketRoute("/room", room),
+        WebSocketRoute("/named/{name}", named),
+        Route("/post/{how}", post, methods=["POST"]),
+    ]
+)
 
 
 @contextlib.contextmanager
@@ -140,6 +166,24 @@ def test_a_room(address: tuple[str, int]) -> None:
     deadline = time.monotonic() + PATIENCE
     while say(address, "task", "is anybody there?"):
         assert time.monotonic() < deadline
+
+
+def test_who_comes_and_goes_is_told(address: tuple[str, int]) -> None:
+    host, port = address
+    url = f"ws://{host}:{port}/named/"
+    with websocket_connect(url + "alice") as alice:
+        assert told(alice) == ("join", "alice")
+        with websocket_connect(url + "bob") as bob:
+            assert told(alice) == told(bob) == ("join", "bob")
+            bob.send("hello")
+            assert receive(alice, 1) == receive(bob, 1) == ["hello"]
+        assert told(alice) == ("leave", "bob")
+
+
+def told(client: ClientConnection) -> tuple[str, str]:
+    event = json.loads(client.recv(PATIENCE))
+    assert event["topic"] == "named"
+    return event["event"], event["who"]
 
 
 def test_order_of_several_publishers(address: tuple[str, int]) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 
-from fastws.topics.events import check_key, check_message, check_topic
+from fastws.topics.events import check_key, check_message, check_topic, presence_topic
 from fastws.topics.helpers import publish_from, subscribe, subscribed, unsubscribe
 from fastws.topics.remote import connect
 from fastws.topics.running import HUBS
 
 __all__ = [
     "connect",
+    "presence_topic",
     "publish",
     "publish_from",
     "publish_nowait",

@@ -5,6 +5,7 @@ docs/topics.md is its specification. Values in, values out: nothing here knows a
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Final
 
@@ -16,10 +17,23 @@ LAST_ID: Final = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?", re.ASCII)
 MAX_TOPIC: Final = 255
 """Characters of a topic's name, at most; of a key too."""
 
+PRESENCE: Final = ":presence"
+"""What the name of a topic is followed by, in that of the topic which tells who joins and leaves it."""
+
 
 def check_topic(topic: object) -> str:
     """`topic`, if it is the name of one. Raises ValueError or TypeError, which say what would be."""
     return _check_name(topic, "a topic")
+
+
+def presence_topic(topic: str) -> str:
+    """The topic to which is published who joins and leaves `topic`. Raises TypeError or ValueError for no topic."""
+    return check_topic(check_topic(topic) + PRESENCE)
+
+
+def describe_presence(event: str, topic: str, who: str) -> str:
+    """The message to `presence_topic(topic)`: `event` is "join" or "leave"."""
+    return json.dumps({"event": event, "topic": topic, "who": who})
 
 
 def check_key(key: object) -> str | None:
@@ -106,6 +120,18 @@ def read_last_id(event: dict[str, Any]) -> str | None:
             f"'last_id' of 'websocket.subscribe' must be an id as '1700000000000-0', not {last_id!r:.50}."
         )
     return last_id
+
+
+def read_announced(event: dict[str, Any]) -> str | None:
+    """As whom a `websocket.subscribe` joins, where others are to be told. Raises ApplicationError."""
+    who = event.get("announce")
+    if who is None:
+        return None
+    try:
+        presence_topic(event["topic"])
+        return _check_name(who, "a name")
+    except (TypeError, ValueError) as error:
+        raise ApplicationError(f"'announce' of 'websocket.subscribe': {error}.") from None
 
 
 def _check_name(name: object, what: str) -> str:

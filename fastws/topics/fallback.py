@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from fastws.topics.backlog import CLOSE, Backlog, Policy
+from fastws.topics.events import describe_presence, presence_topic
 from fastws.topics.outgoing import Outgoing
 from fastws.topics.running import HUBS, release
 
@@ -33,6 +34,7 @@ class Peer:
         self._send = send
         self.number = number
         self.topics: set[str] = set()
+        self.names: dict[str, str] = {}  # under which it has joined some of them
         self._backlog = Backlog(LIMIT)
         self._task: asyncio.Task[None] | None = None
 
@@ -80,6 +82,7 @@ class Rooms:
     """The subscribers of one event loop."""
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._peers: weakref.WeakKeyDictionary[Any, Peer] = weakref.WeakKeyDictionary()
         self._topics: dict[str, dict[Peer, Policy]] = {}
         self._number = 0
@@ -97,13 +100,16 @@ class Rooms:
         HUBS.append((loop, rooms))
         return rooms
 
-    def subscribe(self, websocket: Any, send: Send, topic: str, policy: Policy | None) -> None:
-        """Subscribe the connection, for as long as the object `websocket` lives."""
+    def subscribe(self, websocket: Any, send: Send, topic: str, policy: Policy | None, who: str | None = None) -> None:
+        """Subscribe the connection, for as long as the object `websocket` lives; announced, where it is as `who`."""
         peer = self._peers.get(websocket)
         if peer is None:
             self._number += 1
             peer = self._peers[websocket] = Peer(self, send, self._number)
             weakref.finalize(websocket, peer.leave).atexit = False
+        if who is not None and topic not in peer.topics:
+            peer.names[topic] = who
+            self._announce("join", topic, who)
         peer.topics.add(topic)
         self._topics.setdefault(topic, {})[peer] = policy or DEFAULT
 
@@ -126,6 +132,13 @@ class Rooms:
         peers.pop(peer, None)
         if not peers:
             self._topics.pop(topic, None)
+        who = peer.names.pop(topic, None)
+        if who is not None:
+            self._announce("leave", topic, who)
+
+    def _announce(self, event: str, topic: str, who: str) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and with it this room
+            self._loop.call_soon_threadsafe(self.publish, presence_topic(topic), describe_presence(event, topic, who))
 
     def publish(self, topic: str, message: str | bytes, key: str | None = None, sender: int = 0) -> int:
         """See `fastws.topics.hub.Hub.publish`."""

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, Literal, Protocol
 
 from fastws.topics.backlog import Policy
-from fastws.topics.events import check_key, check_message, check_topic, read_policy
+from fastws.topics.events import check_key, check_message, check_topic, read_announced, read_policy
 from fastws.topics.fallback import DEFAULT, Rooms
 
 EXTENSION = "fastws.topics"
@@ -33,24 +33,34 @@ class WebSocketLike(Protocol):
 
 
 async def subscribe(
-    websocket: WebSocketLike, topic: str, *, slow: Slow | None = None, limit: int | None = None
+    websocket: WebSocketLike,
+    topic: str,
+    *,
+    slow: Slow | None = None,
+    limit: int | None = None,
+    announce: str | None = None,
 ) -> None:
     """Let `websocket`, which has accepted, get what is published to `topic`, until it ends or unsubscribes.
 
     `slow` is what is done when it does not keep up and `limit` bytes of the topic wait for it: by default, and at most,
-    what --topics-slow and --topics-backlog say. Raises ValueError or TypeError for what is no topic,
-    `fastws.errors.ApplicationError` for a bad policy and for more topics than a connection may have.
+    what --topics-slow and --topics-backlog say. `announce` is the name, of 1 to 255 characters, under which the
+    subscribers of `presence_topic(topic)` are told that it joins and, however it ends, that it leaves.
+
+    Raises ValueError or TypeError for what is no topic, `fastws.errors.ApplicationError` for a bad policy or name and
+    for more topics than a connection may have.
     """
     event: dict[str, Any] = {"type": "websocket.subscribe", "topic": check_topic(topic)}
     if slow is not None:
         event["slow"] = slow
     if limit is not None:
         event["limit"] = limit
+    if announce is not None:
+        event["announce"] = announce
     if _has_topics(websocket):
         await _send(websocket)(event)
     else:
         policy: Policy = read_policy(event, DEFAULT)
-        Rooms.of_running_loop().subscribe(websocket, _send(websocket), topic, policy)
+        Rooms.of_running_loop().subscribe(websocket, _send(websocket), topic, policy, read_announced(event))
 
 
 async def unsubscribe(websocket: WebSocketLike, topic: str) -> None:
@@ -65,12 +75,16 @@ async def unsubscribe(websocket: WebSocketLike, topic: str) -> None:
 
 @contextlib.asynccontextmanager
 async def subscribed(
-    websocket: WebSocketLike, *topics: str, slow: Slow | None = None, limit: int | None = None
+    websocket: WebSocketLike,
+    *topics: str,
+    slow: Slow | None = None,
+    limit: int | None = None,
+    announce: str | None = None,
 ) -> AsyncIterator[None]:
     """As `subscribe` to `topics`, and `unsubscribe` when the block is left."""
     try:
         for topic in topics:
-            await subscribe(websocket, topic, slow=slow, limit=limit)
+            await subscribe(websocket, topic, slow=slow, limit=limit, announce=announce)
         yield
     finally:
         for topic in topics:

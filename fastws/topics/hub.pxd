@@ -23,7 +23,7 @@ cdef class Hub:
     @cython.locals(topic=Topic, member=Member, dropped=int)
     cdef Py_ssize_t _fan_out(self, str name, Outgoing message, long long sender, Outgoing with_id=*) except -1
     @cython.locals(topic=Topic, member=Member)
-    cpdef subscribe(self, session, str name, policy=*)
+    cpdef subscribe(self, session, str name, policy=*, str who=*)
     @cython.locals(topic=Topic, member=Member)
     cpdef unsubscribe(self, session, str name)
     @cython.locals(topic=Topic)

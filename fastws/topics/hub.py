@@ -19,7 +19,17 @@ from fastws.errors import ApplicationError
 from fastws.topics.audience import Audience
 from fastws.topics.backlog import LATEST, Backlog, Policy
 from fastws.topics.bus import Bus, Publication, ResumingBus
-from fastws.topics.events import read_exclude_self, read_key, read_last_id, read_message, read_policy, read_topic
+from fastws.topics.events import (
+    describe_presence,
+    presence_topic,
+    read_announced,
+    read_exclude_self,
+    read_key,
+    read_last_id,
+    read_message,
+    read_policy,
+    read_topic,
+)
 from fastws.topics.member import Member, Topic, Turn
 from fastws.topics.outgoing import Kind, Outgoing
 from fastws.topics.running import HUBS, release
@@ -77,8 +87,10 @@ class Hub:
 
     # What subscribes and publishes: connections, the application, the bus.
 
-    def subscribe(self, session: Session, name: str, policy: Policy | None = None) -> None:
+    def subscribe(self, session: Session, name: str, policy: Policy | None = None, who: str | None = None) -> None:
         """Subscribe the open `session` to the topic; where it has before, `policy` is what changes.
+
+        That it joins, and later that it leaves, is published to `presence_topic(name)` where it is given a name, `who`.
 
         Raises ApplicationError for more topics than a connection may have.
         """
@@ -108,6 +120,9 @@ class Hub:
             if first:
                 self.bus.subscribe(name)
             self.bus.counted(name, len(topic.members))
+        if who is not None:
+            topic.names[member] = who
+            self._announce("join", name, who)
 
     def unsubscribe(self, session: Session, name: str) -> None:
         """End the subscription of `session` to the topic, if it has one."""
@@ -189,20 +204,23 @@ class Hub:
 
     def subscribe_event(self, session: Session, event: dict[str, Any]) -> asyncio.Future[None] | None:
         name, policy, last_id = read_topic(event), read_policy(event, self._policy), read_last_id(event)
+        who = read_announced(event)
         bus = self.bus
         if last_id is None or bus is None or not bus.ordered_by_bus:
-            self.subscribe(session, name, policy)
+            self.subscribe(session, name, policy, who)
             return None
         resuming = cast(ResumingBus, bus)
-        return self.shared.loop.create_task(self._resume(resuming, session, name, policy, last_id))
+        return self.shared.loop.create_task(self._resume(resuming, session, name, policy, last_id, who))
 
-    async def _resume(self, bus: ResumingBus, session: Session, name: str, policy: Policy, last_id: str) -> None:
+    async def _resume(
+        self, bus: ResumingBus, session: Session, name: str, policy: Policy, last_id: str, who: str | None
+    ) -> None:
         """Subscribe `session` when it was given what was published after `last_id`."""
 
         def ready(publications: list[Publication]) -> None:
             if session.state is not State.OPEN:
                 return
-            self.subscribe(session, name, policy)
+            self.subscribe(session, name, policy, who)
             member = cast(Member, session.subscriber)
             topic = self._topics[name]
             for each in publications:
@@ -276,6 +294,14 @@ class Hub:
             if not topic.members:
                 self.bus.unsubscribe(topic.name)
             self.bus.counted(topic.name, len(topic.members))
+        if topic.names:
+            who = topic.names.pop(member, None)
+            if who is not None:
+                self._announce("leave", topic.name, who)
+
+    def _announce(self, event: str, name: str, who: str) -> None:
+        """Publish who has joined or left the topic: soon, since a fan-out may be what ended a subscription."""
+        self.shared.loop.call_soon(self.publish, presence_topic(name), describe_presence(event, name, who))
 
     def _kind(self, session: Session) -> Kind | None:
         """What the frames of `session` have in common with others'."""

@@ -27,6 +27,7 @@ cdef class Turn:
 cdef class Topic:
     cdef public str name
     cdef public dict members
+    cdef public dict names
 
 
 @cython.final

@@ -71,6 +71,8 @@ class Topic:
     def __init__(self, name: str) -> None:
         self.name: str = name
         self.members: dict[Member, Policy] = {}
+        # Under which name some of them have joined, where that is told to others.
+        self.names: dict[Member, str] = {}
 
 
 class Member(Subscriber):
