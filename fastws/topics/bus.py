@@ -6,8 +6,9 @@ to the hubs of other processes and brings theirs. It is called on the event loop
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from fastws.topics.audience import Audience
 from fastws.topics.losses import BusCounts
@@ -69,6 +70,9 @@ class Bus(Protocol):
 
     def subscribe(self, topic: str) -> None:
         """The first subscriber of this process has come to `topic`."""
+
+    def coming(self, topic: str) -> asyncio.Future[Any] | None:
+        """What a subscriber of `topic` waits for until what others publish comes here; None where it does already."""
 
     def unsubscribe(self, topic: str) -> None:
         """The last subscriber of this process has left `topic`."""

@@ -208,7 +208,7 @@ class Hub:
         bus = self.bus
         if last_id is None or bus is None or not bus.ordered_by_bus:
             self.subscribe(session, name, policy, who)
-            return None
+            return None if bus is None else bus.coming(name)
         resuming = cast(ResumingBus, bus)
         return self.shared.loop.create_task(self._resume(resuming, session, name, policy, last_id, who))
 

@@ -106,6 +106,9 @@ class Mesh:
         if self._interest is not None:
             self._interest.add(topic)
 
+    def coming(self, topic: str) -> None:
+        """Nothing is to be waited for: the others see a subscription at once."""
+
     def unsubscribe(self, topic: str) -> None:
         """There is none any more."""
         if self._interest is not None:

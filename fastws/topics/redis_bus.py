@@ -156,6 +156,13 @@ class RedisBus:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
+    def coming(self, topic: str) -> asyncio.Future[Any] | None:
+        """What to wait for until what others publish to `topic` comes here; while Redis is away, for nothing."""
+        confirmed = self._receiver.confirmed(self._channel(topic))
+        if confirmed.done() or not self._receiver.connected:
+            return None
+        return asyncio.ensure_future(asyncio.wait([confirmed], timeout=START_SECONDS))
+
     async def confirmed(self, topic: str) -> None:
         """Wait until what is published to `topic`, to which there is a subscriber, comes here."""
         await self._receiver.confirmed(self._channel(topic))

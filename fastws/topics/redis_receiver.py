@@ -49,6 +49,7 @@ class Receiver:
         self._wanted: set[bytes] = set()
         self._confirmed: set[bytes] = set()
         self._changed: dict[bytes, None] = {}
+        self._unanswered: dict[bytes, int] = {}  # commands about a channel that Redis has not answered
         self._awaited: dict[bytes, asyncio.Future[None]] = {}
         self._change = asyncio.Event()
         self._pause: Iterator[float] = delays()
@@ -77,6 +78,8 @@ class Receiver:
         self._confirmed.discard(channel)
         self._changed[channel] = None
         self._change.set()
+        if self._catching_up is not None:
+            self._catch_up_without(channel)
 
     def is_away(self) -> bool:
         """Whether Redis could not be reached the last time."""
@@ -111,6 +114,7 @@ class Receiver:
             self._heard = time.monotonic()
             self._catching_up = set(self._wanted)
             self._changed.clear()
+            self._unanswered.clear()
             await self._command(connection, self._subscribe, self._wanted)
             if not self._catching_up:
                 self._up()
@@ -132,24 +136,34 @@ class Receiver:
         self._heard = time.monotonic()
         kind = answer[0]
         if kind == self._message:
-            if answer[1] in self._wanted:  # else it came before Redis knew
+            if answer[1] in self._confirmed:  # else it belongs to a subscription that has ended
                 self._take(answer[1], answer[2])
-        elif kind == self._subscribed:
-            self._confirm(answer[1])
-        elif kind == self._unsubscribed and answer[1] in self._wanted and answer[1] not in self._changed:
-            raise ConnectionError("another node of the cluster has the channels now")  # nobody asked for that
+        elif kind == self._subscribed or kind == self._unsubscribed:
+            channel = answer[1]
+            left = self._unanswered.pop(channel, 0) - 1
+            if left > 0:
+                self._unanswered[channel] = left  # the last one counts
+            elif kind == self._subscribed:
+                self._confirm(channel)
+            elif left < 0:  # nobody has asked for that
+                raise ConnectionError("another node of the cluster has the channels now")
 
     def _confirm(self, channel: bytes) -> None:
-        if channel not in self._wanted:
-            return
+        if channel not in self._wanted or (channel in self._changed and channel not in self._confirmed):
+            return  # it was left meanwhile, and perhaps subscribed to again: that is confirmed by itself
         self._confirmed.add(channel)
         awaited = self._awaited.pop(channel, None)
         if awaited is not None and not awaited.done():
             awaited.set_result(None)
         if self._catching_up is not None:
-            self._catching_up.discard(channel)
-            if not self._catching_up & self._wanted:
-                self._up()
+            self._catch_up_without(channel)
+
+    def _catch_up_without(self, channel: bytes) -> None:
+        assert self._catching_up is not None
+        before = len(self._catching_up)
+        self._catching_up.discard(channel)
+        if before and not self._catching_up:
+            self._up()
 
     async def _follow(self, connection: Any) -> None:
         """Subscribe and unsubscribe as is asked for: all of a turn of the loop at once."""
@@ -180,6 +194,8 @@ class Receiver:
 
     async def _command(self, connection: Any, command: str, channels: Iterable[bytes]) -> None:
         channels = list(channels)
+        for channel in channels:
+            self._unanswered[channel] = self._unanswered.get(channel, 0) + 1
         commands = [(command, *channels[start : start + CHUNK]) for start in range(0, len(channels), CHUNK)]
         if commands:
             await connection.send_packed_command(connection.pack_commands(commands), check_health=False)

@@ -8,15 +8,17 @@ that was cut off reads from the streams what it missed. One that is sent again i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import itertools
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from fastws.topics import envelope
 from fastws.topics.bus import Publication
 from fastws.topics.envelope import Envelope, EnvelopeError
-from fastws.topics.redis_bus import RedisBus
-from fastws.topics.redis_connection import hang_up
+from fastws.topics.redis_bus import START_SECONDS, RedisBus
+from fastws.topics.redis_connection import delays, hang_up
 from fastws.topics.redis_sender import Command
 from fastws.topics.sequences import DUPLICATE
 
@@ -26,6 +28,8 @@ PAGE: Final = 500
 """Entries that are read at once."""
 STREAM_SECONDS: Final = 86_400
 """How long a stream stays to which nothing is published."""
+CATCH_UP_ATTEMPTS: Final = 5
+"""How often a stream is asked for after an outage; then what was missed in it is counted as that."""
 RESUME_SECONDS: Final = 10.0
 """How long a resumption may take; then the subscription begins with what is new."""
 
@@ -79,6 +83,7 @@ class StreamBus(RedisBus):
         self._held: dict[str, list[_Entry]] = {}  # what comes to a topic whose stream is read after an outage
         self._resuming: dict[str, list[list[Publication]]] = {}  # what comes while somebody resumes
         self._query = _Query(self)
+        self._beginning: dict[str, asyncio.Task[None]] = {}  # of topics that have subscribers
         self._reading: set[asyncio.Task[None]] = set()
 
     def send(self, publication: Publication, answered: Callable[[Any], None] | None = None) -> bool:
@@ -97,12 +102,21 @@ class StreamBus(RedisBus):
     def subscribe(self, topic: str) -> None:
         """There is a subscriber here now."""
         super().subscribe(topic)
-        self._start(self._begin(topic))
+        self._beginning[topic] = task = self._start(self._begin(topic))
+        task.add_done_callback(lambda _: self._begun(topic, task))
+
+    def coming(self, topic: str) -> asyncio.Future[Any] | None:
+        """What to wait for until it is known behind which entry the subscription begins."""
+        beginning = self._beginning.get(topic)
+        if beginning is None or not self._receiver.connected:
+            return None
+        return asyncio.ensure_future(asyncio.wait([beginning], timeout=START_SECONDS))
 
     def unsubscribe(self, topic: str) -> None:
         """There is none any more."""
         if topic not in self._resuming:
             super().unsubscribe(topic)
+            self._beginning.pop(topic, None)
             self._last.pop(topic, None)
             self._held.pop(topic, None)
 
@@ -141,13 +155,17 @@ class StreamBus(RedisBus):
     def _stream(self, topic: str) -> bytes:
         return self._channel(topic)  # a channel and a key may have one name
 
-    def _start(self, reading: Any) -> None:
-        task = asyncio.get_running_loop().create_task(reading)
+    def _start(self, reading: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(reading)
         self._reading.add(task)
         task.add_done_callback(self._reading.discard)
+        return task
 
     async def _begin(self, topic: str) -> None:
-        """Note where the stream is, for an outage that comes before the first publication."""
+        """Note where the stream is, for an outage that comes before the first publication.
+
+        What comes by the channel and is not behind that is taken for old, so that nobody may rely on getting it before.
+        """
         try:
             await self.confirmed(topic)
             newest = await self._query.ask("XREVRANGE", self._stream(topic), "+", "-", "COUNT", 1)
@@ -155,6 +173,10 @@ class StreamBus(RedisBus):
             return
         if self._channel(topic) in self._receiver.channels:
             self._last.setdefault(topic, Id.read(newest[0][0].decode()) if newest else Id(0, 0))
+
+    def _begun(self, topic: str, task: asyncio.Task[None]) -> None:
+        if self._beginning.get(topic) is task:
+            del self._beginning[topic]
 
     async def _read_until_now(self, topic: str, last: Id, found: list[Publication]) -> None:
         """Read what the stream has after `last`; return when that has come by the channel, too."""
@@ -231,10 +253,13 @@ class StreamBus(RedisBus):
             last = self._last.get(topic)
             if last is None:
                 continue
-            try:
-                missed = await self._entries(topic, last)
-            except self._connector.errors:
-                missed = []
+            missed: list[_Entry] = []
+            for pause in itertools.islice(delays(), CATCH_UP_ATTEMPTS):
+                try:
+                    missed = await self._entries(topic, last)
+                    break
+                except self._connector.errors:
+                    await asyncio.sleep(pause)
             for each in (*missed, *self._held.pop(topic, ())):
                 if topic in self._last:
                     self._pass_on(each)
@@ -249,16 +274,22 @@ class _Query:
         self._lock = asyncio.Lock()
 
     async def ask(self, *words: Any) -> Any:
-        """The answer. Raises what the connection does."""
+        """The answer. Raises what the connection does; one that has died since the last time gets a successor."""
         async with self._lock:
-            try:
-                if self._connection is None:
-                    self._connection = await self._connector.connect()
-                await self._connection.send_command(*words, check_health=False)
-                return await self._connection.read_response(disable_decoding=True)
-            except BaseException:
-                await self.close()
-                raise
+            if self._connection is not None:
+                with contextlib.suppress(*self._connector.errors):
+                    return await self._ask(words)
+            return await self._ask(words)
+
+    async def _ask(self, words: tuple[Any, ...]) -> Any:
+        try:
+            if self._connection is None:
+                self._connection = await self._connector.connect()
+            await self._connection.send_command(*words, check_health=False)
+            return await self._connection.read_response(disable_decoding=True)
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
