@@ -109,8 +109,11 @@ def build_sdist(scratch: Path, dist: Path) -> Path:
     if (ROOT / ".git").exists():
         packed = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
         known = {name for name in run("git", "ls-files").splitlines() if not name.startswith(NOT_PACKED)}
-        wanted = {name for name in known if (ROOT / name).is_file()}  # of a link to a directory it has copies
-        packed = {(ROOT / name).resolve().relative_to(ROOT).as_posix() for name in packed}
+        # Of links it has copies.
+        known = {name for name in known if (ROOT / name).is_file()}
+        wanted, packed = (
+            {(ROOT / name).resolve().relative_to(ROOT).as_posix() for name in names} for names in (known, packed)
+        )
         made = {name for name in packed if name in ("PKG-INFO", "setup.cfg") or ".egg-info/" in name}
         if missing := sorted(wanted - packed):
             raise Failed(f"the source distribution lacks {', '.join(missing)}: see MANIFEST.in")
