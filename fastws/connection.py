@@ -259,10 +259,7 @@ class Connection:
         transport takes what it is given after its end, and tells of that end in the next turn.
         """
         self.burst = 0
-        loop = self.state.loop
-        waiter: asyncio.Future[None] = loop.create_future()
-        loop.call_soon(_release, waiter)
-        return waiter
+        return next_turn_of(self.state.loop)
 
     def peer_takes(self) -> bool:
         """Whether the peer has taken some of what waited to be sent at the last call."""
@@ -358,6 +355,13 @@ class Connection:
                 waiter.set_result(None)
             else:
                 waiter.set_exception(error)
+
+
+def next_turn_of(loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+    """A future of the next turn of `loop`."""
+    waiter: asyncio.Future[None] = loop.create_future()
+    loop.call_soon(_release, waiter)
+    return waiter
 
 
 def _release(waiter: asyncio.Future[None]) -> None:

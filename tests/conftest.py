@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from redis_server import RedisServer
 from serving import ENGINES
 
 from fastws.engines import load_engine
@@ -17,6 +20,17 @@ def engine(request: pytest.FixtureRequest) -> str:
     load_engine(request.param)
     name: str = request.param
     return name
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """A Redis of the test's own, which it may stop and start again."""
+    server = RedisServer()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 NOT_UNDERSTOOD = frozenset({"test_examples", "test_topics_processes"})

@@ -26,16 +26,6 @@ from websockets.sync.client import ClientConnection, connect
 pytestmark = pytest.mark.deploy
 
 
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    server = RedisServer()
-    server.start()
-    try:
-        yield server
-    finally:
-        server.close()
-
-
 @contextmanager
 def workers(count: int, *options: str, env: dict[str, str] | None = None) -> Iterator[ServerProcess]:
     """So many workers, all of which serve."""

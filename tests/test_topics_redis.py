@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,16 +18,6 @@ from fastws.topics.bus import Publication
 from fastws.topics.envelope import Envelope, EnvelopeError
 from fastws.topics.redis_bus import RedisBus
 from fastws.topics.sequences import DUPLICATE, Incoming, Outgoing
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    server = RedisServer()
-    server.start()
-    try:
-        yield server
-    finally:
-        server.close()
 
 
 def run(test: Callable[..., Awaitable[None]]) -> None:

@@ -21,16 +21,6 @@ from fastws import topics
 from fastws.cli import main
 
 
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    server = RedisServer()
-    server.start()
-    try:
-        yield server
-    finally:
-        server.close()
-
-
 async def room(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Subscribe each WebSocket to the topic room, and say so."""
     await receive()

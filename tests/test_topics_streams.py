@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -18,16 +18,6 @@ from websockets.sync.client import ClientConnection, connect
 
 from fastws.topics.bus import Publication
 from fastws.topics.redis_streams import Id, StreamBus
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    server = RedisServer()
-    server.start()
-    try:
-        yield server
-    finally:
-        server.close()
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:

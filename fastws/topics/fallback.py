@@ -13,10 +13,11 @@ import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from fastws.connection import next_turn_of
 from fastws.topics.backlog import CLOSE, Backlog, Policy
 from fastws.topics.events import describe_presence, presence_topic
 from fastws.topics.outgoing import Outgoing
-from fastws.topics.running import HUBS, release
+from fastws.topics.running import HUBS
 
 LIMIT: Final = 1_048_576
 """Bytes that may wait for a subscriber: the default of --topics-backlog."""
@@ -155,10 +156,7 @@ class Rooms:
 
     def wait_for_turn(self) -> asyncio.Future[None] | None:
         """A publisher lets the subscribers' tasks run."""
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[None] = loop.create_future()
-        loop.call_soon(release, waiter)
-        return waiter
+        return next_turn_of(asyncio.get_running_loop())
 
     def subscribers(self, topic: str) -> int:
         """How many connections have subscribed to `topic`."""

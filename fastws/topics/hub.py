@@ -15,6 +15,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, cast
 
 from fastws.asgi_states import State
+from fastws.connection import next_turn_of
 from fastws.errors import ApplicationError
 from fastws.topics.audience import Audience
 from fastws.topics.backlog import LATEST, Backlog, Policy
@@ -32,7 +33,7 @@ from fastws.topics.events import (
 )
 from fastws.topics.member import Member, Topic, Turn
 from fastws.topics.outgoing import Kind, Outgoing
-from fastws.topics.running import HUBS, release
+from fastws.topics.running import HUBS
 
 if TYPE_CHECKING:
     from fastws.asgi_websocket import Session
@@ -175,10 +176,8 @@ class Hub:
         """What a publisher must wait for before it publishes more, if anything: everybody else's turn."""
         if self._turn.messages < PUBLICATIONS_A_TURN:
             return None
-        waiter: asyncio.Future[None] = self.shared.loop.create_future()
-        self.shared.loop.call_soon(release, waiter)
         self._turn.messages = 0
-        return waiter
+        return next_turn_of(self.shared.loop)
 
     def subscribers(self, topic: str) -> int:
         """How many connections of this process have subscribed to `topic`."""

@@ -158,10 +158,14 @@ class RedisBus:
 
     def coming(self, topic: str) -> asyncio.Future[Any] | None:
         """What to wait for until what others publish to `topic` comes here; while Redis is away, for nothing."""
-        confirmed = self._receiver.confirmed(self._channel(topic))
-        if confirmed.done() or not self._receiver.connected:
+        beginning = self._beginning_of(topic)
+        if beginning is None or beginning.done() or not self._receiver.connected:
             return None
-        return asyncio.ensure_future(asyncio.wait([confirmed], timeout=START_SECONDS))
+        return asyncio.ensure_future(asyncio.wait([beginning], timeout=START_SECONDS))
+
+    def _beginning_of(self, topic: str) -> asyncio.Future[None] | None:
+        """Done when the subscription of this process has begun; None where it has."""
+        return self._receiver.confirmed(self._channel(topic))
 
     async def confirmed(self, topic: str) -> None:
         """Wait until what is published to `topic`, to which there is a subscriber, comes here."""

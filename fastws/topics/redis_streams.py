@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from fastws.topics import envelope
 from fastws.topics.bus import Publication
 from fastws.topics.envelope import Envelope, EnvelopeError
-from fastws.topics.redis_bus import START_SECONDS, RedisBus
+from fastws.topics.redis_bus import RedisBus
 from fastws.topics.redis_connection import delays, hang_up
 from fastws.topics.redis_sender import Command
 from fastws.topics.sequences import DUPLICATE
@@ -105,12 +105,9 @@ class StreamBus(RedisBus):
         self._beginning[topic] = task = self._start(self._begin(topic))
         task.add_done_callback(lambda _: self._begun(topic, task))
 
-    def coming(self, topic: str) -> asyncio.Future[Any] | None:
-        """What to wait for until it is known behind which entry the subscription begins."""
-        beginning = self._beginning.get(topic)
-        if beginning is None or not self._receiver.connected:
-            return None
-        return asyncio.ensure_future(asyncio.wait([beginning], timeout=START_SECONDS))
+    def _beginning_of(self, topic: str) -> asyncio.Future[None] | None:
+        """Done when it is known behind which entry the subscription begins; None where it is."""
+        return self._beginning.get(topic)
 
     def unsubscribe(self, topic: str) -> None:
         """There is none any more."""

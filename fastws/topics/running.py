@@ -28,9 +28,3 @@ class Publisher(Protocol):
 
 HUBS: list[tuple[asyncio.AbstractEventLoop, Publisher]] = []
 """Each hub between its start and its stop, with its loop, in the order of their starts."""
-
-
-def release(waiter: asyncio.Future[None]) -> None:
-    """The turn that a publisher waited for has come."""
-    if not waiter.done():
-        waiter.set_result(None)
