@@ -48,8 +48,8 @@ def extensions() -> list[Extension]:
         if path.with_suffix(".py").exists():
             sources.setdefault(path.with_suffix(""), path.with_suffix(".py"))
     if sys.platform != "linux":
-        del sources[PACKAGE / "_sockets"]  # needs epoll
-        del sources[PACKAGE / "_zlib"]  # the library has another name
+        del sources[PACKAGE / "net" / "_sockets"]  # needs epoll
+        del sources[PACKAGE / "websocket" / "_zlib"]  # the library has another name
     headers = [path.as_posix() for path in sorted(PACKAGE.rglob("*.h"))]
     return [
         Extension(".".join(module.parts), [source.as_posix()], include_dirs=[PACKAGE.as_posix()], depends=headers)

@@ -314,11 +314,11 @@ async def drive(names: Sequence[str], engine: str, allocations: bool, scale: flo
     """Do the scenarios, one after the other, and print what was counted of each."""
     from apps import app
 
-    from fastws.asgi import Application
+    from fastws.asgi.application import Application
     from fastws.config import Config
-    from fastws.engines import load_engine
-    from fastws.loop_state import LoopState
+    from fastws.net.loop_state import LoopState
     from fastws.topics.hub import Hub
+    from fastws.websocket.engines import load_engine
 
     counters = load_counters(HERE / ".build")
     if allocations:

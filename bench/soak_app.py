@@ -8,7 +8,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastws.loop_state import LoopState
+from fastws.net.loop_state import LoopState
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -21,8 +21,7 @@ PUBLIC: dict[str, list[str]] = {
     "fastws": ["run", "Config", "Server"],
     "fastws.config": ["LOGGING_CONFIG"],
     "fastws.errors": ["ConfigError", "StartupError"],
-    "fastws.log_format": ["DefaultFormatter", "AccessFormatter", "JsonFormatter"],
-    "fastws.request_id": ["REQUEST_ID"],
+    "fastws.observe": ["DefaultFormatter", "AccessFormatter", "JsonFormatter", "REQUEST_ID"],
     "fastws.testing": [],
     "fastws.topics": [],
     "fastws.workers": ["FastWSWorker"],
@@ -30,15 +29,19 @@ PUBLIC: dict[str, list[str]] = {
 """The modules that applications and configurations may import, and what of each; an empty list is its `__all__`."""
 
 HOME = {
-    "run": "launch",
-    "Config": "config",
-    "Server": "server",
-    "connect": "remote",
-    "presence_topic": "events",
-    "LOGGING_CONFIG": "fastws.log_defaults",
-    **dict.fromkeys(("subscribe", "subscribed", "unsubscribe", "publish_from"), "helpers"),
+    "run": "fastws.process.launch",
+    "Config": "fastws.config.table",
+    "Server": "fastws.process.server",
+    "FastWSWorker": "fastws.gunicorn.worker",
+    "REQUEST_ID": "fastws.asgi.request_id",
+    **dict.fromkeys(("DefaultFormatter", "AccessFormatter", "JsonFormatter"), "fastws.observe.log_format"),
+    **dict.fromkeys(("LeakError", "RunningServer", "running", "serve"), "fastws.testing.server"),
+    "connect": "fastws.topics.remote",
+    "presence_topic": "fastws.topics.events",
+    "LOGGING_CONFIG": "fastws.config.log_defaults",
+    **dict.fromkeys(("subscribe", "subscribed", "unsubscribe", "publish_from"), "fastws.topics.helpers"),
 }
-"""Where names that a module promises are defined, if not in it: in a module of that package, or elsewhere."""
+"""The module that defines a name which another one promises."""
 
 ONLY = {
     "Config": {"is_ssl", "default_headers"},
@@ -72,10 +75,10 @@ def page() -> str:
     parts = [HEAD]
     for module, names in PUBLIC.items():
         tree = _parse(module)
-        parts.append(f"\n## {module}\n\n{_docstring(tree)}\n")
+        about = _docstring(tree).partition("\n\nKnows ")[0]  # what a room may know is for who changes it
+        parts.append(f"\n## {module}\n\n{about}\n")
         for name in names or _all(tree):
-            where = HOME.get(name, "")
-            home = _parse(where if "." in where else f"{module}.{where}") if where else tree
+            home = _parse(HOME[name]) if name in HOME else tree
             definition, text = next((d, t) for found, d, t in _definitions(home.body) if found == name)
             parts.append(f"\n### {module}.{name}\n\n" + _entry(name, definition, text))
     return "".join(parts)

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from fastws.config import OPTIONS
-from fastws.log_atoms import ATOMS, KINDS
-from fastws.metrics import METRICS
-from fastws.options import GROUPS, Option
+from fastws.config.log_atoms import ATOMS, KINDS
+from fastws.config.option import GROUPS, Option
+from fastws.observe.metrics import METRICS
 
 PAGE = Path(__file__).with_name("options.md")
 OBSERVABILITY = Path(__file__).with_name("observability.md")
@@ -23,7 +23,7 @@ SECURITY = Path(__file__).parents[1] / "SECURITY.md"
 HEAD = """\
 # Options
 
-Written by `make options` from `fastws/config.py`: change it there.
+Written by `make options` from `fastws/config/table.py`: change it there.
 
 An option has one meaning in four places: the command line (`--ws-max-size 65536`), the environment
 (`FASTWS_WS_MAX_SIZE=65536`), a [configuration file](cli.md#the-configuration-file) (`ws-max-size = 65536`), each of
@@ -85,7 +85,7 @@ def page() -> str:
 _LIMIT = re.compile(
     r"ws_(max|limit|ping|allowed)_|ws_\w+_timeout$|limit_(?!max_requests|worker)|timeout_(?!graceful|worker)|write_"
 )
-_MARKED = re.compile(r"(?<=`make options` from fastws/config.py -->\n).*(?=<!-- end -->\n)", re.DOTALL)
+_MARKED = re.compile(r"(?<=`make options` from fastws/config/table.py -->\n).*(?=<!-- end -->\n)", re.DOTALL)
 
 
 def security() -> str:
@@ -109,7 +109,7 @@ def observability() -> str:
     atoms = "| atom | |\n| --- | --- |\n" + "".join(f"| `%({atom})s` | {what} |\n" for atom, what in ATOMS.items())
     atoms += "".join(f"| `%({{name}}{kind})s` | {what} |\n" for kind, what in KINDS.items())
     text = OBSERVABILITY.read_text()
-    for source, table in (("metrics", metrics), ("log_atoms", atoms)):
+    for source, table in (("observe/metrics", metrics), ("config/log_atoms", atoms)):
         marks = re.compile(rf"(?<=`make options` from fastws/{source}\.py -->\n).*?(?=<!-- end -->\n)", re.DOTALL)
         found = marks.search(text)
         assert found is not None, f"observability.md has lost the marks for {source}"

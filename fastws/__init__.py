@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastws.config import Config
-    from fastws.launch import run
-    from fastws.server import Server
+    from fastws.process.launch import run
+    from fastws.process.server import Server
 
 __version__ = "0.1.0"
 __all__ = ["Config", "Server", "__version__", "run"]
@@ -23,11 +23,11 @@ def __getattr__(name: str) -> Any:
 
         return Config
     if name == "Server":
-        from fastws.server import Server
+        from fastws.process.server import Server
 
         return Server
     if name == "run":
-        from fastws.launch import run
+        from fastws.process.launch import run
 
         return run
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

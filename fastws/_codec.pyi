@@ -1,8 +1,8 @@
 from typing import ClassVar, final
 
-from fastws.deflate_messages import Deflater, Inflater
-from fastws.engine import Engine
-from fastws.events import Event
+from fastws.websocket.deflate_messages import Deflater, Inflater
+from fastws.websocket.engine import Engine
+from fastws.websocket.events import Event
 
 KERNELS: tuple[str, ...]
 BUILD: dict[str, str]

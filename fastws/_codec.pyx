@@ -19,12 +19,12 @@ from libc.string cimport memcpy
 
 cimport cython
 
-from fastws.deflate_messages cimport Deflater, Inflater
-from fastws.engine cimport Engine
+from fastws.websocket.deflate_messages cimport Deflater, Inflater
+from fastws.websocket.engine cimport Engine
 
-from fastws import failures as _failures
-from fastws.engine import INFLATE_BUDGET as _INFLATE_BUDGET
-from fastws.events import Close as _Close, Ping as _Ping, Pong as _Pong
+from fastws.websocket import failures as _failures
+from fastws.websocket.engine import INFLATE_BUDGET as _INFLATE_BUDGET
+from fastws.websocket.events import Close as _Close, Ping as _Ping, Pong as _Pong
 
 
 cdef extern from "Python.h":
@@ -140,7 +140,7 @@ cdef str BEST_KERNEL = kernels[kernel_count - 1].name.decode()
 @cython.final
 @cython.no_gc  # holds bytes, and the two codecs of the session's, which know no engine
 cdef class CythonEngine(Engine):
-    """One open WebSocket, server side, as `fastws.engines.Engine` describes it."""
+    """One open WebSocket, server side, as `fastws.websocket.engines.Engine` describes it."""
 
     name = "cython"
 

@@ -2,7 +2,7 @@
  *
  * A header is judged byte by byte, as far as it came, in the order of its bytes: the fault does not depend on how the
  * reads cut it. Lengths are compared as unsigned 64-bit numbers, before anything is allocated. No Python here; the
- * texts of the faults are in failures.py.
+ * texts of the faults are in websocket/failures.py.
  */
 #ifndef FASTWS_FRAME_H
 #define FASTWS_FRAME_H

@@ -8,7 +8,7 @@ import pytest
 from redis_server import RedisServer
 from serving import ENGINES
 
-from fastws.engines import load_engine
+from fastws.websocket.engines import load_engine
 
 # The codec is the compiled module itself: without it there is nothing to collect.
 collect_ignore_glob = [] if "cython" in ENGINES else ["test_codec*.py"]

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from fastws import failures
-from fastws.deflate import Inflater
-from fastws.engine import Engine
-from fastws.engines import load_engine
-from fastws.events import Close, Event, Failure, Ping, Pong
+from fastws.websocket import failures
+from fastws.websocket.deflate import Inflater
+from fastws.websocket.engine import Engine
+from fastws.websocket.engines import load_engine
+from fastws.websocket.events import Close, Event, Failure, Ping, Pong
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 LIMIT = 1000

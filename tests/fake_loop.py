@@ -13,11 +13,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import fastws
-from fastws.access_log import AccessLog
-from fastws.asgi import Application
-from fastws.engines import load_engine
-from fastws.loop_state import LoopState
+from fastws.asgi.application import Application
+from fastws.net.loop_state import LoopState
+from fastws.observe.access_log import AccessLog
 from fastws.topics.hub import Hub
+from fastws.websocket.engines import load_engine
 
 
 class _ClockSelector(selectors.SelectSelector):

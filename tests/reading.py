@@ -5,8 +5,8 @@ from __future__ import annotations
 import httptools
 
 from fastws.errors import RequestError
-from fastws.head_scan import DEFAULT_LIMITS, Limits, parse_failure, read_request_line, scan_head
-from fastws.http_head import Header, RequestHead, read_request
+from fastws.http.head import Header, RequestHead, read_request
+from fastws.http.head_scan import DEFAULT_LIMITS, Limits, parse_failure, read_request_line, scan_head
 
 
 class IncompleteHead(Exception):

@@ -22,7 +22,7 @@ from typing import Any
 import uvloop
 
 import fastws
-from fastws.engines import ENGINE_NAMES
+from fastws.websocket.engines import ENGINE_NAMES
 
 ENGINES = [name for name in os.environ.get("FASTWS_TEST_ENGINES", "").split(",") if name] or list(ENGINE_NAMES)
 """The engines that are tested, all of them unless FASTWS_TEST_ENGINES names some, separated by commas.

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import uvloop
 
-from fastws.connection import Connection, Handler
-from fastws.loop_core import LoopCore
+from fastws.net.connection import Connection, Handler
+from fastws.net.loop_core import LoopCore
 
-SocketServer = pytest.importorskip("fastws._sockets").SocketServer
+SocketServer = pytest.importorskip("fastws.net._sockets").SocketServer
 
 PATIENCE = 20.0
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from fastws.access_log import AccessLog, escape, is_wanted
+from fastws.asgi.observer import CLIENT, WebSocketEnd
 from fastws.config import Config
-from fastws.log_format import AccessFormatter, DefaultFormatter
-from fastws.observer import CLIENT, WebSocketEnd
+from fastws.observe.access_log import AccessLog, escape, is_wanted
+from fastws.observe.log_format import AccessFormatter, DefaultFormatter
 
 SCOPE: dict[str, Any] = {
     "type": "http",
@@ -118,14 +118,14 @@ def test_escaped_text_is_printable_ascii_without_bare_quotes(text: str) -> None:
 
 def test_nothing_is_made_where_nobody_would_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
     logger = logging.Logger("fastws.access", logging.INFO)
-    monkeypatch.setattr("fastws.access_log.LOGGER", logger)
+    monkeypatch.setattr("fastws.observe.access_log.LOGGER", logger)
     assert not is_wanted(Config("a:b"))
     logger.addHandler(Kept())
     assert is_wanted(Config("a:b"))
     assert not is_wanted(Config("a:b", access_log=False))
     quiet = logging.Logger("fastws.access", logging.WARNING)
     quiet.addHandler(Kept())
-    monkeypatch.setattr("fastws.access_log.LOGGER", quiet)
+    monkeypatch.setattr("fastws.observe.access_log.LOGGER", quiet)
     assert not is_wanted(Config("a:b"))
 
 

@@ -17,7 +17,7 @@ import wire
 from driving import ACCEPT, connect, errors
 from fake_loop import FakeServer, Peer, on_fake_clock, settle
 
-from fastws.asgi_waiting import REUSED, Waiting
+from fastws.asgi.waiting import REUSED, Waiting
 
 reused = pytest.mark.skipif(not REUSED, reason="the task is woken for each message")
 

@@ -1,6 +1,6 @@
 """`receive` and `send` as libraries see them: coroutine functions, and coroutines that do nothing before their time.
 
-They are native or compiled (fastws/_awaitables.pyx), and nobody should be able to tell.
+They are native or compiled (fastws/asgi/_awaitables.pyx), and nobody should be able to tell.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ MESSAGE: dict[str, Any] = {"type": "websocket.send", "text": "x"}
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="native where that is as fast")
 def test_they_are_compiled_where_everything_is(engine: str) -> None:
-    from fastws.asgi import WebSocketCall
-    from fastws.asgi_waiting import Waiting
+    from fastws.asgi.application import WebSocketCall
+    from fastws.asgi.waiting import Waiting
 
     compiled = not isinstance(Waiting.__next__, types.FunctionType)
     assert isinstance(WebSocketCall.receive, types.FunctionType) is not compiled

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from fastws.cli import main
+from fastws.cli.main import main
 from fastws.config import Config
-from fastws.config_sources import read_config
+from fastws.config.sources import read_config
 from fastws.errors import ConfigError
 
 
@@ -222,7 +222,7 @@ def test_an_error_in_the_users_module_is_shown_with_their_traceback_only(
     message = "ERROR:    APP: importing 'broken' failed: ModuleNotFoundError: No module named 'not_installed'\n"
     assert ended.output.startswith(message + "Traceback")
     assert 'helper.py", line 1' in ended.output
-    assert "app_loading.py" not in ended.output
+    assert "loading.py" not in ended.output
     assert "importlib" not in ended.output
 
 
@@ -232,7 +232,7 @@ def test_an_error_in_a_factory_is_shown_with_its_traceback(run: Callable[..., Re
     assert ended.exit_code == 3
     assert ended.output.startswith("ERROR:    APP: the factory 'apps:failing' failed: LookupError: no settings\nTrace")
     assert "in failing" in ended.output
-    assert "app_loading.py" not in ended.output
+    assert "loading.py" not in ended.output
 
 
 def test_an_error_of_syntax_is_shown(run: Callable[..., Result], tmp_path: Path) -> None:

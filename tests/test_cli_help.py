@@ -14,11 +14,11 @@ from click.testing import CliRunner
 from serving import WITHOUT_EXTENSION
 
 from fastws import __version__
-from fastws.cli import COMMANDS, main
-from fastws.cli_help import MOST_USED
+from fastws.cli.help import MOST_USED
+from fastws.cli.main import COMMANDS, main
 from fastws.config import OPTION, OPTIONS
-from fastws.options import GROUPS
-from fastws.terminal import say, wants_colors
+from fastws.config.option import GROUPS
+from fastws.observe.terminal import say, wants_colors
 
 SCREEN = 50
 """Lines of a terminal that is not small."""

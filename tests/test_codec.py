@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode, apply_mask  # type: ignore[attr-defined]
 
 from fastws._codec import KERNELS, CythonEngine, mask, mask_in_place
-from fastws.deflate import Deflater, Inflater
-from fastws.events import Event
+from fastws.websocket.deflate import Deflater, Inflater
+from fastws.websocket.events import Event
 
 kernels = pytest.mark.parametrize("kernel", KERNELS)
 PATTERN = bytes(i * 37 % 251 for i in range(700))

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fastws.app_names import all_applications, meant, modules, names
-from fastws.cli import COMMANDS, main
+from fastws.cli.main import COMMANDS, main
+from fastws.config.app_names import all_applications, meant, modules, names
 
 MAIN = """
 import os

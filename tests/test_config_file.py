@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from fastws import config_file
-from fastws.cli import main
+from fastws.cli.main import main
 from fastws.config import OPTION, OPTIONS, Config
-from fastws.config_sources import gather, notes, read_config
+from fastws.config import file as config_file
+from fastws.config.sources import gather, notes, read_config
+from fastws.config.uvicorn_options import MISSING
 from fastws.errors import ConfigError
-from fastws.uvicorn_options import MISSING
 
 
 @pytest.fixture(autouse=True)

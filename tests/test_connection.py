@@ -17,11 +17,11 @@ import wire
 from fake_loop import DrivenApp, FakeClockLoop, FakeServer, Peer, on_fake_clock, settle
 from serving import PATIENCE, serve
 
-from fastws import connection
-from fastws.connection import NEVER
 from fastws.errors import ClientDisconnected
-from fastws.loop_core import RECEIVE_BUFFER_BYTES
-from fastws.sweep import LONGEST_INTERVAL, SHORTEST_INTERVAL, SLICE, sweep_interval
+from fastws.net import connection
+from fastws.net.connection import NEVER
+from fastws.net.loop_core import RECEIVE_BUFFER_BYTES
+from fastws.net.sweep import LONGEST_INTERVAL, SHORTEST_INTERVAL, SLICE, sweep_interval
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 

@@ -22,10 +22,10 @@ from serving import PATIENCE, serve, serve_process
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from fastws import control_client
-from fastws.cli import main
-from fastws.control_cli import COMMANDS, duration, size
+from fastws.cli.control import COMMANDS, duration, size
+from fastws.cli.main import main
 from fastws.errors import StartupError
+from fastws.observe import control_client
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
@@ -233,7 +233,7 @@ def test_a_table_by_rich_where_somebody_looks_on(tmp_path: Path, monkeypatch: py
     shown: list[Any] = []
     monkeypatch.setattr("rich.console.Console.print", lambda self, table: shown.append(table))
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    from fastws.control_cli import _WORKER_COLUMNS, _print
+    from fastws.cli.control import _WORKER_COLUMNS, _print
 
     with controlled(tmp_path) as (_, base):
         found = rows("status", base=base)

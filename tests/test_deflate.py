@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.headers import build_extension, parse_extension
 
-from fastws.deflate import DeflateParameters, Deflater, Deflaters, Inflater, negotiate
-from fastws.deflate_backends import Backend, Decompressor, load_backend, load_decompressor
 from fastws.errors import ConfigError
-from fastws.events import Failure
-from fastws.failures import INVALID_DEFLATE, TOO_BIG
+from fastws.websocket.deflate import DeflateParameters, Deflater, Deflaters, Inflater, negotiate
+from fastws.websocket.deflate_backends import Backend, Decompressor, load_backend, load_decompressor
+from fastws.websocket.events import Failure
+from fastws.websocket.failures import INVALID_DEFLATE, TOO_BIG
 
 # ---------------------------------------------------------------------------------------------------------- negotiation
 
@@ -408,7 +408,7 @@ def test_sizes_around_the_room_for_them(size: int, decompressor: Decompressor | 
 
 @pytest.mark.skipif(load_decompressor() is None, reason="not compiled")
 def test_zlib_is_called_without_python_s_module_where_that_can_be() -> None:
-    from fastws import _zlib
+    from fastws.websocket import _zlib
 
     assert isinstance(load_backend("zlib").make(1, 12, 5), _zlib.Compressor)
     assert isinstance(load_decompressor(), _zlib.Decompressor)

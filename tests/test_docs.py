@@ -15,7 +15,7 @@ from gunicorn.config import KNOWN_SETTINGS
 from peer_options import GRANIAN, HYPERCORN
 
 import fastws
-from fastws import cli
+from fastws.cli import main as cli
 
 UVICORN = {name for param in uvicorn.main.params if isinstance(param, click.Option) for name in param.opts}
 """The options of the uvicorn that is installed."""
@@ -120,9 +120,9 @@ def test_page_for_users_of_uvicorn_says_which_of_its_options_are_not_there() -> 
 
 
 def test_bounds_that_security_md_quotes_beside_the_options() -> None:
-    from fastws.asgi_websocket import EARLY_BYTES, MAX_PONGS
-    from fastws.engine import INFLATE_BUDGET
-    from fastws.failures import MAX_EMPTY_FRAGMENTS
+    from fastws.asgi.session import EARLY_BYTES, MAX_PONGS
+    from fastws.websocket.engine import INFLATE_BUDGET
+    from fastws.websocket.failures import MAX_EMPTY_FRAGMENTS
 
     text = " ".join((ROOT / "SECURITY.md").read_text().split())
     assert f"{EARLY_BYTES // 1024} KiB of frames that arrive before the application accepted" in text

@@ -104,8 +104,8 @@ def as_module(words: list[str]) -> list[str]:
 
 
 def read_fastws(words: list[str]) -> None:
-    from fastws import cli
-    from fastws.config_sources import read_config
+    from fastws.cli import main as cli
+    from fastws.config.sources import read_config
 
     if words and words[0] in cli.COMMANDS and "--help" not in words:
         cli.load_command(words[0]).make_context(words[0], words[1:])

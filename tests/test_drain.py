@@ -12,7 +12,7 @@ from fake_loop import DrivenApp, FakeServer, Peer, on_fake_clock, settle
 
 import fastws
 from fastws.errors import ConfigError
-from fastws.health import Health
+from fastws.observe.health import Health
 
 RESTART = wire.closing(1012, "Service Restart")
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"

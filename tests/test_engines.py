@@ -26,11 +26,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from fastws import failures
-from fastws.deflate import Deflater, Inflater
-from fastws.engines import ENGINE_NAMES, load_engine
 from fastws.errors import ConfigError
-from fastws.events import Event, Failure, Ping
+from fastws.websocket import failures
+from fastws.websocket.deflate import Deflater, Inflater
+from fastws.websocket.engines import ENGINE_NAMES, load_engine
+from fastws.websocket.events import Event, Failure, Ping
 
 # ------------------------------------------------------------------------------------------------------------ receiving
 
@@ -403,7 +403,7 @@ WITHOUT = """
 import sys
 for name in {missing!r}:
     sys.modules[name] = None
-from fastws.engines import load_engine
+from fastws.websocket.engines import load_engine
 from fastws.errors import ConfigError
 try:
     print(load_engine({engine!r}).name)

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from fastws.even_spread import HOLD_SECONDS, LOOK_AWAY_SECONDS, PATIENCE_SECONDS, Gate, has_its_part
-from fastws.scoreboard import ROWS, STUCK_NANOSECONDS, Row, Scoreboard, Stage
+from fastws.process.even_spread import HOLD_SECONDS, LOOK_AWAY_SECONDS, PATIENCE_SECONDS, Gate, has_its_part
+from fastws.process.scoreboard import ROWS, STUCK_NANOSECONDS, Row, Scoreboard, Stage
 
 
 @pytest.fixture

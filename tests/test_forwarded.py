@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastws.errors import ConfigError
-from fastws.forwarded import Client, TrustedPeers, apply_forwarded
+from fastws.http.forwarded import Client, TrustedPeers, apply_forwarded
 
 TRUST = [
     ("127.0.0.1", "127.0.0.1", True),

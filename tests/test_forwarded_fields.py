@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import fastws
 from fastws.errors import ConfigError
-from fastws.forwarded import TrustedPeers
-from fastws.forwarded_fields import ForwardedFields, Seen, apply_host, split_host
+from fastws.http.forwarded import TrustedPeers
+from fastws.http.forwarded_fields import ForwardedFields, Seen, apply_host, split_host
 
 PROXY = ("10.0.0.1", 4000)
 TRUSTED = TrustedPeers("10.0.0.0/8")

@@ -14,11 +14,11 @@ import pytest
 from gunicorn.config import Config as GunicornConfig
 
 import fastws
+from fastws.asgi.observer import WebSocketEnd
 from fastws.config import OPTION
 from fastws.errors import ConfigError
-from fastws.gunicorn_requests import AccessLog, Duration, Request, Response
-from fastws.gunicorn_settings import INSTEAD, SETTINGS, config_for
-from fastws.observer import WebSocketEnd
+from fastws.gunicorn.requests import AccessLog, Duration, Request, Response
+from fastws.gunicorn.settings import INSTEAD, SETTINGS, config_for
 
 PAGE = Path(__file__).parents[1] / "docs" / "deployment" / "gunicorn.md"
 

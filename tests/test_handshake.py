@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from reading import receive_head
 
 from fastws.errors import ApplicationError, RequestError
-from fastws.handshake import UpgradeRequest, accept_key, accept_response, read_upgrade
-from fastws.http_head import Header
+from fastws.http.head import Header
+from fastws.websocket.handshake import UpgradeRequest, accept_key, accept_response, read_upgrade
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 section 1.3
 STEPS = pytest.mark.parametrize("step", [0, 1], ids=["whole", "byte by byte"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from reading import IncompleteHead, receive_head, refusal
 
 from fastws.errors import RequestError
-from fastws.head_scan import Limits, parse_failure, scan_head
+from fastws.http.head_scan import Limits, parse_failure, scan_head
 
 HEAD = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 STEPS = pytest.mark.parametrize("step", [0, 1, 7], ids=["whole", "byte by byte", "by seven"])

@@ -15,7 +15,7 @@ from driving import errors
 from fake_loop import DrivenApp, FakeServer, Peer, on_fake_clock, settle
 from serving import serve
 
-from fastws.loop_core import RECEIVE_BUFFER_BYTES
+from fastws.net.loop_core import RECEIVE_BUFFER_BYTES
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 START: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": []}

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from reading import receive_head, refusal
 
 from fastws.errors import ApplicationError, RequestError
-from fastws.head_scan import Limits
-from fastws.http_head import RequestHead, plain_head, read_request, response_head
+from fastws.http.head import RequestHead, plain_head, read_request, response_head
+from fastws.http.head_scan import Limits
 
 STEPS = pytest.mark.parametrize("step", [0, 1, 7], ids=["whole", "byte by byte", "by seven"])
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from fastws.asgi.lifespan import Lifespan, State
 from fastws.errors import ApplicationError, StartupError
-from fastws.lifespan import Lifespan, State
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 

@@ -19,14 +19,14 @@ from driving import connect, open_websocket
 from fake_loop import DrivenApp, FakeServer, Peer, on_fake_clock, settle
 from serving import serve
 
-from fastws.deflate import Inflater
-from fastws.engine import INFLATE_BUDGET
-from fastws.engines import load_engine
 from fastws.errors import ConfigError, RequestError
-from fastws.events import Close, Ping
-from fastws.handshake import check_origin
-from fastws.log_limit import LogLimit
-from fastws.origin import normalise_origin
+from fastws.http.origin import normalise_origin
+from fastws.net.log_limit import LogLimit
+from fastws.websocket.deflate import Inflater
+from fastws.websocket.engine import INFLATE_BUDGET
+from fastws.websocket.engines import load_engine
+from fastws.websocket.events import Close, Ping
+from fastws.websocket.handshake import check_origin
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 START: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": []}

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from serving import PATIENCE, run_process, serve_process
 
-from fastws import Config, listeners
-from fastws.bind_address import Descriptor, TcpAddress, UnixAddress, parse_address
+from fastws import Config
+from fastws.config.bind_address import Descriptor, TcpAddress, UnixAddress, parse_address
 from fastws.errors import ConfigError, StartupError
+from fastws.net import listeners
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 

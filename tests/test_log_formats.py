@@ -17,16 +17,16 @@ from fake_loop import DrivenApp, FakeServer, on_fake_clock, settle
 from serving import PATIENCE, serve, serve_process
 from websockets.sync.client import connect
 
-from fastws.access_format import FormattedAccessLog, clf_time
-from fastws.access_log import AccessLog
+from fastws.asgi.observer import CLIENT, Observer, WebSocketEnd
+from fastws.asgi.request_id import MAX_LENGTH, REQUEST_ID
 from fastws.config import Config
+from fastws.config.log_atoms import ATOMS, KINDS, RECORD_FIELDS
 from fastws.errors import ConfigError
-from fastws.http_head import response_head
-from fastws.log_atoms import ATOMS, KINDS, RECORD_FIELDS
-from fastws.log_format import DefaultFormatter, JsonFormatter
-from fastws.log_setup import configure_logging
-from fastws.observer import CLIENT, Observer, WebSocketEnd
-from fastws.request_id import MAX_LENGTH, REQUEST_ID
+from fastws.http.head import response_head
+from fastws.observe.access_format import FormattedAccessLog, clf_time
+from fastws.observe.access_log import AccessLog
+from fastws.observe.log_format import DefaultFormatter, JsonFormatter
+from fastws.observe.log_setup import configure_logging
 
 SCOPE: dict[str, Any] = {
     "type": "http",
@@ -239,7 +239,7 @@ def test_what_the_options_make_of_the_configuration(log_format: str, monkeypatch
     configure_logging(Config("a:b", log_format=log_format, log_config={"formatters": {"own": {"format": "x"}}}))
     formatters = seen[0]["formatters"]
     if log_format == "json":
-        assert formatters == {name: {"()": "fastws.log_format.JsonFormatter"} for name in ("default", "access")}
+        assert formatters == {name: {"()": "fastws.observe.JsonFormatter"} for name in ("default", "access")}
     else:
         assert formatters["access"] == {"format": "%(message)s"}
         assert formatters["default"]["use_colors"] is False

@@ -24,12 +24,12 @@ from serving import PATIENCE, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from fastws.asgi.observer import APPLICATION, CLIENT, WebSocketEnd
 from fastws.errors import ConfigError, StartupError
-from fastws.loop_counts import SIZE_BOUNDS, TIME_BOUNDS, LoopCounts, time_bucket
-from fastws.metrics import MAX_CLOSE_CODES, METRICS, Metrics, Snapshot, add, of_ended
-from fastws.metrics_exchange import MetricsExchange
-from fastws.metrics_page import metrics_page
-from fastws.observer import APPLICATION, CLIENT, WebSocketEnd
+from fastws.net.loop_counts import SIZE_BOUNDS, TIME_BOUNDS, LoopCounts, time_bucket
+from fastws.observe.metrics import MAX_CLOSE_CODES, METRICS, Metrics, Snapshot, add, of_ended
+from fastws.observe.metrics_exchange import MetricsExchange
+from fastws.observe.metrics_page import metrics_page
 
 
 def scrape(url: str) -> dict[str, float]:
@@ -417,7 +417,7 @@ def test_snapshots_are_added() -> None:
 
 WORKER = """
 import sys
-from fastws.metrics_exchange import MetricsExchange
+from fastws.observe.metrics_exchange import MetricsExchange
 exchange = MetricsExchange(sys.argv[1])
 exchange.publish({"fastws_http_requests_total": {"GET|2xx": 100}, "fastws_connections": {"": 5}})
 print("published", flush=True)
@@ -478,8 +478,8 @@ def test_two_servers_answer_with_the_sum(tmp_path: Path) -> None:
 
 
 def test_without_prometheus_client_the_option_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "fastws.metrics_page")
-    monkeypatch.delattr("fastws.metrics_page")
+    monkeypatch.delitem(sys.modules, "fastws.observe.metrics_page")
+    monkeypatch.delattr("fastws.observe.metrics_page")
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(ConfigError, match=r"pip install fastws\[metrics\]"), serve(echo, metrics_path="/metrics"):
         pass

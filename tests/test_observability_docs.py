@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from fastws.metrics import METRICS
+from fastws.observe.metrics import METRICS
 
 DOCS = Path(__file__).parents[1] / "docs"
 DASHBOARD: dict[str, Any] = json.loads((DOCS / "observability" / "grafana.json").read_text())

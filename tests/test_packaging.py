@@ -209,7 +209,7 @@ from typing import Any
 import fastws
 from fastws.config import LOGGING_CONFIG
 from fastws.errors import ConfigError, StartupError
-from fastws.request_id import REQUEST_ID
+from fastws.asgi.request_id import REQUEST_ID
 from fastws.testing import LeakError, RunningServer, running, serve
 
 

@@ -10,8 +10,8 @@ import pytest
 import wire
 from fake_loop import DrivenApp, FakeServer, on_fake_clock
 
-from fastws.http_head import RequestHead
-from fastws.pages import PageResponse
+from fastws.http.head import RequestHead
+from fastws.http.pages import PageResponse
 
 GET = b"GET /page HTTP/1.1\r\nHost: test\r\n\r\n"
 

@@ -10,10 +10,10 @@ from fuzz import cutting
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from fastws.deflate import DeflateParameters, Deflater, Deflaters, Inflater, negotiate
-from fastws.engine import Engine
-from fastws.engines import load_engine
-from fastws.events import Ping, Pong
+from fastws.websocket.deflate import DeflateParameters, Deflater, Deflaters, Inflater, negotiate
+from fastws.websocket.engine import Engine
+from fastws.websocket.engines import load_engine
+from fastws.websocket.events import Ping, Pong
 
 LIMIT = 1 << 20
 # The fixture `engine` is a name: it needs no reset between examples.

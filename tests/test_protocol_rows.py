@@ -20,8 +20,8 @@ from engine_cases import frame as masked_frame
 from fake_loop import Call, DrivenApp, FakeServer, FakeTransport, Peer, on_fake_clock, settle
 from serving import serve
 
-from fastws.access_log import AccessLog
-from fastws.events import Close, Event, Failure, Ping, Pong
+from fastws.observe.access_log import AccessLog
+from fastws.websocket.events import Close, Event, Failure, Ping, Pong
 
 OFFER = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"
 GET = b"GET /next HTTP/1.1\r\nHost: t\r\n\r\n"

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving import PATIENCE, serve
 
-from fastws.proxy_protocol import SHORTEST, SIGNATURE, ProxyHeader, ProxyProtocolError, crc32c, read_proxy_header
+from fastws.http.proxy_protocol import SHORTEST, SIGNATURE, ProxyHeader, ProxyProtocolError, crc32c, read_proxy_header
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 V4 = bytes([192, 0, 2, 7, 192, 0, 2, 1]) + struct.pack("!HH", 56324, 443)

@@ -40,12 +40,12 @@ def test_command_line_says_the_version() -> None:
 
 def test_entry_point() -> None:
     scripts = importlib.metadata.distribution("fastws").entry_points.select(group="console_scripts")
-    assert [(each.name, each.value) for each in scripts] == [("fastws", "fastws.cli:main")]
+    assert [(each.name, each.value) for each in scripts] == [("fastws", "fastws.cli.main:main")]
 
 
 def test_the_pytest_plugin_is_found() -> None:
     plugins = importlib.metadata.distribution("fastws").entry_points.select(group="pytest11")
-    assert [(each.name, each.value) for each in plugins] == [("fastws", "fastws.pytest_plugin")]
+    assert [(each.name, each.value) for each in plugins] == [("fastws", "fastws.testing.pytest_plugin")]
 
 
 NOT_AT_RUN_TIME = {"all", "test", "dev", "fuzz", "docs", "examples"}

@@ -13,7 +13,7 @@ from serving import PATIENCE, ServerProcess, serve_process
 
 from fastws import Config
 from fastws.errors import ConfigError
-from fastws.recycling import Recycling, resident_bytes
+from fastws.process.recycling import Recycling, resident_bytes
 
 
 def get(process: ServerProcess) -> http.client.HTTPResponse:

@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 import fastws
 from fastws import Config
 from fastws.errors import ConfigError
-from fastws.reloader import ChangeWatcher
+from fastws.process.reloader import ChangeWatcher
 
 APP = """\
 from process_apps import app as inner

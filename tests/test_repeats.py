@@ -10,10 +10,10 @@ import pytest
 import wire
 from fake_loop import DrivenApp, FakeServer, on_fake_clock, settle
 
-from fastws.asgi_calls import SHARED_FIELD_BYTES
-from fastws.http_connection import REPEATED_HEAD_BYTES
-from fastws.pages import PageResponse
-from fastws.repeats import SLOTS, Repeats
+from fastws.asgi.calls import SHARED_FIELD_BYTES
+from fastws.http.pages import PageResponse
+from fastws.http.repeats import SLOTS, Repeats
+from fastws.net.http_connection import REPEATED_HEAD_BYTES
 
 HEAD = b"GET /a%%20b?q=1 HTTP/1.1\r\nHost: test\r\nX-A: 1\r\nX-A: 2\r\n%b\r\n"
 GET = HEAD % b""
@@ -264,7 +264,7 @@ async def answers(requests: list[bytes], starts: list[dict[str, Any]], data: byt
 
 @on_fake_clock
 async def test_the_same_headers_make_the_same_response_to_each_kind_of_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastws.loop_state.time.time", lambda: 1_000_000_000.0)
+    monkeypatch.setattr("fastws.net.loop_state.time.time", lambda: 1_000_000_000.0)
     requests = [
         GET,
         GET.replace(b"GET", b"HEAD"),
@@ -309,7 +309,7 @@ async def test_an_application_may_change_its_list_of_headers() -> None:
 @on_fake_clock
 async def test_the_date_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = 1_000_000_000.0
-    monkeypatch.setattr("fastws.loop_state.time.time", lambda: seconds)
+    monkeypatch.setattr("fastws.net.loop_state.time.time", lambda: seconds)
     app = DrivenApp()
     server = FakeServer(app)
     peer = server.connect()
@@ -326,7 +326,7 @@ async def test_the_date_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @on_fake_clock
 async def test_what_is_equal_to_bytes_is_not_taken_for_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastws.loop_state.time.time", lambda: 1_000_000_000.0)
+    monkeypatch.setattr("fastws.net.loop_state.time.time", lambda: 1_000_000_000.0)
     good = [(b"x-a", b"1"), (b"content-length", b"2")]
     for wrong in (
         [(memoryview(b"x-a"), b"1"), good[1]],

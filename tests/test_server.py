@@ -28,7 +28,7 @@ from websockets.sync.client import connect
 
 import fastws
 from fastws.errors import ConfigError, StartupError
-from fastws.tls import server_context
+from fastws.net.tls import server_context
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -461,7 +461,7 @@ def test_shutdown_waits_for_the_end() -> None:
 
 
 def test_who_runs_a_server_is_told_that_it_started_and_that_its_loop_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastws.server.TICK_SECONDS", 0.001)
+    monkeypatch.setattr("fastws.process.server.TICK_SECONDS", 0.001)
     seen: list[str] = []
     enough = asyncio.Event()
 
@@ -607,8 +607,8 @@ def log_config() -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
-            "default": {"()": "fastws.log_format.DefaultFormatter", "fmt": "MINE %(levelprefix)s %(message)s"},
-            "access": {"()": "fastws.log_format.AccessFormatter", "fmt": "MINE %(request_line)s %(status_code)s"},
+            "default": {"()": "fastws.observe.DefaultFormatter", "fmt": "MINE %(levelprefix)s %(message)s"},
+            "access": {"()": "fastws.observe.AccessFormatter", "fmt": "MINE %(request_line)s %(status_code)s"},
         },
         "handlers": {
             "default": {"formatter": "default", "class": "logging.StreamHandler", "stream": "ext://sys.stderr"},

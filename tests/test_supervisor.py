@@ -17,8 +17,8 @@ from serving import PATIENCE
 
 from fastws.config import Config
 from fastws.errors import STARTUP_FAILURE
-from fastws.supervisor import ABORT_SECONDS, Supervisor
-from fastws.systemd import Notifier
+from fastws.process.supervisor import ABORT_SECONDS, Supervisor
+from fastws.process.systemd import Notifier
 
 
 @pytest.mark.parametrize("seconds", [60.0, None])
@@ -52,7 +52,7 @@ def test_a_worker_that_hangs_before_it_serves_is_killed(
 
 ORPHANS = """
 import os, time
-from fastws.worker_handle import reap_orphans
+from fastws.process.worker_handle import reap_orphans
 
 reap_orphans(())
 children = []

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from serving import PATIENCE, run_process, serve_process
 
-from fastws.systemd import Notifier, listen_descriptors
+from fastws.net.activation import listen_descriptors
+from fastws.process.systemd import Notifier
 
 
 @pytest.fixture

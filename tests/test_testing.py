@@ -499,11 +499,12 @@ def test_plugin_costs_nothing_until_it_is_used() -> None:
     """And fastws itself does not import pytest."""
     code = "import sys, {}; print(*sorted(name for name in sys.modules if name.startswith(('fastws', 'pytest'))))"
     plugin = subprocess.run(
-        [sys.executable, "-c", code.format("fastws.pytest_plugin")], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code.format("fastws.testing.pytest_plugin")], capture_output=True, text=True, check=True
     )
-    assert [name for name in plugin.stdout.split() if name.startswith("fastws")] == ["fastws", "fastws.pytest_plugin"]
+    loaded = [name for name in plugin.stdout.split() if name.startswith("fastws")]
+    assert loaded == ["fastws", "fastws.testing", "fastws.testing.pytest_plugin"]
     own = subprocess.run(
-        [sys.executable, "-c", code.format("fastws.testing")], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code.format("fastws.testing.server")], capture_output=True, text=True, check=True
     )
     assert not [name for name in own.stdout.split() if name.startswith("pytest")]
 

@@ -27,9 +27,9 @@ from taking_turns import for_threads
 from websockets.sync.client import connect
 
 import fastws
-from fastws.asgi_tls import distinguished_name
+from fastws.asgi.tls_extension import distinguished_name
 from fastws.errors import ConfigError
-from fastws.tls import ReloadableContext, server_context
+from fastws.net.tls import ReloadableContext, server_context
 
 LOOPS = pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 
@@ -97,7 +97,7 @@ def test_reload_for_new_connections_only(authority: Authority, tmp_path: Path, l
 def test_reload_when_a_file_has_changed(
     authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("fastws.server.TICK_SECONDS", 0.05)
+    monkeypatch.setattr("fastws.process.server.TICK_SECONDS", 0.05)
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     authority.write(certificate, "127.0.0.1", key=key)
     with serve(echo_app.app, ssl_certfile=certificate, ssl_keyfile=key) as serving:

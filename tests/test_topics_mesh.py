@@ -16,7 +16,7 @@ from redis_server import until
 from topics_locals import FakeLocal
 
 from fastws.errors import StartupError
-from fastws.event_loop import new_event_loop, run_in
+from fastws.net.event_loop import new_event_loop, run_in
 from fastws.topics.bus import Publication
 from fastws.topics.mesh import Mesh
 from fastws.topics.mesh_frames import BYTES, COUNT, TEXT, Frame, FrameReader, encode

@@ -11,8 +11,8 @@ import pytest
 from redis_server import RedisServer, until
 from topics_locals import FakeLocal
 
+from fastws.config.redis_url import check_redis_url, shown
 from fastws.errors import ConfigError, StartupError
-from fastws.redis_url import check_redis_url, shown
 from fastws.topics import envelope
 from fastws.topics.bus import Publication
 from fastws.topics.envelope import Envelope, EnvelopeError

@@ -18,7 +18,7 @@ from serving import PATIENCE, serve
 from websockets.sync.client import ClientConnection, connect
 
 from fastws import topics
-from fastws.cli import main
+from fastws.cli.main import main
 
 
 async def room(scope: dict[str, Any], receive: Any, send: Any) -> None:

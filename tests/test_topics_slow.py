@@ -7,7 +7,7 @@ import wire
 from fake_loop import on_fake_clock, settle
 from topics_sockets import Sockets, publish, subscribe, texts, unsubscribe
 
-from fastws.metrics import Metrics
+from fastws.observe.metrics import Metrics
 from fastws.topics.backlog import CLOSE, DROP_NEWEST, DROP_OLDEST, LATEST, MESSAGE_BYTES, Backlog, Policy
 from fastws.topics.outgoing import Outgoing
 

@@ -11,9 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = " ".join((ROOT / "docs" / "troubleshooting.md").read_text().replace(r"\|", "|").split())
-SOURCES = [
-    path for path in sorted((ROOT / "fastws").rglob("*.py")) if "demo" not in path.parts and path.name != "testing.py"
-]
+SOURCES = [path for path in sorted((ROOT / "fastws").rglob("*.py")) if not {"demo", "testing"} & set(path.parts)]
 
 SPEAKERS = {"RequestError": 1, "Failure": 1, "StartupError": 0, "_at_limit": 0, "_refuse": 0}
 SPEAKERS |= {"warning": 0, "error": 0, "critical": 0, "exception": 0, "warn": 0, "log_application_error": 0}

@@ -16,11 +16,11 @@ import uvicorn
 from click.testing import CliRunner
 
 import fastws
-from fastws.cli import main
+from fastws.cli.main import main
 from fastws.config import OPTION, OPTIONS, Config
+from fastws.config.uvicorn_options import MISSING, instead_of_value, judge
 from fastws.errors import ConfigError
-from fastws.launch import _known
-from fastws.uvicorn_options import MISSING, instead_of_value, judge
+from fastws.process.launch import _known
 
 PAGE = (Path(__file__).parents[1] / "docs" / "from-uvicorn.md").read_text()
 OURS = {option.cli: option for option in OPTIONS}

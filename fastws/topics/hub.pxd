@@ -1,7 +1,7 @@
 cimport cython
 
-from fastws.loop_core cimport LoopCore
-from fastws.loop_counts cimport LoopCounts
+from fastws.net.loop_core cimport LoopCore
+from fastws.net.loop_counts cimport LoopCounts
 from fastws.topics.member cimport Member, Topic, Turn
 from fastws.topics.outgoing cimport Kind, Outgoing
 

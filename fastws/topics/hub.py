@@ -14,9 +14,9 @@ import socket
 import uuid
 from typing import TYPE_CHECKING, Any, cast
 
-from fastws.asgi_states import State
-from fastws.connection import next_turn_of
+from fastws.asgi.states import State
 from fastws.errors import ApplicationError
+from fastws.net.connection import next_turn_of
 from fastws.topics.audience import Audience
 from fastws.topics.backlog import LATEST, Backlog, Policy
 from fastws.topics.bus import Bus, Publication, ResumingBus
@@ -36,8 +36,8 @@ from fastws.topics.outgoing import Kind, Outgoing
 from fastws.topics.running import HUBS
 
 if TYPE_CHECKING:
-    from fastws.asgi_websocket import Session
-    from fastws.loop_state import LoopState
+    from fastws.asgi.session import Session
+    from fastws.net.loop_state import LoopState
 
 EXTENSION = "fastws.topics"
 VERSION = 1

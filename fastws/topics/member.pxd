@@ -1,11 +1,11 @@
 cimport cython
 
-from fastws.asgi_topics cimport Subscriber
-from fastws.asgi_websocket cimport Session
-from fastws.connection cimport Connection
-from fastws.engine cimport Engine
-from fastws.loop_core cimport LoopCore
-from fastws.loop_counts cimport LoopCounts
+from fastws.asgi.subscriber cimport Subscriber
+from fastws.asgi.session cimport Session
+from fastws.net.connection cimport Connection
+from fastws.websocket.engine cimport Engine
+from fastws.net.loop_core cimport LoopCore
+from fastws.net.loop_counts cimport LoopCounts
 from fastws.topics.outgoing cimport Frames, Kind, Outgoing
 
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastws.asgi_topics import Subscriber
+from fastws.asgi.subscriber import Subscriber
 from fastws.topics.backlog import Backlog, Policy
 from fastws.topics.outgoing import JOINED_BYTES, Frames, Kind, Outgoing
 
 if TYPE_CHECKING:
-    from fastws.asgi_websocket import Session
-    from fastws.loop_core import LoopCore
+    from fastws.asgi.session import Session
+    from fastws.net.loop_core import LoopCore
     from fastws.topics.hub import Hub
 
 SLICE = 512

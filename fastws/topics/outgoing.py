@@ -16,7 +16,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastws.deflate_messages import Deflater
+    from fastws.websocket.deflate_messages import Deflater
 
 JOINED_BYTES = 65536
 """Bytes of frames up to which they are joined for one write; more are written from where they are."""

@@ -23,9 +23,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from fastws.config.redis_url import is_cluster, shown
 from fastws.errors import StartupError
-from fastws.log_limit import LogLimit
-from fastws.redis_url import is_cluster, shown
+from fastws.net.log_limit import LogLimit
 from fastws.topics import envelope
 from fastws.topics.audience import Audience
 from fastws.topics.bus import Local, Publication

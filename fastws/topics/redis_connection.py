@@ -12,8 +12,8 @@ import random
 from collections.abc import Iterator
 from typing import Any, Final
 
+from fastws.config.redis_url import client_url, is_cluster
 from fastws.errors import ConfigError
-from fastws.redis_url import client_url, is_cluster
 
 CONNECT_SECONDS: Final = 5.0
 """How long a connection may take to be made, greeting included."""

@@ -12,8 +12,8 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
+from fastws.config.redis_url import check_redis_url, shown
 from fastws.errors import StartupError
-from fastws.redis_url import check_redis_url, shown
 from fastws.topics.audience import Audience
 from fastws.topics.bus import Publication
 from fastws.topics.events import check_key, check_message, check_topic

@@ -10,12 +10,12 @@ import zlib
 import wire
 from engine_cases import naive_mask
 
-from fastws import failures
-from fastws.deflate import Deflater, Inflater
-from fastws.engine import Engine
-from fastws.engines import ENGINE_NAMES, load_engine
 from fastws.errors import ConfigError
-from fastws.events import Close, Event, Failure, Ping, Pong
+from fastws.websocket import failures
+from fastws.websocket.deflate import Deflater, Inflater
+from fastws.websocket.engine import Engine
+from fastws.websocket.engines import ENGINE_NAMES, load_engine
+from fastws.websocket.events import Close, Event, Failure, Ping, Pong
 from fuzz import cutting
 
 try:

@@ -6,9 +6,9 @@ import random
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from fastws.engine import Engine
-from fastws.events import Close, Event
-from fastws.failures import INVALID_DEFLATE, INVALID_UTF8, TOO_BIG
+from fastws.websocket.engine import Engine
+from fastws.websocket.events import Close, Event
+from fastws.websocket.failures import INVALID_DEFLATE, INVALID_UTF8, TOO_BIG
 
 
 def byte_by_byte(stream: bytes) -> list[bytes]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from fastws.events import Close, Event, Failure
+from fastws.websocket.events import Close, Event, Failure
 from fuzz import codec, cutting
 from fuzz.oracles import DIFFERENCES, ORACLES, Reading
 

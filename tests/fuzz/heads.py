@@ -15,12 +15,12 @@ from websockets.exceptions import InvalidHeaderFormat
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory, ServerPerMessageDeflateFactory
 from websockets.headers import build_extension, parse_extension
 
-from fastws.deflate import negotiate
 from fastws.errors import RequestError
-from fastws.handshake import UpgradeRequest, accept_response, read_upgrade
-from fastws.head_scan import DEFAULT_LIMITS, Limits
-from fastws.http_framing import error_response
-from fastws.http_head import RequestHead
+from fastws.http.framing import error_response
+from fastws.http.head import RequestHead
+from fastws.http.head_scan import DEFAULT_LIMITS, Limits
+from fastws.websocket.deflate import negotiate
+from fastws.websocket.handshake import UpgradeRequest, accept_response, read_upgrade
 
 SMALL = Limits(target=40, fields=6, field_size=60, head=200)
 STATUSES = {400, 405, 414, 417, 426, 431, 501, 505}

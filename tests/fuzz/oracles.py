@@ -21,8 +21,8 @@ from wsproto.events import Ping as WsprotoPing
 from wsproto.events import Pong as WsprotoPong
 from wsproto.extensions import PerMessageDeflate as WsprotoDeflate
 
-from fastws import failures
-from fastws.events import Close, Event, Failure, Ping, Pong
+from fastws.websocket import failures
+from fastws.websocket.events import Close, Event, Failure, Ping, Pong
 
 _silent = logging.getLogger("fuzz.oracle")
 _silent.addHandler(logging.NullHandler())

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import wire
 from engine_cases import deflated, frame, header
 
-from fastws.events import Close
+from fastws.websocket.events import Close
 from fuzz import codec, corpus, cutting, load_target
 from fuzz.mutation import mutate
 from fuzz.run import FINDINGS, PREFIX, WITH_HEADS

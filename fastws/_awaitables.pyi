@@ -1,6 +1,0 @@
-from typing import Any
-
-from fastws.asgi_websocket import Session
-
-async def receive(self: Session) -> dict[str, Any]: ...
-async def send(self: Session, event: dict[str, Any]) -> None: ...

@@ -1,0 +1,6 @@
+from typing import Any
+
+from fastws.asgi.session import Session
+
+async def receive(self: Session) -> dict[str, Any]: ...
+async def send(self: Session, event: dict[str, Any]) -> None: ...

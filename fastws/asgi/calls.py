@@ -1,0 +1,506 @@
+"""Calls of the application: the scope of a request, the task that serves it, and what becomes of its end.
+
+The coroutines that an application is given are in application.py. This module has none, and is compiled by Cython where
+the extension was built (calls.pxd) and interpreted elsewhere.
+
+From the ASGI specification, HTTP and WebSocket 2.5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio.tasks import _enter_task, _leave_task  # documented, for other kinds of tasks
+from collections.abc import Awaitable, Callable, Generator
+from contextvars import Context, copy_context
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from fastws.asgi.http_cycle import HttpCycle, Stage
+from fastws.asgi.observer import Observer
+from fastws.asgi.session import Session
+from fastws.asgi.states import State
+from fastws.asgi.tls_extension import tls_extension
+from fastws.asgi.waiting import REUSED
+from fastws.errors import ClientDisconnected
+from fastws.http.forwarded import TrustedPeers, apply_forwarded
+from fastws.http.forwarded_fields import USUAL, ForwardedFields, apply_host
+from fastws.http.head import Header, RequestHead
+from fastws.net.http_connection import HttpConnection
+from fastws.net.loop_core import Resumable
+
+if TYPE_CHECKING:
+    from fastws.config import Config
+    from fastws.net.loop_state import LoopState
+    from fastws.websocket.handshake import UpgradeRequest
+
+    Event = dict[str, Any]
+    Scope = dict[str, Any]
+    Address: TypeAlias = "tuple[str, int | None] | None"
+    ASGIApp = Callable[[Scope, Callable[[], Awaitable[Event]], Callable[[Event], Awaitable[None]]], Awaitable[None]]
+
+DISCONNECTS = frozenset({"ClientDisconnect", "WebSocketDisconnect", "WebSocketDisconnected"})
+"""Names of the exceptions by which frameworks (Starlette, FastAPI, Litestar, Falcon) tell that the peer is gone."""
+
+DONE = Stage.DONE
+SCOPE_KEYS = (
+    "type",
+    "asgi",
+    "http_version",
+    "server",
+    "client",
+    "scheme",
+    "root_path",
+    "path",
+    "raw_path",
+    "query_string",
+    "headers",
+)
+
+SHARED_FIELD_BYTES = 256
+"""Header fields of WebSockets with a value up to this size are kept once for all of them that have the same."""
+
+UNSHARED_FIELDS = frozenset({b"sec-websocket-key", b"cookie", b"authorization"})
+"""What no two clients should have in common, or what should be forgotten with the connection."""
+
+CLOSING = State.CLOSING
+CLOSED = State.CLOSED
+
+
+class Calls:
+    """Serves requests and WebSockets with an ASGI 3 application, as fastws.asgi.application.Application has it.
+
+    `http_call` and `websocket_call` are what an application is called with: an `HttpCycle` and a `Session` with the
+    coroutines `receive` and `send`.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        config: Config,
+        http_call: type[HttpCycle],
+        websocket_call: type[Session],
+        state: dict[str, Any] | None,
+        observer: Observer | None,
+    ) -> None:
+        self._app = app
+        self._http_call = http_call
+        self._websocket_call = websocket_call
+        self._root_path: str = config.root_path
+        self._state = state
+        self._trusted: TrustedPeers | None = None
+        self._forwarded: ForwardedFields | None = None
+        if config.proxy_headers:
+            trusted = TrustedPeers(config.forwarded_allow_ips)
+            secure = config.secure_scheme_headers
+            if frozenset(config.forwarded_headers) == frozenset(USUAL) and not secure:
+                self._trusted = trusted
+            else:
+                self._forwarded = ForwardedFields(config.forwarded_headers, trusted, secure)
+        self._observer = observer
+        self._http_observer = observer if observer is not None and observer.hears_requests else None
+        # Shared by all scopes, which costs less memory than a copy for each connection.
+        self._asgi = {"version": "3.0", "spec_version": "2.5"}
+        self._http_extensions: dict[str, Any] = {"http.response.trailers": {}, "http.response.early_hint": {}}
+        self._websocket_extensions: dict[str, Any] = {"websocket.http.response": {}}
+        # What every scope is a copy of: a dictionary that Cython builds from a literal is a third larger.
+        self._blank_scope: Scope = dict.fromkeys(SCOPE_KEYS)
+        self._blank_scope["asgi"] = self._asgi
+        self._blank_scope["root_path"] = self._root_path
+        self._last_server: Address = None
+        self._shared: LoopState
+
+    def bind(self, state: LoopState) -> None:
+        """Learn the state that is shared."""
+        self._shared = state
+
+    def offer_websockets(self, extension: str, value: dict[str, Any]) -> None:
+        """Let `scope["extensions"]` of WebSockets have `extension` with this value."""
+        self._websocket_extensions = {**self._websocket_extensions, extension: value}
+
+    def exchange(self, http: HttpConnection, head: RequestHead) -> HttpCycle:
+        """Call the application for the request `head`."""
+        shared = self._shared
+        scope = head.scope
+        if scope is not None and not http.tls_at_proxy:
+            scope = self._repeated_scope(scope, head, http)
+        else:
+            scope = self._scope("http", head, http)
+            scope["method"] = head.method
+            extensions = self._http_extensions
+            scope["extensions"] = self._extensions(extensions, http) if shared.secure else extensions
+            if head.repeated:
+                if self._forwarded is None and not http.tls_at_proxy:
+                    self._keep_scope(scope, head)
+                elif scope["headers"] is head.headers:
+                    scope["headers"] = head.headers.copy()
+        call = self._http_call(http, shared, head, scope, self._http_observer)
+        shared.requests += 1
+        call.task = self._start(Run(self, scope, call))
+        return call
+
+    def websocket(self, http: HttpConnection, head: RequestHead, upgrade: UpgradeRequest, early_data: bytes) -> Session:
+        """Call the application for the WebSocket that `head` asks for."""
+        shared = self._shared
+        head.headers = self._share_fields(head.headers)  # as long as the WebSocket lives
+        scope = self._scope("websocket", head, http)
+        scope["subprotocols"] = upgrade.subprotocols
+        extensions = self._websocket_extensions
+        scope["extensions"] = self._extensions(extensions, http) if shared.secure else extensions
+        call = self._websocket_call(http.connection, shared, scope, self._observer, head, upgrade, early_data)
+        shared.websockets += 1
+        run = Run(self, scope, call)
+        if REUSED and shared.loop.get_task_factory() is None:
+            run.session = call
+            run.context = copy_context()
+        call.task = self._start(run)
+        return call
+
+    def _start(self, run: Run) -> asyncio.Task[None]:
+        """Run `run` from the loop's next turn on.
+
+        Not by the loop's task factory: an application may have set an eager one, and would then be called before its
+        request is known to the connection.
+        """
+        loop: Any = self._shared.loop
+        task: asyncio.Task[None]
+        if run.context is None:
+            task = asyncio.Task(run, loop=loop)  # type: ignore[arg-type]  # a coroutine
+        else:
+            task = asyncio.Task(run, loop=loop, context=run.context)  # type: ignore[arg-type,call-arg]
+        self._shared.tasks.add(task)
+        return task
+
+    def _scope(self, kind: str, head: RequestHead, http: HttpConnection) -> Scope:
+        secure = self._shared.secure or http.tls_at_proxy
+        scheme = ("wss" if secure else "ws") if kind == "websocket" else ("https" if secure else "http")
+        client, server = self._addresses(http)
+        if self._trusted is not None and (b"x-forwarded-proto" in head.fields or b"x-forwarded-for" in head.fields):
+            client, scheme = apply_forwarded(head.fields, client, scheme, self._trusted)
+        root_path = self._root_path
+        scope = self._blank_scope.copy()
+        scope["type"] = kind
+        scope["http_version"] = head.http_version
+        scope["server"] = server
+        scope["client"] = client
+        scope["scheme"] = scheme
+        scope["path"] = root_path + head.path if root_path else head.path
+        scope["raw_path"] = root_path.encode("ascii", "replace") + head.raw_path if root_path else head.raw_path
+        scope["query_string"] = head.query_string
+        scope["headers"] = head.headers
+        if self._state is not None:
+            scope["state"] = self._state.copy()
+        if self._forwarded is not None:
+            self._apply_forwarded(scope, head)
+        return scope
+
+    def _share_fields(self, headers: list[Header]) -> list[Header]:
+        """A list as `headers`, no longer than it must be, of the pairs that other WebSockets have."""
+        fields = self._shared.fields
+        shared = headers.copy()
+        for i, field in enumerate(headers):
+            known: Header | None = fields.found.get(field)
+            if known is not None:
+                shared[i] = known
+            elif len(field[1]) <= SHARED_FIELD_BYTES and field[0] not in UNSHARED_FIELDS:
+                fields.keep(field, field)
+        return shared
+
+    def _apply_forwarded(self, scope: Scope, head: RequestHead) -> None:
+        """Let `scope` be what the client asked for, as far as proxies told."""
+        assert self._forwarded is not None
+        seen = self._forwarded.read(head.fields, scope["client"], scope["scheme"])
+        if seen is None:
+            return
+        scope["client"], scope["scheme"] = seen.client, seen.scheme
+        if seen.host is not None or seen.port is not None:
+            scope["headers"], scope["server"] = apply_host(seen, scope["headers"], scope["server"])
+        if seen.prefix:
+            scope["root_path"] = seen.prefix + scope["root_path"]
+            scope["path"] = seen.prefix + scope["path"]
+            scope["raw_path"] = seen.prefix.encode("ascii") + scope["raw_path"]
+
+    def _keep_scope(self, scope: Scope, head: RequestHead) -> None:
+        """Keep what `scope` has for all requests whose head is `head`, unless that depends on who asks."""
+        scope["headers"] = head.headers.copy()
+        if self._trusted is None or not (b"x-forwarded-for" in head.fields or b"x-forwarded-proto" in head.fields):
+            kept = scope.copy()
+            kept["server"] = kept["client"] = None
+            kept["headers"] = ()
+            if self._state is not None:
+                kept["state"] = None
+            head.scope = kept
+
+    def _repeated_scope(self, kept: Scope, head: RequestHead, http: HttpConnection) -> Scope:
+        """The scope of one of the requests that `_keep_scope` has kept `kept` for."""
+        scope = kept.copy()
+        scope["client"], scope["server"] = self._addresses(http)
+        scope["headers"] = head.headers.copy()
+        if self._shared.secure:
+            scope["extensions"] = self._extensions(self._http_extensions, http)
+        if self._state is not None:
+            scope["state"] = self._state.copy()
+        return scope
+
+    def _extensions(self, extensions: dict[str, Any], http: HttpConnection) -> dict[str, Any]:
+        """`extensions`, and what is known of the connection's TLS."""
+        transport = http.connection.transport
+        connection = None if transport is None else transport.get_extra_info("ssl_object")
+        return extensions if connection is None else {**extensions, "tls": tls_extension(connection)}
+
+    def _addresses(self, http: HttpConnection) -> tuple[Address, Address]:
+        """The ASGI `client` and `server` of a connection."""
+        addresses = http.addresses
+        if addresses is None:
+            transport = http.connection.transport
+            assert transport is not None
+            server = _address(transport.get_extra_info("sockname"))
+            if server != self._last_server:
+                self._last_server = server
+            addresses = http.addresses = (_address(transport.get_extra_info("peername")), self._last_server)
+        return addresses
+
+    # What becomes of the end of a call: `error` is what the application has raised.
+
+    def _end_http(self, call: HttpCycle, error: BaseException | None) -> None:
+        shared = self._shared
+        if not call.finished():
+            if error is None:
+                shared.log_application_error("The application returned without completing its response.")
+            else:
+                self._log_error(error)
+        elif error is not None and not is_disconnect(error):
+            self._log_error(error)
+        self._end(call.task)
+        call.fail()
+        if call.stage is not DONE:  # else it was counted off when its response was complete
+            shared.requests -= 1
+
+    def _end_websocket(self, call: Session, error: BaseException | None) -> None:
+        shared = self._shared
+        if error is None:
+            if call.undecided():
+                shared.log_application_error("The application returned without accepting or closing the WebSocket.")
+        elif (call.state is not CLOSING and call.state is not CLOSED) or not is_disconnect(error):
+            self._log_error(error)
+        self._end(call.task)
+        shared.websockets -= 1
+        call.end_by_application(error is not None)
+
+    def _end(self, task: asyncio.Task[None] | None) -> None:
+        assert task is not None
+        shared = self._shared
+        if shared.idle_waiters:
+            shared.end_task(task)
+        else:
+            shared.tasks.discard(task)
+
+    def _log_error(self, error: BaseException) -> None:
+        """Log what the application raised, with its traceback, once; nothing where it was we who cancelled it."""
+        if not isinstance(error, asyncio.CancelledError):
+            self._shared.log_application_error("Exception in ASGI application", error)
+        elif not self._shared.shutting_down:
+            self._shared.log_application_error("The application's task was cancelled.")
+
+
+ENDED = object()
+"""What a step is worth at the application's end: cheaper than an exception."""
+
+
+class Run(Resumable):
+    """What a task runs: one call of the application. A coroutine to asyncio (`collections.abc.Coroutine`).
+
+    It is an object with the methods of a coroutine, since that is the smallest thing which can stand between a task and
+    the application. Whatever the application raises ends here, SystemExit and KeyboardInterrupt included: beyond its
+    task they would end the loop, and with it everybody else's connections. CTRL+C is none of them, `Server` handles
+    the signals.
+    """
+
+    def __init__(self, calls: Calls, scope: Scope, call: Any) -> None:
+        self._calls: Calls | None = calls
+        self._scope: Scope | None = scope
+        self._call = call
+        self._coroutine: Any = None
+        # A WebSocket that the application may wait in without its task, and the context of that.
+        self.session: Session | None = None
+        self.context: Context | None = None
+        self._future: Any = None  # what the task waits in while the application waits for an event
+        self._straight: bool = True  # the last event was taken without waiting for anything else
+        # What the application waits for, or how it ended, and the task has not been told.
+        self._ahead: bool = False
+        self._result: Any = None
+        self._error: BaseException | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """What else a coroutine tells of itself, such as where it waits, is the application's."""
+        return getattr(self._coroutine, name)
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self  # type: ignore[return-value]  # it has the methods of a generator that are used
+
+    def __iter__(self) -> Run:
+        return self
+
+    def __next__(self) -> Any:
+        result = self._step(None, None)
+        if result is ENDED:
+            raise StopIteration
+        return result
+
+    def send(self, value: Any) -> Any:
+        """Go on until the application waits, for what is returned; raises StopIteration at its end."""
+        result = self._step(value, None)
+        if result is ENDED:
+            raise StopIteration
+        return result
+
+    def resume(self) -> None:
+        """Let the application go on with an event, without the task, which waits on unless it waits for something else.
+
+        To the application it is a step of the task: its context, `asyncio.current_task()`.
+        """
+        session, future, context = self.session, self._future, self.context
+        if session is None or context is None or future.done():
+            return  # it is cancelled
+        task: Any = session.task
+        loop = session.shared.loop
+        result: Any = None
+        try:
+            _enter_task(loop, task)
+        except RuntimeError:  # this is a loop in a step of another task
+            self._future = None
+            future.set_result(None)
+            return
+        try:
+            result = context.run(self._coroutine.send, None)
+        except BaseException as error:
+            self._error = error
+        finally:
+            _leave_task(loop, task)
+        if result is future and self._error is None:
+            session.parked = self
+            return
+        self._straight = False
+        self._ahead = True
+        self._result = result
+        if not future.done():
+            future.set_result(None)
+
+    def _park(self, session: Session, result: Any) -> None:
+        """The task is about to wait in `result`: if that is the next event, it need not be woken for it."""
+        waits = result is not None and result is session.waits_in()
+        if self._future is not None:
+            self._straight = waits
+        self._future = result if waits else None
+        if waits and self._straight:
+            session.parked = self
+
+    def throw(self, kind: Any, value: BaseException | None = None, traceback: object = None) -> Any:
+        """Go on with an exception in the application. Before it has begun there is nobody to have it."""
+        error = kind if value is None else value
+        if self._coroutine is None:
+            self._calls = self._call = self._scope = None
+            raise error
+        result = self._step(None, error)
+        if result is ENDED:
+            raise StopIteration
+        return result
+
+    def close(self) -> None:
+        """End the application's coroutine where it waits."""
+        if self._coroutine is not None:
+            self._coroutine.close()
+
+    def _catch_up(self, error: BaseException | None) -> Any:
+        """Tell the task what it has missed; `error` is what it throws meanwhile."""
+        result, raised = self._result, self._error
+        self._ahead = False
+        self._result = self._error = self._future = None
+        if raised is not None:
+            return self._ended(raised)
+        if error is not None:
+            # The task was cancelled in a step of its own: it cancels what it is to wait for, which tells who waits.
+            cancel = getattr(result, "cancel", None)
+            if cancel is None or not isinstance(error, asyncio.CancelledError) or not cancel():
+                return self._step(None, error)
+        return result
+
+    def _step(self, value: Any, error: BaseException | None) -> Any:
+        """What the application waits for, or ENDED."""
+        if self._ahead:
+            return self._catch_up(error)
+        coroutine = self._coroutine
+        session = self.session
+        try:
+            if error is not None:
+                if session is not None:
+                    session.parked = None
+                return coroutine.throw(error)
+            if coroutine is None:
+                coroutine = self._begin()
+            result = coroutine.send(value)
+            if session is not None:
+                self._park(session, result)
+            return result
+        except StopIteration:
+            pass  # with nothing more here, Cython makes no traceback for it
+        except BaseException as raised:
+            return self._ended(raised)
+        self._end(None)
+        return ENDED
+
+    def _ended(self, error: BaseException) -> Any:
+        """The application has ended with `error`."""
+        if isinstance(error, StopIteration):
+            self._end(None)
+            return ENDED
+        self._end(error)
+        if isinstance(error, asyncio.CancelledError):
+            raise error
+        return ENDED
+
+    def _begin(self) -> Any:
+        """Call the application: in its task, since it may be a plain function that returns something to await."""
+        calls, call, scope = self._calls, self._call, self._scope
+        assert calls is not None
+        assert scope is not None
+        self._scope = None
+        awaitable: Any = calls._app(scope, call.receive, call.send)
+        if type(awaitable) is not CoroutineType:
+            awaitable = _wait_for(awaitable)
+        self._coroutine = awaitable
+        return awaitable
+
+    def _end(self, error: BaseException | None) -> None:
+        calls, call = self._calls, self._call
+        assert calls is not None
+        self._calls = self._call = self._coroutine = None
+        self.session = self.context = self._future = None
+        if isinstance(call, HttpCycle):
+            calls._end_http(call, error)
+        else:
+            calls._end_websocket(call, error)
+
+
+async def _wait_for(awaitable: Awaitable[None]) -> None:
+    await awaitable
+
+
+def is_disconnect(error: BaseException) -> bool:
+    """Whether `error` only says that the peer is gone: ours, or what a framework has made of it or of a disconnect.
+
+    By name, since the frameworks' classes have no base of their own and are not ours to import. The cause of an error
+    is not asked: a mistake in an application's clean-up must be logged. A group is a disconnect if all in it are.
+    """
+    members = getattr(error, "exceptions", None)
+    if isinstance(members, tuple) and members:
+        return all(is_disconnect(member) for member in members)
+    return isinstance(error, ClientDisconnected) or type(error).__name__ in DISCONNECTS
+
+
+def _address(address: Any) -> Address:
+    """An ASGI `client` or `server` from what a transport says of an address: host and port, or a Unix path."""
+    if isinstance(address, tuple):
+        return address[:2]
+    if address:
+        return (address if isinstance(address, str) else address.decode("utf-8", "replace"), None)
+    return None

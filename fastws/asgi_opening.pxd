@@ -1,8 +1,0 @@
-from fastws.http_head cimport RequestHead
-
-
-cdef class Opening:
-    cdef RequestHead _head
-    cdef object _upgrade
-    cdef public bytes early
-    cdef public object responder

@@ -1,0 +1,92 @@
+"""What the commands of `fastws` have in common: errors of one line, suggestions, and colours where they are wanted."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from typing import IO, Any, Final
+
+import click
+
+from fastws.config.near import did_you_mean
+from fastws.observe.terminal import say, wants_colors
+
+MAX_WIDTH: Final = 120
+MIN_WIDTH: Final = 40
+
+SETTINGS: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"], "max_content_width": MAX_WIDTH}
+"""The context settings of every command."""
+
+
+_DEFAULT: Final = re.compile(r"\[default: \S+\]")
+_HYPHEN: Final = "\N{NON-BREAKING HYPHEN}"
+_SPACE: Final = "\N{NO-BREAK SPACE}"
+
+
+def _unbreakable(text: str) -> str:
+    """The text with no place to end a line within the names of options and short defaults."""
+    return _DEFAULT.sub(lambda found: found[0].replace(" ", _SPACE), text.replace("-", _HYPHEN))
+
+
+class UsageError(click.UsageError):
+    """A wrong command line. Shown as one line, without the usage that click would put before it."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the line."""
+        say("Error", self.format_message())
+
+
+class Formatter(click.HelpFormatter):
+    """click's, with bold headings and names of options in colour; what prints takes that away where nobody wants it."""
+
+    def write_heading(self, heading: str) -> None:
+        super().write_heading(click.style(heading, bold=True))
+
+    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        super().write_usage(prog, args, click.style("Usage:", bold=True) + " " if prefix is None else prefix)
+
+    def write_dl(self, rows: Any, col_max: int = 34, col_spacing: int = 2) -> None:
+        rows = [(click.style(name, fg="cyan"), _unbreakable(text)) for name, text in rows]
+        super().write_dl(rows, col_max, col_spacing)
+
+    def write_text(self, text: str) -> None:
+        super().write_text(_unbreakable(text))
+
+    def getvalue(self) -> str:
+        return super().getvalue().replace(_HYPHEN, "-").replace(_SPACE, " ")
+
+
+class Context(click.Context):
+    """A context whose help is written by `Formatter`."""
+
+    formatter_class = Formatter
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.color = wants_colors(sys.stdout)
+
+
+class Command(click.Command):
+    """A command whose errors are one line, with what may have been meant."""
+
+    context_class = Context
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise UsageError(self.no_such_option(ctx, error.option_name)) from None
+        except click.UsageError as error:
+            raise UsageError(" ".join(error.format_message().split())) from None
+
+    def no_such_option(self, ctx: click.Context, name: str) -> str:
+        """The line for an option that this command does not have."""
+        known = [each for param in self.get_params(ctx) for each in (*param.opts, *param.secondary_opts)]
+        meant = did_you_mean(name, (each for each in known if each.startswith("--"))).replace("'", "")
+        return f"No such option: {name}" + (meant or f": see {ctx.command_path} --help")
+
+
+def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """Decorator for the function of a sub-command."""
+    return click.command(name, cls=Command, context_settings=SETTINGS)

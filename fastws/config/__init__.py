@@ -1,0 +1,12 @@
+"""What an operator may choose: the one table of options, how a value is written, and where values come from.
+
+Knows values alone, of `fastws.http` and `fastws.websocket` too. One frozen `Config` is the only place of an option.
+
+In reading order: bind_address, option (how a value is written and checked), table (every option once), pairs (what does
+not go together), log_defaults, log_atoms, redis_url; environment, file and sources (who wins); uvicorn_options (what
+becomes of those that are not here), near and app_names (what somebody may have meant).
+"""
+
+from fastws.config.table import LOG_LEVELS, LOGGING_CONFIG, OPTION, OPTIONS, WS_ENGINES, Config
+
+__all__ = ["LOGGING_CONFIG", "LOG_LEVELS", "OPTION", "OPTIONS", "WS_ENGINES", "Config"]

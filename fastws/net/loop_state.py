@@ -1,0 +1,377 @@
+"""What the connections of one event loop share: the receive buffer, the clock, the cork, the compressors, the limits.
+
+One `LoopState` serves one loop in one thread and is never a module's global, so that several servers can live in one
+process. It is also where a server's shutdown reaches its connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Hashable
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fastws.errors import RequestError
+from fastws.http.forwarded import TrustedPeers
+from fastws.http.head_scan import Limits
+from fastws.http.origin import ANY
+from fastws.http.pages import Page
+from fastws.net.client_counts import ClientCounts
+from fastws.net.connection import Connection, Handler
+from fastws.net.descriptors import first_kept, last_refused, lowest_free
+from fastws.net.http_connection import Exchange, HttpConnection
+from fastws.net.log_limit import LogLimit
+from fastws.net.loop_core import LoopCore
+from fastws.net.proxy_preamble import ProxyPreamble
+from fastws.net.sweep import SHORTEST_INTERVAL, Sweep, sweep_interval
+from fastws.websocket.deflate import Deflaters
+from fastws.websocket.deflate_backends import load_backend
+
+if TYPE_CHECKING:
+    import ssl
+
+    from fastws.config import Config
+    from fastws.http.head import RequestHead
+    from fastws.http.proxy_protocol import Address
+    from fastws.websocket.engine import Engine
+    from fastws.websocket.handshake import UpgradeRequest
+
+DRAIN_INTERVAL = 0.1
+"""Seconds between two sweeps in a drain, at most."""
+
+DRAIN_SWEEPS = 50
+"""In how many steps the ends of connections are spread over the window of a drain."""
+
+APPLICATION_ERRORS = 10
+"""Errors of one kind in the application that are logged at once."""
+
+_NO_DESCRIPTORS = RequestError(
+    503,
+    "The server is at its limit of connections.",
+    ((b"retry-after", b"5"),),
+    log_hint="The limit of open files (ulimit -n) is reached but for what is kept for the application: raise it, or "
+    "bound the connections of a client (--limit-connections-per-client).",
+)
+
+logger = logging.getLogger("fastws.error")
+
+
+class Gateway(Protocol):
+    """What serves requests: the ASGI layer, which this layer does not know."""
+
+    def exchange(self, http: HttpConnection, head: RequestHead) -> Exchange:
+        """Make the exchange that answers `head`."""
+
+    def websocket(self, http: HttpConnection, head: RequestHead, upgrade: UpgradeRequest, early_data: bytes) -> Handler:
+        """Begin the WebSocket that `head` asks for; `early_data` came behind the request."""
+
+    def bind(self, state: LoopState) -> None:
+        """Learn the state that is shared."""
+
+    def offer_websockets(self, extension: str, value: dict[str, Any]) -> None:
+        """Tell the application of each WebSocket that there is `extension`."""
+
+
+class ServerProtocol(Connection, asyncio.BufferedProtocol):
+    """A `Connection` as asyncio's own loop knows it: by its base class. uvloop goes by the methods."""
+
+    __slots__ = ()
+
+
+class LoopState(LoopCore):
+    """The state that all connections of `loop` share; `secure` says whether they are TLS.
+
+    `tls` is what connections begin TLS with behind a PROXY header; without one, listeners do that. `on_error` is told
+    of each mistake of the application, logged or not.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        config: Config,
+        application: Gateway,
+        engine: type[Engine] | None,
+        *,
+        secure: bool,
+        tls: ssl.SSLContext | None = None,
+        on_error: Callable[[str, BaseException | None], None] | None = None,
+    ) -> None:
+        super().__init__(loop)
+        self._on_error = on_error
+        self.config = config
+        self.application = application
+        self.engine = engine
+        self.secure = secure
+        self.tls = tls
+        self.connections: set[Connection] = set()
+        self.opening = 0
+        """Connections that were accepted and are not made yet: their TLS handshakes are under way."""
+        self.requests_total = 0
+        self.last_request = 0
+        self.at_last_request: Callable[[], None] = _nothing
+        self.pages: dict[str, Page] = {}
+        """By path, what is answered before any limit and without the application."""
+        self.limits = Limits(
+            target=config.limit_request_line,
+            fields=config.limit_request_fields,
+            field_size=config.limit_request_field_size,
+            head=config.limit_request_head,
+        )
+        self.head_lines = b""
+        """The header lines that every response gets: Date, Server and the configured ones, as options say."""
+        self._server_line = b"server: fastws\r\n" if config.server_header else b""
+        self._date_line = b""
+        self._extra_lines = b"".join(b"%b: %b\r\n" % each for each in config.default_headers)
+        self.deflaters: Deflaters | None = None
+        if config.ws_per_message_deflate:
+            self.deflaters = Deflaters(
+                config.ws_deflate_window_bits,
+                context_takeover=config.ws_deflate_context_takeover,
+                threshold=config.ws_deflate_threshold,
+                level=config.ws_deflate_level,
+                mem_level=config.ws_deflate_memory_level,
+                backend=load_backend(config.ws_deflate_backend, context_takeover=config.ws_deflate_context_takeover),
+            )
+        self._first_kept = first_kept()
+        self._last_refused = last_refused(self._first_kept)
+        self._other_descriptors = 0
+        self._drain_end = 0.0
+        self._date_second = -1
+        self.log_limit = LogLimit(logger)
+        # WebSockets whose application has not ended.
+        self.websockets = 0
+        self.max_websockets: int | None = config.limit_websockets or config.limit_concurrency
+        self.max_requests: int | None = config.limit_concurrency
+        self.allowed_origins: frozenset[str] | None = frozenset(config.ws_allowed_origins) or None
+        if ANY in config.ws_allowed_origins:
+            self.allowed_origins = None
+        self.write_high_water = config.write_buffer_bytes
+        self.limit_request_body = config.limit_request_body
+        self.timeout_request_head = float(config.timeout_request_head)
+        self.timeout_keep_alive = float(config.timeout_keep_alive)
+        self.clients = ClientCounts(
+            config.limit_connections_per_client, config.forwarded_allow_ips if config.proxy_headers else ()
+        )
+        self.proxies = TrustedPeers(config.proxy_allow_ips, "--proxy-allow-ips") if config.proxy_protocol else None
+        self._sweep = Sweep(
+            loop,
+            self.connections,
+            sweep_interval(
+                (
+                    config.timeout_request_head,
+                    config.timeout_keep_alive,
+                    config.timeout_request_body,
+                    config.timeout_stalled_write,
+                    config.ws_ping_interval,
+                    config.ws_ping_timeout,
+                    config.ws_handshake_timeout,
+                    config.ws_close_timeout,
+                    config.ws_idle_timeout,
+                    config.ws_max_age,
+                )
+            ),
+            self._on_tick,
+            stalled=self.stalled,
+            stall_timeout=config.timeout_stalled_write,
+        )
+        self._on_tick(self.now)
+        application.bind(self)
+
+    def new_connection(self) -> ServerProtocol:
+        """A protocol for an accepted socket: the factory for `loop.create_server`."""
+        return ServerProtocol(self)
+
+    def accepted(self) -> int:
+        """How many connections there are, those included whose TLS handshakes are under way."""
+        return len(self.connections) + self.opening
+
+    # What connections call.
+
+    def connection_opened(self, connection: Connection) -> None:
+        self.connections.add(connection)
+        self.counts.connections += 1
+        connection.number = self.counts.connections
+        if self.proxies is not None:
+            self._begin_behind_proxy(connection, self.proxies)
+            return
+        http = self.begin_http(connection)
+        transport = connection.transport
+        if http is not None and transport is not None and self._other_descriptors + self.accepted() >= self._first_kept:
+            # Only now: a transport that has been asked for its socket holds it for as long as it lives.
+            descriptor = transport.get_extra_info("socket").fileno()
+            if descriptor >= self._first_kept:
+                self.counts.refused_descriptors += 1
+            if descriptor >= self._last_refused:
+                connection.abort()
+            elif descriptor >= self._first_kept:
+                http.refuse(_NO_DESCRIPTORS)
+
+    def begin_http(
+        self,
+        connection: Connection,
+        source: Address | None = None,
+        destination: Address | None = None,
+        secure: bool = False,
+    ) -> HttpConnection | None:
+        """Serve HTTP on `connection`; None where its client has too many of them.
+
+        A proxy may have told its client's address, `source`, the one that it connected to, and that it came over TLS.
+        """
+        http = HttpConnection(connection, self)
+        connection.handler = http
+        if source is not None:
+            http.addresses = source, destination
+            http.tls_at_proxy = secure
+        if self.shutting_down:
+            http.shut_down()
+        transport = connection.transport
+        if transport is not None and self.config.limit_connections_per_client is not None:
+            connection.client = self.clients.enter(transport.get_extra_info("peername") if source is None else source)
+            if connection.client is not None and self.clients.over(connection.client):
+                self.counts.refused_per_client += 1
+                http.refuse(_too_many(connection.client))
+                connection.close()  # nothing that it sends is of interest
+                return None
+        return http
+
+    def _begin_behind_proxy(self, connection: Connection, proxies: TrustedPeers) -> None:
+        """Read the PROXY header that every connection of a proxy begins with."""
+        transport = connection.transport
+        assert transport is not None
+        peer = transport.get_extra_info("peername")
+        host = peer[0] if isinstance(peer, tuple) else None
+        if not proxies.trusts(host):
+            self.warn("A connection from %s was refused: it is not in --proxy-allow-ips", host or "a unix socket")
+            connection.abort()
+        elif self._other_descriptors + self.accepted() >= self._first_kept:
+            self.counts.refused_descriptors += 1
+            connection.abort()
+        else:
+            connection.handler = ProxyPreamble(connection, self, self.tls)
+
+    def connection_closed(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        if connection.client is not None:
+            self.clients.leave(connection.client)
+            connection.client = None
+        self._wake_when_idle()
+
+    def end_task(self, task: asyncio.Task[None]) -> None:
+        """Keep the server from ending for `task` no longer. Idempotent."""
+        self.tasks.discard(task)
+        self._wake_when_idle()
+
+    def warn(self, message: str, *arguments: object, kind: str | None = None) -> None:
+        """Log what a peer did wrong: the first of its kind (by default the message), then a count of the rest."""
+        self.log_limit.log(self.now, logging.WARNING, message, *arguments, kind=kind)
+
+    def log_application_error(self, message: str, error: BaseException | None = None) -> None:
+        """Log what the application did wrong, with the traceback of `error`.
+
+        The first ten of a kind are shown, then one a second, with a count: one that fails in each request must not
+        fill the disk. A kind is an exception's class and the line that raised it.
+        """
+        if self._on_error is not None:
+            self._on_error(message, error)
+        kind: Hashable = message
+        if error is not None:
+            frame = error.__traceback__
+            while frame is not None and frame.tb_next is not None:
+                frame = frame.tb_next
+            kind = (message, type(error), None if frame is None else (frame.tb_frame.f_code, frame.tb_lineno))
+        self.log_limit.log(self.now, logging.ERROR, message, kind=kind, room=APPLICATION_ERRORS, exc_info=error)
+
+    def default_lines(self, date: bool, server: bool) -> bytes:
+        """Our header lines, with Date and Server only where the application has not set them."""
+        return (self._date_line if date else b"") + (self._server_line if server else b"") + self._extra_lines
+
+    # What the server calls.
+
+    def on_request(self, number: int, call: Callable[[], None]) -> None:
+        """Call `call()` when the request of this number, counted from 1, has been read."""
+        self.last_request = number
+        self.at_last_request = call
+
+    def shut_down(self, window: float = 0.0) -> None:
+        """Begin to end every connection as soon as what is under way on it allows; more calls change nothing.
+
+        Idle connections and WebSockets get their ends at random times within the next `window` seconds.
+        """
+        if self.shutting_down:
+            return
+        self.draining = self.shutting_down = True
+        if window > 0.0:
+            self._drain_end = self.loop.time() + window
+            self._sweep.hasten(max(SHORTEST_INTERVAL, window / DRAIN_SWEEPS))
+        self._sweep.hasten(DRAIN_INTERVAL)
+        for connection in list(self.connections):
+            if connection.handler is not None:
+                connection.handler.shut_down()
+
+    def drain_due(self) -> float:
+        """When a connection that idles should end, now that the server shuts down: a time; 0.0 is now."""
+        left = self._drain_end - self.loop.time()
+        return self._drain_end - left * random.random() if left > 0.0 else 0.0
+
+    def lag(self) -> float:
+        """By how many seconds the event loop was late of late."""
+        return self._sweep.lag()
+
+    async def wait_closed(self) -> None:
+        """Wait until no connection and no task of the application is left."""
+        while self.connections or self.tasks:
+            waiter = self.loop.create_future()
+            self.idle_waiters.append(waiter)
+            await waiter
+
+    def cut(self) -> None:
+        """Cut every connection that is left: the application is told of each as of any that is lost."""
+        for connection in list(self.connections):
+            connection.abort()
+
+    def abort(self) -> None:
+        """Cut every connection that is left and cancel the application's tasks."""
+        self.cut()
+        for task in list(self.tasks):
+            task.add_done_callback(self.end_task)  # one that has not begun is cancelled without running a line
+            task.cancel()
+
+    def close(self) -> None:
+        """Stop the timer; nothing may be open any more."""
+        self._sweep.close()
+
+    def _wake_when_idle(self) -> None:
+        if self.idle_waiters and not self.connections and not self.tasks:
+            waiters, self.idle_waiters = self.idle_waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def _on_tick(self, now: float) -> None:
+        self.counts.lag(max(0.0, now - self.now - self._sweep.interval))
+        self.now = now
+        self.log_limit.tick(now)
+        second = int(time.time())
+        if second != self._date_second:
+            self._date_second = second
+            self._other_descriptors = lowest_free() - self.accepted()
+            if self.config.date_header:
+                self._date_line = b"date: " + formatdate(second, usegmt=True).encode("ascii") + b"\r\n"
+            self.head_lines = self.default_lines(True, True)
+
+
+def _nothing() -> None:
+    """What is called at a request that is not the last one."""
+
+
+def _too_many(client: str) -> RequestError:
+    return RequestError(
+        503,
+        "There are too many connections from this address.",
+        ((b"retry-after", b"5"),),
+        log_hint=f"{client} has as many connections as --limit-connections-per-client allows; if it is a proxy, it "
+        "belongs in --forwarded-allow-ips.",
+    )

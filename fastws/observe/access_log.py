@@ -1,0 +1,115 @@
+"""The access log: a line for each request, and for each WebSocket when it opens and when it closes.
+
+Lines go to the logger ``fastws.access``, whose records carry uvicorn's arguments (client, method, path, HTTP version,
+status), so that filters written for uvicorn keep working. Records also have `duration` (seconds), `body_bytes` for a
+request, and for a WebSocket that closed `close_code`, `close_reason`, `closed_by`, `messages_in`, `bytes_in`,
+`messages_out` and `bytes_out`, for formatters that want them; with --request-id-header they have `request_id`.
+Everything that the peer sent is escaped. Lines in a format of the operator's are `fastws.observe.access_format`'s.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from fastws.asgi.observer import Observer, Scope, WebSocketEnd
+from fastws.asgi.request_id import request_id_of
+from fastws.config import Config
+
+if TYPE_CHECKING:
+    from fastws.http.head import ResponseHead
+
+LOGGER: Final = logging.getLogger("fastws.access")
+_REQUEST: Final = '%s - "%s %s HTTP/%s" %d'
+_WEBSOCKET: Final = '%s - "%s %s" %s'
+_INFO: Final = logging.INFO
+
+
+def is_wanted(config: Config) -> bool:
+    """Whether the log is on and somebody would see it; where not, a request costs nothing for it."""
+    return config.access_log and LOGGER.hasHandlers() and LOGGER.isEnabledFor(_INFO)
+
+
+class AccessLog(Observer):
+    """Writes the lines. One for each server; it holds no state but the logger."""
+
+    __slots__ = ("_logger",)
+
+    def __init__(self, logger: logging.Logger = LOGGER) -> None:
+        self._logger = logger
+
+    def request(
+        self, scope: Scope, status: int, body_bytes: int, seconds: float, response: ResponseHead | None = None
+    ) -> None:
+        """See `Observer.request`."""
+        if self._logger.isEnabledFor(_INFO):
+            args = (client(scope), escape(scope["method"]), target(scope), scope["http_version"], status)
+            self._write(scope, _REQUEST, args, {"duration": seconds, "body_bytes": body_bytes})
+
+    def websocket_opened(self, scope: Scope, status: int) -> None:
+        """See `Observer.websocket_opened`."""
+        if self._logger.isEnabledFor(_INFO):
+            outcome = "[accepted]" if status == 101 else str(status)
+            self._write(scope, _WEBSOCKET, (client(scope), "WebSocket", target(scope), outcome), {})
+
+    def websocket_closed(self, scope: Scope, end: WebSocketEnd) -> None:
+        """See `Observer.websocket_closed`."""
+        if not self._logger.isEnabledFor(_INFO):
+            return
+        quoted = f' "{escape(end.reason)}"' if end.reason else ""
+        outcome = (
+            f"[closed {end.code}{quoted} after {end.seconds:.3f} s, "
+            f"in {end.messages_in} messages {end.bytes_in} bytes, "
+            f"out {end.messages_out} messages {end.bytes_out} bytes]"
+        )
+        self._write(scope, _WEBSOCKET, (client(scope), "WebSocket", target(scope), outcome), fields_of(end))
+
+    def _write(self, scope: Scope, message: str, args: tuple[object, ...], extra: dict[str, object]) -> None:
+        found = request_id_of(scope)
+        if found is not None:
+            extra["request_id"] = escape(found)
+        # Logger.info() would walk the stack for the caller's file and line: more than all the rest costs.
+        logger = self._logger
+        logger.handle(
+            logger.makeRecord(logger.name, _INFO, "fastws/observe/access_log.py", 0, message, args, None, None, extra)
+        )
+
+
+def escape(text: str) -> str:
+    """The text with everything outside printable ASCII, quotes and backslashes written as an escape."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return text
+    return text.encode("unicode_escape").decode("ascii").replace('"', '\\"')
+
+
+def fields_of(end: WebSocketEnd) -> dict[str, object]:
+    """The attributes that a record of a WebSocket's end has."""
+    return {
+        "duration": end.seconds,
+        "close_code": end.code,
+        "close_reason": escape(end.reason),
+        "closed_by": end.by,
+        "messages_in": end.messages_in,
+        "bytes_in": end.bytes_in,
+        "messages_out": end.messages_out,
+        "bytes_out": end.bytes_out,
+    }
+
+
+def target(scope: Scope) -> str:
+    """Path and query as they came."""
+    raw_path: bytes | None = scope.get("raw_path")
+    path = raw_path.decode("latin-1") if raw_path is not None else scope["path"]
+    query: bytes = scope.get("query_string", b"")
+    return escape(f"{path}?{query.decode('latin-1')}" if query else path)
+
+
+def client(scope: Scope) -> str:
+    """``127.0.0.1:5000``, ``[::1]:5000``, or ``unix`` where the peer has no address."""
+    peer = scope.get("client")
+    if not peer or not peer[0]:
+        return "unix"
+    host, port = peer
+    if port is None:
+        return escape(host)
+    return escape(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")

@@ -1,0 +1,513 @@
+"""The server of one process: starts the application, listens, and ends it all in order.
+
+Startup is import, bind, lifespan startup, listen, and only then the lines that say where. Shutdown is the same way
+back: readiness turns 503 for --drain-delay, listeners close, WebSockets get Close 1012 and HTTP its responses, what is
+left after --timeout-graceful-shutdown is cut, lifespan shutdown. What happens on a connection is not known here: see
+`fastws.net.loop_state`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import logging
+import os
+import platform
+import signal
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from types import FrameType
+from typing import Any, Final
+
+import fastws
+from fastws.asgi.application import Application
+from fastws.asgi.lifespan import Lifespan
+from fastws.asgi.loading import AppError, ASGIApplication, load_application
+from fastws.asgi.observer import Observer
+from fastws.config import Config
+from fastws.config.environment import load_env_file
+from fastws.errors import STARTUP_FAILURE, ConfigError, StartupError
+from fastws.net import listeners
+from fastws.net.accepting import Accepting, accept
+from fastws.net.descriptors import quiet_accept
+from fastws.net.event_loop import loop_name, new_event_loop, run_in, where
+from fastws.net.loop_state import LoopState
+from fastws.net.tls import ReloadableContext, quiet_names
+from fastws.observe.health import Health
+from fastws.observe.log_setup import configure_logging, log_failure
+from fastws.observe.operations import Operations
+from fastws.observe.terminal import has_terminal
+from fastws.process.recycling import Recycling
+from fastws.topics.buses import bus_for
+from fastws.topics.hub import Hub
+from fastws.websocket.deflate_backends import load_backend
+from fastws.websocket.engine import Engine
+from fastws.websocket.engines import load_engine
+
+logger: Final = logging.getLogger("fastws.error")
+
+SHUTDOWN_FAILURE: Final = 1
+"""Exit code of a server whose application failed in lifespan shutdown."""
+CANCELLATIONS: Final = 2
+"""How often the tasks of an application are cancelled at shutdown, a second apart, before they are left behind."""
+MAX_NAMED_TASKS: Final = 5
+"""Of how many tasks that are left behind the log says where they are."""
+WATCH_SECONDS: Final = 5.0
+"""How much longer than it may take a step of a shutdown takes before the process is ended under it."""
+WINDOW_PER_CONNECTION: Final = 0.01
+"""Seconds that each connection adds to the default of --drain-window."""
+MIN_WINDOW: Final = 0.1
+"""A window below this is none: a few connections are no herd."""
+MAX_WINDOW: Final = 10.0
+"""The greatest default of --drain-window, in seconds."""
+LAST_SECONDS: Final = 1.0
+"""How long before the deadline of a shutdown connections are cut; a quarter of that time where that is less."""
+BALANCER_SECONDS: Final = 55.0
+"""Load balancers cut connections that are silent for 60 s: a ping interval from this on is too long for them."""
+TICK_SECONDS: Final = 1.0
+"""How often `on_tick` is called, and the limits on a process' lifetime and memory are looked at."""
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class Server:
+    """Serves the application of `config` in one event loop, once.
+
+    `run()` makes the loop; `await serve()` uses the running one. On the main thread both end on SIGINT and SIGTERM,
+    elsewhere when `should_exit` is set, which any thread may do.
+
+    Who runs it may watch it: the loop calls `on_started` once it accepts connections, and `on_tick` about once a second
+    from before the application starts until it has shut down. A loop that is stuck does not tick. `on_error` is told of
+    each mistake of the application while it serves, as the log is, with the exception where there is one.
+
+    Who has a TLS context passes it as `ssl_context`; otherwise one is made as the options `ssl_*` say. An `access_log`
+    is used instead of the one that the options ask for. With `catch_signals` false the signals are somebody else's.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        access_log: Observer | None = None,
+        catch_signals: bool = True,
+        on_started: Callable[[], None] | None = None,
+        on_tick: Callable[[], None] | None = None,
+        on_error: Callable[[str, BaseException | None], None] | None = None,
+    ) -> None:
+        self.config: Config = config
+        self._on_error = on_error
+        self._on_started = on_started
+        self._on_tick = on_tick
+        self.started: bool = False
+        """Whether the server accepts, or has accepted, connections."""
+        self.servers: list[Accepting] = []
+        self.exit_code: int = 0
+        self.tick_seconds: float = TICK_SECONDS
+        self._app: ASGIApplication | None = None
+        self._engine: type[Engine] | None = None
+        self._tls: ssl.SSLContext | None = ssl_context
+        self._access_log = access_log
+        self._catch_signals = catch_signals
+        self._recycling: Recycling | None = None
+        self.operations: Operations | None = None
+        """The access log, the metrics and the control socket, once it serves."""
+        self.lifespan: Lifespan | None = None
+        """The application's lifespan, once it has begun."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._exit_flag = self._force_flag = self._catching = self._owns_loop = False
+        self._had_terminal = has_terminal()
+        self._exit = asyncio.Event()
+        self._force = asyncio.Event()
+        self._finished = asyncio.Event()
+
+    @property
+    def should_exit(self) -> bool:
+        """Set it to begin a graceful shutdown, from any thread."""
+        return self._exit_flag
+
+    @should_exit.setter
+    def should_exit(self, value: bool) -> None:
+        self._exit_flag = value
+        self._wake()
+
+    @property
+    def force_exit(self) -> bool:
+        """Set it to cut a shutdown short: open connections are aborted, the application's shutdown is not awaited."""
+        return self._force_flag
+
+    @force_exit.setter
+    def force_exit(self, value: bool) -> None:
+        self._force_flag = value
+        self._wake()
+
+    def handle_exit(self, signum: int, frame: FrameType | None) -> None:
+        """Handle SIGINT or SIGTERM: the first is graceful, the second hurries, the third ends the process at once.
+
+        The third is for a loop that the application blocks, where the others cannot be acted on.
+        """
+        if self._force_flag:
+            signal.signal(signum, signal.SIG_DFL)
+            signal.raise_signal(signum)
+        if self._exit_flag:
+            self.force_exit = True
+        else:
+            self._watch(self.config.drain_delay)
+        self.should_exit = True
+
+    def reload_tls(self) -> None:
+        """Load the files of the options `ssl_*` anew, for connections to come; any thread may ask for it.
+
+        Connections that are open go on as they are. Where a file is broken the log says so, and nothing changes.
+        """
+        if self._loop is not None and isinstance(self._tls, ReloadableContext):
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                self._loop.call_soon_threadsafe(self._tls.renew)
+
+    def _handle_hangup(self, signum: int, frame: FrameType | None) -> None:
+        """Handle SIGHUP: reload the certificates, but end where it says that the terminal is gone."""
+        if self._had_terminal and not has_terminal():
+            self.handle_exit(signum, frame)
+        else:
+            self.reload_tls()
+
+    def run(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        """Serve in an event loop of its own, until the server is told to exit.
+
+        A failed startup is logged in one line and raises SystemExit with code 3; a failed shutdown of the application
+        raises it with code 1.
+        """
+        try:
+            self._prepare()
+            self._owns_loop = True
+            with self._signals():
+                run_in(new_event_loop(self.config.loop), self.serve(sockets))
+        except (ConfigError, StartupError) as error:
+            log_failure(error, error.__cause__ if isinstance(error, AppError) else None)
+            raise SystemExit(STARTUP_FAILURE) from None
+        if self.exit_code:
+            raise SystemExit(self.exit_code)
+
+    async def serve(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        """Serve in the running event loop, on `sockets` if given, until the server is told to exit.
+
+        Raises ConfigError or StartupError, one line, where it cannot start.
+        """
+        self._prepare()
+        self._loop = asyncio.get_running_loop()
+        self._set_events()
+        try:
+            with self._signals(), self._ticking():
+                await self._serve(sockets)
+        finally:
+            self._finished.set()
+
+    async def shutdown(self) -> None:
+        """Begin a graceful shutdown and wait for its end. For tasks of the loop that `serve()` runs in."""
+        self.should_exit = True
+        if self._loop is not None:
+            await self._finished.wait()
+
+    def _prepare(self) -> None:
+        """Do what needs no event loop, so that the application is imported outside of one. Idempotent."""
+        if self._app is not None:
+            return
+        configure_logging(self.config)
+        if self.config.env_file is not None:
+            load_env_file(self.config.env_file)
+        if self._tls is None and self.config.is_ssl:
+            self._tls = ReloadableContext(self.config)
+        if self.config.ws != "none":
+            self._engine = load_engine(self.config.ws)
+            load_backend(self.config.ws_deflate_backend)  # says at once what is missing
+        self._app = load_application(self.config)
+
+    async def _serve(self, given: Sequence[socket.socket] | None) -> None:
+        assert self._app is not None
+        self.lifespan = lifespan = Lifespan(self._app, self.config.lifespan)
+        engine = self._engine.name if self._engine is not None else "none"
+        self.operations = operations = Operations(
+            self.config, engine, loop_name(asyncio.get_running_loop()), self._access_log
+        )
+        application = Application(self._app, self.config, state=lifespan.state, observer=operations.observer)
+        state: LoopState | None = None
+        hub: Hub | None = None
+        self._log_process()
+        with self._bound(given) as sockets:
+            try:
+                if self._exit_flag or not await self._unless(self._exit, lifespan.startup()):
+                    logger.info("Told to exit during startup")
+                    return
+                state = LoopState(
+                    asyncio.get_running_loop(),
+                    self.config,
+                    application,
+                    self._engine,
+                    secure=self._tls is not None,
+                    tls=self._tls,
+                    on_error=self._on_error,
+                )
+                Health(state)
+                hub = Hub(state, bus_for(self.config))
+                await hub.start()
+                await operations.start(state, lambda: self.limit_reached("`fastws drain`"))
+                try:
+                    with quiet_accept(asyncio.get_running_loop(), state.warn), quiet_names(self.config, state.warn):
+                        await self._listen(state, sockets)
+                        await self._until_exit(state)
+                        await self._announce_end(state)
+                        if not self._force_flag and not self._others_accept():
+                            for server in self.servers:
+                                server.accept_waiting()
+                finally:
+                    for server in self.servers:
+                        server.close()
+                await self._end_connections(state)
+                if not self._force_flag:
+                    await self._end_lifespan(lifespan)
+            except (ConfigError, StartupError):
+                if state is not None:  # the application has started: let it clean up
+                    await self._unless(self._exit, self._end_lifespan(lifespan))
+                raise
+            finally:
+                await operations.stop()
+                if hub is not None:
+                    await hub.stop()
+                if state is not None:
+                    state.abort()
+                    state.close()
+                await lifespan.cancel()
+        logger.info("Finished server process [%d]", os.getpid())
+
+    @contextlib.contextmanager
+    def _bound(self, given: Sequence[socket.socket] | None) -> Iterator[list[socket.socket]]:
+        """The sockets to listen on, closed at the end."""
+        with contextlib.ExitStack() as stack:
+            if given is None:
+                given = stack.enter_context(listeners.bound(self.config))
+            for sock in given:
+                stack.callback(sock.close)
+            yield list(given)
+
+    async def _listen(self, state: LoopState, sockets: Sequence[socket.socket]) -> None:
+        """Accept connections, then say where."""
+        for sock in sockets:
+            try:
+                self.servers.append(await self._accept(state, sock))
+            except OSError as error:
+                where = listeners.address(sock, "http").removeprefix("http://")
+                raise StartupError(listeners.problem(where, error)) from None
+        self.started = True
+        self._announce(sockets)
+        if self._on_started is not None:
+            self._on_started()
+
+    async def _accept(self, state: LoopState, sock: socket.socket) -> Accepting:
+        """Accept on the socket, for `state`. Raises OSError."""
+        return await accept(state, sock, self.config.backlog, self._tls, self.config.timeout_request_head)
+
+    def _announce(self, sockets: Sequence[socket.socket]) -> None:
+        """Say where connections are accepted."""
+        listeners.announce(sockets, secure=self._tls is not None)
+
+    async def _until_exit(self, state: LoopState) -> None:
+        """Wait until somebody says so, or a limit of the process is reached."""
+        if self._recycling is not None and self._recycling.requests is not None:
+            limit = self._recycling.requests
+            state.on_request(limit, lambda: self.limit_reached(f"{limit} requests (--limit-max-requests)"))
+        await self._exit.wait()
+
+    def limit_reached(self, what: str) -> None:
+        """End gracefully because the process has served enough; `what` it was is a text for the log."""
+        if not self._exit_flag:
+            logger.info("Shutting down after %s", what)
+            self.should_exit = True
+
+    async def _announce_end(self, state: LoopState) -> None:
+        """Be not ready any more, and go on serving for --drain-delay so that balancers notice."""
+        delay = self.drain_delay()
+        state.draining = True
+        if self._on_tick is not None:
+            self._on_tick()  # who watches learns of the end even where it takes less than a tick
+        if delay > 0.0:
+            logger.info("Not ready any more; listening for %g s more (--drain-delay)", delay)
+            await self._unless(self._force, asyncio.sleep(delay))
+
+    def _others_accept(self) -> bool:
+        """Whether other processes go on to accept what waits for this one's sockets, when it ends."""
+        return False
+
+    def drain_delay(self) -> float:
+        """Seconds that listening goes on when readiness has turned."""
+        return self.config.drain_delay
+
+    def _drain_window(self, state: LoopState) -> float:
+        """Seconds over which the ends of connections are spread: --drain-window, or what suits their number."""
+        window = self.config.drain_window
+        if window is None:
+            window = min(MAX_WINDOW, len(state.connections) * WINDOW_PER_CONNECTION)
+            if window < MIN_WINDOW:
+                return 0.0
+        timeout = self.config.timeout_graceful_shutdown
+        return window if timeout is None else min(window, timeout / 2)
+
+    async def _end_connections(self, state: LoopState) -> None:
+        """Let open connections end, and cut those that do not in time.
+
+        The cut comes a moment before the deadline: the application gets its disconnects and can still clean up.
+        """
+        logger.info("Shutting down")
+        self._watch()
+        state.shut_down(self._drain_window(state))
+        if state.connections:
+            logger.info("Waiting for %d connections to close (CTRL+C to force quit)", len(state.connections))
+        timeout = self.config.timeout_graceful_shutdown
+        last = 0.0 if timeout is None else min(LAST_SECONDS, timeout / 4)
+        if await self._unless(self._force, state.wait_closed(), None if timeout is None else timeout - last):
+            return
+        why = "told to hurry" if self._force_flag else f"--timeout-graceful-shutdown of {timeout:g} s is over"
+        logger.warning("Cutting %d connections: %s", len(state.connections), why)
+        self._watch()
+        self._cut(state)
+        if not self._force_flag and await self._unless(self._force, state.wait_closed(), last):
+            return
+        for _ in range(CANCELLATIONS):
+            state.abort()
+            if await self._unless(None, state.wait_closed(), 1.0):
+                return
+        for task in list(state.tasks)[:MAX_NAMED_TASKS]:
+            logger.warning(
+                "An application task goes on although it was cancelled, in %s; leaving it behind", where(task)
+            )
+        if len(state.tasks) > MAX_NAMED_TASKS:
+            logger.warning("And so do %d more", len(state.tasks) - MAX_NAMED_TASKS)
+
+    def _cut(self, state: LoopState) -> None:
+        """Cut every connection that is left."""
+        state.cut()
+
+    async def _end_lifespan(self, lifespan: Lifespan) -> None:
+        """Let the application shut down, as long as open connections may take; a second signal hurries."""
+        self._watch()
+        timeout = self.config.timeout_graceful_shutdown
+        if await self._unless(self._force, self._shut_lifespan_down(lifespan), timeout):
+            return
+        if self._force_flag:
+            logger.warning("Not waiting for the application to shut down")
+        else:
+            logger.error("Application shutdown failed: --timeout-graceful-shutdown of %g s is over", timeout)
+            self.exit_code = SHUTDOWN_FAILURE
+
+    async def _shut_lifespan_down(self, lifespan: Lifespan) -> None:
+        if not await lifespan.shutdown():
+            self.exit_code = SHUTDOWN_FAILURE
+
+    def _watch(self, extra: float = 0.0) -> None:
+        """End the process, with the stacks of its threads on standard error, if the next step of a shutdown hangs.
+
+        Each step is bounded by --timeout-graceful-shutdown, but not where the application blocks the event loop. The
+        watch is faulthandler's: it needs neither the loop nor the interpreter, and can be set in a signal handler.
+        """
+        timeout = self.config.timeout_graceful_shutdown
+        if self._owns_loop and self._catching and timeout is not None:
+            watch_process(timeout + extra + WATCH_SECONDS)
+
+    async def _unless(
+        self, event: asyncio.Event | None, coroutine: Coroutine[Any, Any, None], timeout: float | None = None
+    ) -> bool:
+        """Run the coroutine; give it up where the event comes first, or `timeout` seconds pass. True if it ended."""
+        task = asyncio.ensure_future(coroutine)
+        waiting = [asyncio.ensure_future(event.wait())] if event is not None else []
+        try:
+            await asyncio.wait((task, *waiting), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                return False
+            task.result()
+            return True
+        finally:
+            for each in (task, *waiting):
+                each.cancel()
+            await asyncio.wait((task, *waiting))
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Handle the signals, on the main thread; afterwards they are handled as before."""
+        if self._catching or not self._catch_signals or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        if isinstance(self._tls, ReloadableContext):
+            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._handle_hangup)
+        self._catching = True
+        try:
+            yield
+        finally:
+            if self._owns_loop:
+                faulthandler.cancel_dump_traceback_later()
+            self._catching = False
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def _ticking(self) -> Iterator[None]:
+        """Call `_tick` from the running loop, at once and then every `tick_seconds`."""
+        loop = asyncio.get_running_loop()
+        timer = loop.call_soon(lambda: None)
+
+        def tick() -> None:
+            nonlocal timer
+            timer = loop.call_later(self.tick_seconds, tick)
+            self._tick(loop.time())
+
+        self._recycling = Recycling(self.config, loop.time())
+        tick()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _tick(self, now: float) -> None:
+        if self.started and self._recycling is not None and (what := self._recycling.exceeded(now)) is not None:
+            self.limit_reached(what)
+        if isinstance(self._tls, ReloadableContext) and self._tls.changed():
+            self._tls.renew()
+        if self._on_tick is not None:
+            self._on_tick()
+
+    def _wake(self) -> None:
+        """Tell the loop that a flag has changed. The caller may be any thread, or a signal handler."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                self._loop.call_soon_threadsafe(self._set_events)
+
+    def _set_events(self) -> None:
+        if self._exit_flag:
+            self._exit.set()
+        if self._force_flag:
+            self._force.set()
+
+    def _log_process(self) -> None:
+        python = f"{platform.python_implementation()} {platform.python_version()}"
+        logger.info("Started server process [%d], fastws %s on %s", os.getpid(), fastws.__version__, python)
+        loop = loop_name(asyncio.get_running_loop())
+        engine = self._engine.name if self._engine is not None else "none"
+        http = "httptools" if self.config.http == "auto" else self.config.http
+        logger.info("WebSocket engine %s, HTTP parser %s, event loop %s", engine, http, loop)
+        if self._engine is not None and not self.config.ws_allowed_origins:
+            logger.info("Pages of any site may open WebSockets; --ws-allowed-origins says which may (* for all)")
+        interval = self.config.ws_ping_interval
+        if self._engine is not None and (interval is None or interval >= BALANCER_SECONDS):
+            logger.warning(
+                "--ws-ping-interval is %s: load balancers cut what is silent for 60 s, so it should be less than 55",
+                "none" if interval is None else f"{interval:g} s",
+            )
+        if self.config.ws == "auto" and engine != "cython":
+            logger.warning("The compiled module fastws._codec is not installed: the engine %s is slower", engine)
+
+
+def watch_process(seconds: float) -> None:
+    """End this process in so many seconds, unless faulthandler's watch is cancelled or set anew before."""
+    with contextlib.suppress(AttributeError, ValueError, OSError, RuntimeError):  # no file behind sys.stderr
+        faulthandler.dump_traceback_later(seconds, exit=True)
