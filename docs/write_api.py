@@ -30,7 +30,7 @@ PUBLIC: dict[str, list[str]] = {
 
 HOME = {
     "run": "fastws.process.launch",
-    "Config": "fastws.config.table",
+    "Config": "fastws.config.config",
     "Server": "fastws.process.server",
     "FastWSWorker": "fastws.gunicorn.worker",
     "REQUEST_ID": "fastws.asgi.request_id",

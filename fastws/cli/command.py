@@ -1,16 +1,35 @@
-"""What the commands of `fastws` have in common: errors of one line, suggestions, and colours where they are wanted."""
+"""What the commands of `fastws` have in common: their names, errors of one line, suggestions, and colours.
+
+Colours are there where they are wanted. Who needs a command loads it from here, so that no command knows another.
+"""
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import IO, Any, Final
 
 import click
 
 from fastws.config.near import did_you_mean
 from fastws.observe.terminal import say, wants_colors
+
+NAME: Final = "fastws"
+"""Of the command itself, which is no sub-command."""
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "check": ("fastws.cli.check", "Import and start APP, check the options, and exit."),
+    "status": ("fastws.cli.control", "Show the workers of a running server, or its connections."),
+    "close": ("fastws.cli.control", "Close a connection of a running server."),
+    "drain": ("fastws.cli.control", "Let a running server, or one of its workers, end gracefully."),
+    "publish": ("fastws.cli.publish", "Publish a message to the subscribers of a topic."),
+    "completion": ("fastws.cli.completion", "Print what makes bash, zsh or fish complete command lines."),
+}
+"""The module of each sub-command, which has it under its name, and its line in --help.
+
+An application is never called so: its name has a colon.
+"""
 
 MAX_WIDTH: Final = 120
 MIN_WIDTH: Final = 40
@@ -90,3 +109,10 @@ class Command(click.Command):
 def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
     """Decorator for the function of a sub-command."""
     return click.command(name, cls=Command, context_settings=SETTINGS)
+
+
+def load_command(name: str) -> click.Command:
+    """The sub-command of that name, one of COMMANDS."""
+    found = getattr(importlib.import_module(COMMANDS[name][0]), name)
+    assert isinstance(found, click.Command)
+    return found

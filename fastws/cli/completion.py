@@ -21,10 +21,13 @@ from click.shell_completion import (
     get_completion_class,
 )
 
-from fastws.cli.command import command
+from fastws.cli.command import COMMANDS, NAME, command
+from fastws.cli.help import topics
 from fastws.config.app_names import applications, modules, names
 from fastws.config.option import LOG_LEVELS, Option
 
+COMPLETE_VARIABLE: Final = "_FASTWS_COMPLETE"
+"""Of the environment, in which the script says what it wants."""
 SHELLS: Final = ("bash", "zsh", "fish")
 _DIRECTORIES: Final = ("app_dir", "reload_dirs", "metrics_dir")
 _FILES: Final = ("path", "logging", "certificates")
@@ -52,9 +55,6 @@ class _Words(ShellComplete):
     """Completes what follows --help, too, and answers ``--name=val`` with the whole word."""
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[Any]]:
-        from fastws.cli.help import topics
-        from fastws.cli.main import COMMANDS
-
         if args and args[-1] in ("--help", "-h", "help"):
             wanted = incomplete.lstrip("-")
             return [CompletionItem(each) for each in topics(COMMANDS) if each.startswith(wanted)]
@@ -119,11 +119,10 @@ def completion(shell: str) -> None:
     zsh:   eval "$(fastws completion zsh)"               in ~/.zshrc, behind compinit
     fish:  fastws completion fish | source               in ~/.config/fish/config.fish
     """
-    from fastws.cli.main import main
-
     made = get_completion_class(shell)
     assert made is not None
-    click.echo(made(main, {}, "fastws", "_FASTWS_COMPLETE").source(), nl=False)
+    asked = click.get_current_context().command  # of which the script says nothing: it has the name alone
+    click.echo(made(asked, {}, NAME, COMPLETE_VARIABLE).source(), nl=False)
 
 
 def complete_value(
@@ -143,8 +142,6 @@ def complete_value(
 
 def complete_app(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[Any]]:
     """What may stand for APP: modules with what they have, and the sub-commands as the first word."""
-    from fastws.cli.main import COMMANDS, main
-
     directory = str(ctx.params.get("app_dir") or ".")
     module, colon, begun = incomplete.partition(":")
     if colon:
@@ -156,6 +153,6 @@ def complete_app(ctx: click.Context, param: click.Parameter, incomplete: str) ->
             inside = modules(directory, each) if module else []
             found += likely or ([each + ":"] if module and names(directory, each) else [])
             found += [each + "."] if inside else []
-    first = ctx.command is main and not any(value not in (None, ()) for value in ctx.params.values())
+    first = ctx.command.name == NAME and not any(value not in (None, ()) for value in ctx.params.values())
     lines = [CompletionItem(name, help=line) for name, (_, line) in COMMANDS.items() if name.startswith(module)]
     return [*map(CompletionItem, found), *(lines if first else [])]

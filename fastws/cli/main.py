@@ -1,4 +1,4 @@
-"""The command ``fastws``: options generated from `fastws.config.OPTIONS`, and the commands beside it.
+"""The command ``fastws``: options generated from `fastws.config.OPTIONS`, and the way to the commands beside it.
 
 What its --help shows is in `fastws.cli.help`, where options come from besides the command line in
 `fastws.config.sources`. A wrong option is one line and exit code 2; what happens when the server cannot start is
@@ -8,15 +8,15 @@ decided in `fastws.process.server`.
 from __future__ import annotations
 
 import functools
-import importlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 import click
 
 from fastws.cli import help as cli_help
-from fastws.cli.command import SETTINGS, Command, UsageError
+from fastws.cli.command import COMMANDS, NAME, SETTINGS, Command, UsageError, load_command
+from fastws.cli.completion import COMPLETE_VARIABLE, complete_app, complete_value
 from fastws.config import OPTIONS
 from fastws.config.app_names import modules
 from fastws.config.near import nearest
@@ -26,29 +26,9 @@ from fastws.config.uvicorn_options import MISSING, judge
 from fastws.errors import ConfigError
 from fastws.observe.terminal import say
 
-COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
-    "check": ("fastws.cli.check", "Import and start APP, check the options, and exit."),
-    "status": ("fastws.cli.control", "Show the workers of a running server, or its connections."),
-    "close": ("fastws.cli.control", "Close a connection of a running server."),
-    "drain": ("fastws.cli.control", "Let a running server, or one of its workers, end gracefully."),
-    "publish": ("fastws.cli.publish", "Publish a message to the subscribers of a topic."),
-    "completion": ("fastws.cli.completion", "Print what makes bash, zsh or fish complete command lines."),
-}
-"""The module of each sub-command, which has it under its name, and its line in --help.
-
-An application is never called so: its name has a colon.
-"""
 LIKENESS: Final = 0.75
 """How much a word must be like the name of a command to be taken for one, from 0 to 1."""
 _HELP: Final = ("-h", "--help")
-_COMPLETE_VARIABLE: Final = "_FASTWS_COMPLETE"
-
-
-def load_command(name: str) -> click.Command:
-    """The sub-command of that name, one of COMMANDS."""
-    found = getattr(importlib.import_module(COMMANDS[name][0]), name)
-    assert isinstance(found, click.Command)
-    return found
 
 
 class _Main(Command):
@@ -67,9 +47,7 @@ class _Main(Command):
         return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        if os.environ.get(_COMPLETE_VARIABLE):
-            importlib.import_module("fastws.cli.completion")  # it knows the shells
-        return super().main(*args, **{"complete_var": _COMPLETE_VARIABLE, **kwargs})
+        return super().main(*args, **{"complete_var": COMPLETE_VARIABLE, **kwargs})
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args[:1] == ["help"]:
@@ -115,7 +93,6 @@ def _help_topic(args: Iterable[str]) -> str | None:
 
 def server_params() -> list[click.Parameter]:
     """The parameters of a command that takes an application and the options of a server."""
-    from fastws.cli.completion import complete_app, complete_value  # late: it is one of our commands
 
     def given(option: Option) -> click.Option:
         """The option for click, which passes texts on as they are: `Option.parse` knows what they must be."""
@@ -206,7 +183,7 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 
 
 main: Final = _Main(
-    "fastws",
+    NAME,
     callback=_serve,
     params=[
         *server_params(),

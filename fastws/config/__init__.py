@@ -3,10 +3,13 @@
 Knows values alone, of `fastws.http` and `fastws.websocket` too. One frozen `Config` is the only place of an option.
 
 In reading order: bind_address, option (how a value is written and checked), table (every option once), pairs (what does
-not go together), log_defaults, log_atoms, redis_url; environment, file and sources (who wins); uvicorn_options (what
-becomes of those that are not here), near and app_names (what somebody may have meant).
+not go together), config (all of them, checked); log_defaults, log_atoms, redis_url; environment, file and sources (who
+wins); uvicorn_options (what becomes of those that are not here), near and app_names (what somebody may have meant).
 """
 
-from fastws.config.table import LOG_LEVELS, LOGGING_CONFIG, OPTION, OPTIONS, WS_ENGINES, Config
+from fastws.config.config import Config
+from fastws.config.log_defaults import LOGGING_CONFIG
+from fastws.config.option import LOG_LEVELS
+from fastws.config.table import OPTION, OPTIONS, WS_ENGINES
 
 __all__ = ["LOGGING_CONFIG", "LOG_LEVELS", "OPTION", "OPTIONS", "WS_ENGINES", "Config"]

@@ -5,26 +5,21 @@ A rule of one option that a bound or a list of words expresses is declared with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
 from fastws.config.log_atoms import read_format
-from fastws.config.option import TOKEN, Option
+from fastws.config.option import TOKEN
 from fastws.config.redis_url import check_redis_url
+from fastws.config.table import OPTION, Fields
 from fastws.errors import ConfigError
 
-if TYPE_CHECKING:
-    from fastws.config.table import Config
 
-
-def check_together(config: Config, options: Mapping[str, Option]) -> None:
+def check_together(config: Fields) -> None:
     """Refuse options that contradict each other. Raises ConfigError, one line that names the option."""
     if config.root_path and not config.root_path.startswith("/"):
         raise ConfigError(f"--root-path: must begin with a slash, as in '/{config.root_path}'")
     for name in ("livez_path", "readyz_path"):
         path = getattr(config, name)
         if path and not path.startswith("/"):
-            raise ConfigError(f"{options[name].cli}: must begin with a slash, as in '/{path}', or be empty")
+            raise ConfigError(f"{OPTION[name].cli}: must begin with a slash, as in '/{path}', or be empty")
     if config.livez_path and config.livez_path == config.readyz_path:
         raise ConfigError("--readyz-path: must differ from --livez-path")
     if config.uds is not None and config.fd is not None:
@@ -34,7 +29,7 @@ def check_together(config: Config, options: Mapping[str, Option]) -> None:
             raise ConfigError(f"--{name}: cannot be combined with --bind: write --bind {address}")
     for name in ("ssl_keyfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_sni", "ssl_ciphers", "ssl_cert_reqs"):
         if getattr(config, name) and not config.ssl_certfile:
-            raise ConfigError(f"{options[name].cli}: needs --ssl-certfile, the certificate to serve TLS with")
+            raise ConfigError(f"{OPTION[name].cli}: needs --ssl-certfile, the certificate to serve TLS with")
     if config.ssl_cert_reqs and not config.ssl_ca_certs:
         raise ConfigError("--ssl-cert-reqs: needs --ssl-ca-certs, the authorities to check certificates against")
     if config.metrics_path is not None and not config.metrics_path.startswith("/"):
@@ -60,4 +55,4 @@ def check_together(config: Config, options: Mapping[str, Option]) -> None:
         raise ConfigError("--limit-max-requests-jitter: needs --limit-max-requests, the number that it is added to")
     for name in ("reload_dirs", "reload_includes", "reload_excludes"):
         if getattr(config, name) and not config.reload:
-            raise ConfigError(f"{options[name].cli}: needs --reload")
+            raise ConfigError(f"{OPTION[name].cli}: needs --reload")

@@ -14,9 +14,10 @@ from typing import Any, Final
 
 from fastws.config import file as config_file
 from fastws.config.app_names import all_applications, meant
+from fastws.config.config import Config
 from fastws.config.environment import load_env_file, read_environment
 from fastws.config.near import nearest
-from fastws.config.table import OPTION, OPTIONS, Config
+from fastws.config.table import OPTION, OPTIONS
 from fastws.config.uvicorn_options import MISSING
 from fastws.errors import ConfigError
 

@@ -1,8 +1,8 @@
 """Every option of fastws: one frozen dataclass, one field an option, with its default, help and bounds.
 
 The command line, the environment variables FASTWS_*, `fastws.run(...)` and the reference page are derived from these
-fields. Names and meanings are uvicorn's wherever uvicorn has the option. This file holds values only: it imports no
-application, opens nothing, and knows neither asyncio nor click. Numbers are seconds or bytes, as each help text says.
+fields. Names and meanings are uvicorn's wherever uvicorn has the option. This file is one table and nothing else; what
+checks a whole of values is `fastws.config.config`. Numbers are seconds or bytes, as each help text says.
 """
 
 # ruff: noqa: RUF009  # a Group declares a field, as dataclasses.field() does; it is no shared default
@@ -16,10 +16,7 @@ from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, Final
 
 from fastws.config.log_defaults import LOGGING_CONFIG
-from fastws.config.option import LOG_LEVELS, Group, Option
-from fastws.config.pairs import check_together
-from fastws.config.uvicorn_options import NONE_IS_DEFAULT
-from fastws.errors import ConfigError
+from fastws.config.option import Group, Option
 from fastws.websocket.deflate_backends import BACKEND_NAMES
 
 FORWARDED_HEADERS: Final = (
@@ -42,8 +39,8 @@ _process: Final = Group("Process")
 
 
 @dataclass(frozen=True)
-class Config:
-    """The options of one server. Raises ConfigError, one line, for a value that is wrong or does not fit another."""
+class Fields:
+    """One field an option. `fastws.Config` is this with its values checked."""
 
     app: str | Callable[..., Any]
     """The ASGI application, or where to find it: ``"module:attribute"``."""
@@ -469,39 +466,8 @@ class Config:
     )
     reload_delay: float = _process("number", 0.25, "Seconds between looks for changes.", minimum=0.01)
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.app, str) and not callable(self.app):
-            raise ConfigError(f"APP: must be module:attribute or an ASGI application, not {self.app!r:.100}")
-        if isinstance(self.app, str) and not all(self.app.partition(":")):
-            raise ConfigError(f"APP: must be module:attribute, as in main:app, not {self.app!r:.100}")
-        for each in OPTIONS:
-            given = getattr(self, each.name)
-            value = each.default if given is None and each.name in NONE_IS_DEFAULT else given
-            object.__setattr__(self, each.name, each.check(value))
-        if not self.forwarded_allow_ips:
-            trusted = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
-            object.__setattr__(self, "forwarded_allow_ips", OPTION["forwarded_allow_ips"].check(trusted))
-        if self.workers is None:
-            workers = os.environ.get("WEB_CONCURRENCY") or "1"
-            object.__setattr__(self, "workers", OPTION["workers"].parse(workers, "WEB_CONCURRENCY") or 1)
-        object.__setattr__(self, "root_path", self.root_path.rstrip("/"))
-        check_together(self, OPTION)
 
-    @property
-    def is_ssl(self) -> bool:
-        """Whether the server speaks TLS."""
-        return bool(self.ssl_certfile)
-
-    @property
-    def default_headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """`headers` as they are sent: names in lower case."""
-        return tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers)
-
-
-OPTIONS: Final = tuple(Option(name=each.name, **each.metadata) for each in fields(Config) if each.metadata)
+OPTIONS: Final = tuple(Option(name=each.name, **each.metadata) for each in fields(Fields) if each.metadata)
 """Every option, in the order of the fields."""
 OPTION: Final[Mapping[str, Option]] = {each.name: each for each in OPTIONS}
 """The options by the name of their field."""
-
-
-__all__ = ["LOGGING_CONFIG", "LOG_LEVELS", "OPTION", "OPTIONS", "WS_ENGINES", "Config"]

@@ -9,7 +9,7 @@ Compiled by Cython where the extension was built (member.pxd) and interpreted el
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.asgi.subscriber import Subscriber
 from fastws.topics.backlog import Backlog, Policy
@@ -18,10 +18,19 @@ from fastws.topics.outgoing import JOINED_BYTES, Frames, Kind, Outgoing
 if TYPE_CHECKING:
     from fastws.asgi.session import Session
     from fastws.net.loop_core import LoopCore
-    from fastws.topics.hub import Hub
 
 SLICE = 512
 """Members that are written to in one turn of the loop, a millisecond or two; others are served before the next."""
+
+
+class Home(Protocol):
+    """What a member may ask of the hub that it belongs to."""
+
+    def new_backlog(self) -> Backlog:
+        """For a member that has become slow."""
+
+    def remove(self, member: Member) -> None:
+        """End all subscriptions of `member`, whose connection ends."""
 
 
 class Turn:
@@ -78,7 +87,7 @@ class Topic:
 class Member(Subscriber):
     """One connection that has subscribed to something."""
 
-    def __init__(self, hub: Hub, turn: Turn, session: Session, kind: Kind | None) -> None:
+    def __init__(self, hub: Home, turn: Turn, session: Session, kind: Kind | None) -> None:
         """`kind` is None where the connection must compress by itself."""
         self._hub = hub
         self._turn = turn
