@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from fastws.errors import ApplicationError, RequestError
 from fastws.http.framing import LAST_CHUNK, Framing, encode_chunk, error_response, frame_response, last_chunk
-from fastws.http.head import Header, response_head
+from fastws.http.head import Header
+from fastws.http.response_head import response_head
 
 NONE, LENGTH, CHUNKED, CLOSE = Framing.NONE, Framing.LENGTH, Framing.CHUNKED, Framing.CLOSE
 L5 = b"content-length: 5\r\n"

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from reading import receive_head, refusal
 
 from fastws.errors import ApplicationError, RequestError
-from fastws.http.head import RequestHead, plain_head, read_request, response_head
+from fastws.http.head import RequestHead, plain_head, read_request
 from fastws.http.head_scan import Limits
+from fastws.http.response_head import response_head
 
 STEPS = pytest.mark.parametrize("step", [0, 1, 7], ids=["whole", "byte by byte", "by seven"])
 

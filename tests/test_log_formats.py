@@ -22,7 +22,7 @@ from fastws.asgi.request_id import MAX_LENGTH, REQUEST_ID
 from fastws.config import Config
 from fastws.config.log_atoms import ATOMS, KINDS, RECORD_FIELDS
 from fastws.errors import ConfigError
-from fastws.http.head import response_head
+from fastws.http.response_head import response_head
 from fastws.observe.access_format import FormattedAccessLog, clf_time
 from fastws.observe.access_log import AccessLog
 from fastws.observe.log_format import DefaultFormatter, JsonFormatter

@@ -1,6 +1,7 @@
 from fastws.net.connection cimport Connection
 from fastws.net.http_connection cimport HttpConnection
-from fastws.http.head cimport RequestHead, ResponseHead
+from fastws.http.head cimport RequestHead
+from fastws.http.response_head cimport ResponseHead
 from fastws.net.loop_core cimport LoopCore
 
 

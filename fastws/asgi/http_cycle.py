@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from fastws.asgi.observer import Observer
 from fastws.errors import ApplicationError, ClientDisconnected
 from fastws.http.framing import LAST_CHUNK, Framing, encode_chunk, frame_response, last_chunk
-from fastws.http.head import Header, RequestHead, ResponseHead, repeated_response_head, response_head
+from fastws.http.head import Header, RequestHead
+from fastws.http.response_head import ResponseHead, repeated_response_head, response_head
 from fastws.net.connection import Connection
 
 if TYPE_CHECKING:

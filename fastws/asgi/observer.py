@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
-    from fastws.http.head import ResponseHead
+    from fastws.http.response_head import ResponseHead
 
 Scope = Mapping[str, Any]
 

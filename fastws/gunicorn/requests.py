@@ -20,7 +20,7 @@ from fastws.observe.access_log import escape
 if TYPE_CHECKING:
     from gunicorn.workers.base import Worker
 
-    from fastws.http.head import ResponseHead
+    from fastws.http.response_head import ResponseHead
 
 NO_ADDRESS: Final = "-"
 """The REMOTE_ADDR of a client on a Unix socket."""

@@ -3,7 +3,7 @@
 Knows `fastws.errors` and nothing else of fastws: no event loop, no socket, no TLS and no clock; time and input are
 arguments. httptools parses; this room decides what of it is accepted.
 
-In reading order: head_scan (where a head ends, and its limits), head (requests, and heads of responses), framing
+In reading order: head_scan (where a head ends, and its limits), head (requests), response_head, framing
 (bodies, chunks, errors), repeats (what comes twice); origin, forwarded, forwarded_fields and proxy_protocol (who says
 that he is whom); pages (what the server answers by itself).
 """

@@ -1,4 +1,4 @@
-from fastws.http.head cimport ResponseHead
+from fastws.http.response_head cimport ResponseHead
 
 
 cpdef tuple frame_response(str method, str http_version, bint keep_alive, ResponseHead response, body_length=*)

@@ -1,6 +1,6 @@
 """How the body of a response is delimited: RFC 9112 sections 6, 7 and 9.3; and the whole answer to a refused request.
 
-Sans-IO. The heads themselves are `http_head`'s, the order of what an app may send is the HTTP cycle's.
+Sans-IO. The heads themselves are `response_head`'s, the order of what an app may send is the HTTP cycle's.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from fastws.errors import RequestError
-from fastws.http.head import Header, ResponseHead, response_head
+from fastws.http.head import Header
+from fastws.http.response_head import ResponseHead, response_head
 
 
 class Framing(enum.Enum):

@@ -2,7 +2,7 @@
 
 Sans-IO. httptools has no limits, and it accepts two spaces in the request line, a bare CR or LF before it, and RTSP/1.0
 or ICE/1.0 at its end, none of which can be seen any more in what it reports. `scan_head` sees them. What httptools
-refuses by itself gets its status from `parse_failure`. The meaning of a head that passed is `http_head`'s.
+refuses by itself gets its status from `parse_failure`. The meaning of a head that passed is `head`'s.
 """
 
 from __future__ import annotations

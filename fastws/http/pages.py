@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from fastws.http.framing import Framing, frame_response
-from fastws.http.head import Header, RequestHead, response_head
+from fastws.http.head import Header, RequestHead
+from fastws.http.response_head import response_head
 
 METHODS = ("GET", "HEAD")
 

@@ -20,7 +20,7 @@ from fastws.config.log_atoms import read_format
 from fastws.observe.access_log import LOGGER, escape, fields_of, target
 
 if TYPE_CHECKING:
-    from fastws.http.head import ResponseHead
+    from fastws.http.response_head import ResponseHead
 
 _INFO: Final = logging.INFO
 _MONTHS: Final = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]

@@ -17,7 +17,7 @@ from fastws.asgi.request_id import request_id_of
 from fastws.config import Config
 
 if TYPE_CHECKING:
-    from fastws.http.head import ResponseHead
+    from fastws.http.response_head import ResponseHead
 
 LOGGER: Final = logging.getLogger("fastws.access")
 _REQUEST: Final = '%s - "%s %s HTTP/%s" %d'

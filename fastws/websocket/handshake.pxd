@@ -1,6 +1,7 @@
 import cython
 
-from fastws.http.head cimport RequestHead, ResponseHead
+from fastws.http.head cimport RequestHead
+from fastws.http.response_head cimport ResponseHead
 
 
 @cython.locals(fields=dict, subprotocols=list, extensions=list)

@@ -17,8 +17,9 @@ from hashlib import sha1
 from typing import Final
 
 from fastws.errors import ApplicationError, RequestError
-from fastws.http.head import Header, RequestHead, ResponseHead, response_head, tokens
+from fastws.http.head import Header, RequestHead, tokens
 from fastws.http.origin import normalise_origin
+from fastws.http.response_head import ResponseHead, response_head
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _VERSION: Final = b"13"
