@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from fastws.net.connection import Connection, Handler
+from fastws.net.channel import Handler
+from fastws.net.connection import Connection
 from fastws.net.loop_core import LoopCore
 
 SocketServer = pytest.importorskip("fastws.net._sockets").SocketServer

@@ -18,15 +18,15 @@ from fake_loop import DrivenApp, FakeClockLoop, FakeServer, Peer, on_fake_clock,
 from serving import PATIENCE, serve
 
 from fastws.errors import ClientDisconnected
-from fastws.net import connection
-from fastws.net.connection import NEVER
+from fastws.net import channel
+from fastws.net.channel import NEVER
 from fastws.net.loop_core import RECEIVE_BUFFER_BYTES
 from fastws.net.sweep import LONGEST_INTERVAL, SHORTEST_INTERVAL, SLICE, sweep_interval
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 
 
-class Handler(connection.Handler):
+class Handler(channel.Handler):
     """Notes what it is told."""
 
     def __init__(self) -> None:

@@ -124,8 +124,7 @@ def identify(app: ASGIApp, ids: RequestIds) -> ASGIApp:
 
     def call(scope: dict[str, Any], receive: Any, send: Any) -> Awaitable[None]:
         about: HttpCall | IdentifiedWebSocketCall = receive.__self__
-        transport = about.connection.transport
-        peer = None if transport is None else transport.get_extra_info("peername")
+        peer = about.connection.peer_address()
         request_id = ids.choose(scope["headers"], peer[0] if isinstance(peer, tuple) else None)
         if isinstance(about, HttpCall):
             about.own_lines = ids.line(request_id)

@@ -2,7 +2,6 @@ import cython
 
 from fastws.asgi.http_cycle cimport HttpCycle
 from fastws.asgi.session cimport Session
-from fastws.net.connection cimport Connection
 from fastws.net.http_connection cimport HttpConnection
 from fastws.http.head cimport RequestHead
 from fastws.net.loop_core cimport LoopCore, Resumable

@@ -243,20 +243,18 @@ class Calls:
 
     def _extensions(self, extensions: dict[str, Any], http: HttpConnection) -> dict[str, Any]:
         """`extensions`, and what is known of the connection's TLS."""
-        transport = http.connection.transport
-        connection = None if transport is None else transport.get_extra_info("ssl_object")
-        return extensions if connection is None else {**extensions, "tls": tls_extension(connection)}
+        tls = http.connection.tls()
+        return extensions if tls is None else {**extensions, "tls": tls_extension(tls)}
 
     def _addresses(self, http: HttpConnection) -> tuple[Address, Address]:
         """The ASGI `client` and `server` of a connection."""
         addresses = http.addresses
         if addresses is None:
-            transport = http.connection.transport
-            assert transport is not None
-            server = _address(transport.get_extra_info("sockname"))
+            channel = http.connection
+            server = _address(channel.local_address())
             if server != self._last_server:
                 self._last_server = server
-            addresses = http.addresses = (_address(transport.get_extra_info("peername")), self._last_server)
+            addresses = http.addresses = (_address(channel.peer_address()), self._last_server)
         return addresses
 
     # What becomes of the end of a call: `error` is what the application has raised.

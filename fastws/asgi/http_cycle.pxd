@@ -1,4 +1,4 @@
-from fastws.net.connection cimport Connection
+from fastws.net.channel cimport Channel
 from fastws.net.http_connection cimport HttpConnection
 from fastws.http.head cimport RequestHead
 from fastws.http.response_head cimport ResponseHead
@@ -6,7 +6,7 @@ from fastws.net.loop_core cimport LoopCore
 
 
 cdef class Responder:
-    cdef public Connection connection
+    cdef public Channel connection
     cdef public LoopCore shared
     cdef public RequestHead head
     cdef public object stage

@@ -17,7 +17,7 @@ from fastws.errors import ApplicationError, ClientDisconnected
 from fastws.http.framing import LAST_CHUNK, Framing, encode_chunk, frame_response, last_chunk
 from fastws.http.head import Header, RequestHead
 from fastws.http.response_head import ResponseHead, repeated_response_head, response_head
-from fastws.net.connection import Connection
+from fastws.net.channel import Channel
 
 if TYPE_CHECKING:
     from fastws.net.http_connection import HttpConnection
@@ -60,7 +60,7 @@ SENDABLE: dict[Stage, dict[str, str]] = {
 class Responder:
     """Writes the response to the request of `head`, as the application's events describe it."""
 
-    def __init__(self, connection: Connection, state: LoopState, head: RequestHead, keep_alive: bool) -> None:
+    def __init__(self, connection: Channel, state: LoopState, head: RequestHead, keep_alive: bool) -> None:
         self.connection = connection
         self.shared = state
         self.head = head

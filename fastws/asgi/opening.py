@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastws.asgi.http_cycle import Responder
 from fastws.http.head import RequestHead
-from fastws.net.connection import Connection
+from fastws.net.channel import Channel
 from fastws.websocket.handshake import UpgradeRequest, accept_response
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Opening:
         inflater = parameters.inflater(deflaters.counts, deflaters.decompressor)
         return response, engine(max_size, inflater, deflaters.get(parameters))
 
-    def start_denial(self, event: dict[str, Any], connection: Connection, shared: LoopState) -> None:
+    def start_denial(self, event: dict[str, Any], connection: Channel, shared: LoopState) -> None:
         """Begin the application's own response, as the ASGI extension `websocket.http.response` has it."""
         responder = Responder(connection, shared, self._head, False)
         responder.send_event({**event, "type": "http.response.start"})

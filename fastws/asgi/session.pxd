@@ -3,13 +3,13 @@ cimport cython
 from fastws.asgi.subscriber cimport Subscriber
 from fastws.asgi.traffic cimport Traffic
 from fastws.asgi.waiting cimport Waiting
-from fastws.net.connection cimport Connection, Handler
+from fastws.net.channel cimport Channel, Handler
 from fastws.websocket.engine cimport Engine
 from fastws.net.loop_core cimport LoopCore, Resumable
 
 
 cdef class Session(Handler):
-    cdef public Connection connection
+    cdef public Channel connection
     cdef public LoopCore shared
     cdef public object state
     cdef public Engine engine

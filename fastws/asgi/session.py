@@ -30,7 +30,7 @@ from fastws.asgi.waiting import REUSED, Waiting
 from fastws.errors import ApplicationError, ClientDisconnected, RequestError
 from fastws.http.framing import error_response
 from fastws.http.head import RequestHead
-from fastws.net.connection import NEVER, Connection, Handler
+from fastws.net.channel import NEVER, Channel, Handler
 from fastws.websocket.events import Close, Failure, Ping, Pong
 from fastws.websocket.handshake import UpgradeRequest
 from fastws.websocket.rate_limit import RateLimit
@@ -48,7 +48,7 @@ READ_AHEAD_BYTES = 16384
 """Bytes that are still read when the queue has its number of messages, for the Pings and Pongs among them."""
 
 SILENT = -1.0
-"""`Connection.last_seen` since a ping that nothing has answered: the clock is too coarse to tell by the time."""
+"""`Channel.last_seen` since a ping that nothing has answered: the clock is too coarse to tell by the time."""
 
 AGE_JITTER = 0.1
 """Part of --ws-max-age, at random, by which a WebSocket ends earlier."""
@@ -65,11 +65,11 @@ CLOSED = State.CLOSED
 
 
 class Session(Handler):
-    """One WebSocket between its connection and its application."""
+    """One WebSocket between its channel and its application."""
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Channel,
         state: LoopState,
         scope: dict[str, Any],
         observer: Observer | None,
@@ -155,7 +155,7 @@ class Session(Handler):
 
     def eof_received(self) -> bool:
         # A peer that has closed the WebSocket may still read the answers to what it sent before.
-        if self._queued_end() is not None and not self.shared.secure:
+        if self._queued_end() is not None and self.connection.may_half_close():
             return True
         # The transport closes when it has sent what waits: a peer that does not read must not put that off for ever.
         self._set_close_deadline()
@@ -178,8 +178,7 @@ class Session(Handler):
 
     def on_deadline(self, now: float) -> None:
         state = self.state
-        transport = self.connection.transport
-        if transport is None or transport.is_closing():
+        if self.connection.is_closing():
             self._end_closing()
         elif state is OPEN:
             end = self._queued_end()
@@ -531,7 +530,7 @@ class Session(Handler):
         self._reading_on = False
         engine = self.engine
         assert engine is not None
-        if self._is_full() or self.connection.transport is None:
+        if self._is_full() or self.connection.is_gone():
             return
         events = engine.receive_data(b"")
         if self._rates is not None:

@@ -1,4 +1,4 @@
-from fastws.net.loop_core cimport LoopCore
+from fastws.net.channel cimport Channel
 
 
 cdef class Stream:
@@ -6,37 +6,14 @@ cdef class Stream:
     cpdef writelines(self, list chunks)
 
 
-cdef class Handler:
-    cdef bytes_received(self, buffer, Py_ssize_t size)
-    cdef Py_ssize_t wanted(self) except -1
-    cdef size_t place(self) except 0
-    cdef receive_placed(self, Py_ssize_t size)
-
-
-cdef class Connection:
-    cdef public LoopCore state
+cdef class Connection(Channel):
     cdef public object transport
     cdef Stream _stream
-    cdef public Handler handler
-    cdef public long long number
-    cdef public double since
-    cdef public double deadline
-    cdef public double last_seen
-    cdef public bint reading_paused
-    cdef public long long allowance
-    cdef public bint writing_paused
-    cdef public long long burst
-    cdef list _drain_waiters
-    cdef public bint unfinished
-    cdef bint _eof
-    cdef long long _unsent
     cdef public object client
-    cdef double _stalled_since
-    cdef long long _stalled_unsent
+    cdef bint _eof
 
     cdef received(self, Py_ssize_t nbytes)
     cdef Py_ssize_t wanted(self) except -1
     cdef received_placed(self, Py_ssize_t nbytes)
     cdef write(self, bytes data)
     cdef write_all(self, list chunks)
-    cdef wait_for_room(self)

@@ -1,10 +1,10 @@
-from fastws.net.connection cimport Connection, Handler
+from fastws.net.channel cimport Channel, Handler
 from fastws.http.head cimport RequestHead
 from fastws.net.loop_core cimport LoopCore
 
 
 cdef class HttpConnection(Handler):
-    cdef public Connection connection
+    cdef public Channel connection
     cdef public LoopCore state
     cdef public object addresses
     cdef public bint tls_at_proxy

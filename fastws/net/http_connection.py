@@ -22,7 +22,7 @@ from fastws.http.framing import error_response
 from fastws.http.head import RequestHead, plain_head, read_request
 from fastws.http.head_scan import parse_failure, read_request_line, scan_head
 from fastws.http.pages import METHODS, Page, PageResponse, encode_page
-from fastws.net.connection import NEVER, Connection, Handler
+from fastws.net.channel import NEVER, Channel, Handler
 from fastws.websocket.handshake import UpgradeRequest, check_origin, read_upgrade
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Exchange(Protocol):
 class HttpConnection(Handler):
     """The HTTP handler of a connection, until an upgrade replaces it."""
 
-    def __init__(self, connection: Connection, state: LoopState) -> None:
+    def __init__(self, connection: Channel, state: LoopState) -> None:
         self.connection = connection
         self.state = state
         # Read state: the request that is arriving.
@@ -130,7 +130,7 @@ class HttpConnection(Handler):
     def eof_received(self) -> bool:
         self._eof = True
         current = self._current
-        if not self._closing and current is not None and not self.state.secure:
+        if not self._closing and current is not None and self.connection.may_half_close():
             if not self._in_body:
                 current.half_closed()
                 return True
@@ -533,9 +533,8 @@ class HttpConnection(Handler):
         self._closing = True
         connection, state = self.connection, self.state
         connection.peer_takes()
-        transport = connection.transport
         # What is left of TLS is the peer's own end of it, which nobody needs (RFC 8446 section 6.1).
-        is_sent = state.secure and transport is not None and transport.get_write_buffer_size() == 0
+        is_sent = state.secure and not connection.is_gone() and connection.unsent() == 0
         connection.deadline = state.now + (TLS_SECONDS if is_sent and state.shutting_down else LINGER_SECONDS)
 
 

@@ -69,6 +69,16 @@ class LoopCore:
         self.topics: Any = None
         # Header fields that several WebSockets had.
         self.fields = Repeats(4 * REPEATED_ENTRIES)
+        # Whether connections are TLS.
+        self.secure: bool = False
+
+    def connection_opened(self, connection: Any) -> None:
+        """The `Connection` has its transport: give it a number and a handler."""
+        raise NotImplementedError
+
+    def connection_closed(self, connection: Any) -> None:
+        """The `Connection` has lost its transport."""
+        raise NotImplementedError
 
     def cork(self, corked: Corked) -> None:
         """Call `corked.end_of_turn()` once, when everything that is ready to run now has run."""

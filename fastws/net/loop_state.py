@@ -19,8 +19,9 @@ from fastws.http.forwarded import TrustedPeers
 from fastws.http.head_scan import Limits
 from fastws.http.origin import ANY
 from fastws.http.pages import Page
+from fastws.net.channel import Channel, Handler
 from fastws.net.client_counts import ClientCounts
-from fastws.net.connection import Connection, Handler
+from fastws.net.connection import Connection
 from fastws.net.descriptors import first_kept, last_refused, lowest_free
 from fastws.net.http_connection import Exchange, HttpConnection
 from fastws.net.log_limit import LogLimit
@@ -106,7 +107,7 @@ class LoopState(LoopCore):
         self.engine = engine
         self.secure = secure
         self.tls = tls
-        self.connections: set[Connection] = set()
+        self.connections: set[Channel] = set()
         self.opening = 0
         """Connections that were accepted and are not made yet: their TLS handshakes are under way."""
         self.requests_total = 0

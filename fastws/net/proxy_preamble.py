@@ -12,7 +12,8 @@ import ssl
 from typing import Any
 
 from fastws.http.proxy_protocol import SHORTEST, ProxyHeader, ProxyProtocolError, read_proxy_header
-from fastws.net.connection import NEVER, Connection, Handler
+from fastws.net.channel import NEVER, Handler
+from fastws.net.connection import Connection
 from fastws.net.http_connection import NEW_SECONDS
 
 

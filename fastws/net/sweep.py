@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from fastws.net.connection import Connection
+from fastws.net.channel import Channel
 
 LONGEST_INTERVAL = 1.0
 SHORTEST_INTERVAL = 0.01
@@ -38,11 +38,11 @@ class Sweep:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        connections: set[Connection],
+        connections: set[Channel],
         interval: float,
         on_tick: Callable[[float], None],
         *,
-        stalled: set[Connection],
+        stalled: set[Channel],
         stall_timeout: float | None,
     ) -> None:
         self._loop = loop
@@ -53,7 +53,7 @@ class Sweep:
         self._last = loop.time()
         self._lag = 0.0
         # Those that are due and have not had their turn, and what will give it to them.
-        self._due: list[Connection] = []
+        self._due: list[Channel] = []
         self._next_slice: asyncio.Handle | None = None
         self.interval = interval
         self._timer: asyncio.TimerHandle | None = loop.call_later(interval, self._tick)

@@ -23,7 +23,7 @@ from typing import Any, Final
 from fastws.asgi.http_cycle import HttpCycle
 from fastws.asgi.session import Session
 from fastws.errors import ApplicationError, StartupError
-from fastws.net.connection import Connection
+from fastws.net.channel import Channel
 from fastws.net.http_connection import HttpConnection
 from fastws.net.loop_state import LoopState
 from fastws.observe.metrics import resident_memory, waiting
@@ -111,7 +111,7 @@ class Control:
             for index, connection in enumerate(connections):
                 if index % SLICE == SLICE - 1:
                     await asyncio.sleep(0)
-                if connection.transport is not None:
+                if not connection.is_gone():
                     yield {"connection": describe(connection, self._state.loop.time())}
             yield {"ok": True}
         elif do == "close":
@@ -186,15 +186,14 @@ class Control:
         }
 
 
-def connection_id(connection: Connection) -> str:
+def connection_id(connection: Channel) -> str:
     """What `fastws close` calls a connection: the worker's process id and the connection's number in it."""
     return f"{os.getpid()}-{connection.number}"
 
 
-def describe(connection: Connection, now: float) -> dict[str, Any]:
+def describe(connection: Channel, now: float) -> dict[str, Any]:
     """A connection as `fastws status --connections` shows it. Texts are as the peer sent them."""
-    transport, handler = connection.transport, connection.handler
-    peer = transport.get_extra_info("peername") if transport is not None else None
+    peer, handler = connection.peer_address(), connection.handler
     found: dict[str, Any] = {
         "id": connection_id(connection),
         "kind": "http",
@@ -208,7 +207,7 @@ def describe(connection: Connection, now: float) -> dict[str, Any]:
         "bytes_out": 0,
         "queue_messages": 0,
         "queue_bytes": 0,
-        "unsent_bytes": transport.get_write_buffer_size() if transport is not None else 0,
+        "unsent_bytes": connection.unsent(),
         "reading_paused": connection.reading_paused,
         "writing_paused": connection.writing_paused,
     }

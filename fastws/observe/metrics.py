@@ -219,11 +219,9 @@ def waiting(state: LoopState) -> Snapshot:
     """What waits in the connections, which are asked one by one."""
     websockets = messages = size = buffered = largest = reading = backlogs = 0
     for connection in state.connections:
-        transport = connection.transport
-        if transport is not None:
-            unsent = transport.get_write_buffer_size()
-            buffered += unsent
-            largest = max(largest, unsent)
+        unsent = connection.unsent()
+        buffered += unsent
+        largest = max(largest, unsent)
         reading += connection.reading_paused
         handler = connection.handler
         if isinstance(handler, Session) and handler.engine is not None:

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from fastws.net.connection import next_turn_of
+from fastws.net.channel import next_turn_of
 from fastws.topics.backlog import CLOSE, Backlog, Policy
 from fastws.topics.events import describe_presence, presence_topic
 from fastws.topics.outgoing import Outgoing

@@ -9,14 +9,12 @@ Compiled by Cython where the extension was built (hub.pxd) and interpreted elsew
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 import uuid
 from typing import TYPE_CHECKING, Any, cast
 
 from fastws.asgi.states import State
 from fastws.errors import ApplicationError
-from fastws.net.connection import next_turn_of
+from fastws.net.channel import next_turn_of
 from fastws.topics.audience import Audience
 from fastws.topics.backlog import LATEST, Backlog, Policy
 from fastws.topics.bus import Bus, Publication, ResumingBus
@@ -42,9 +40,6 @@ if TYPE_CHECKING:
 EXTENSION = "fastws.topics"
 VERSION = 1
 """What `scope["extensions"]["fastws.topics"]["version"]` says."""
-
-UNSENT_BYTES = 16_384
-"""What the system holds of a connection's bytes that are not sent yet, where only the latest is wanted."""
 
 PUBLICATIONS_A_TURN = 64
 """Publications after which a publisher waits for a turn of the loop."""
@@ -101,7 +96,7 @@ class Hub:
         topic = self._topics.get(name)
         chosen = self._policy if policy is None else self._shared_policy(policy)
         if chosen.slow == LATEST:
-            keep_little_unsent(session.connection.transport)
+            session.connection.keep_little_unsent()
         if topic is not None and member in topic.members:
             topic.members[member] = chosen
             return
@@ -325,16 +320,3 @@ def _with_id(publication: Publication) -> str | bytes:
     """The message behind its id and a blank."""
     message = publication.message
     return f"{publication.id} {message}" if isinstance(message, str) else f"{publication.id} ".encode() + message
-
-
-def keep_little_unsent(transport: Any) -> None:
-    """Let the system take little more of a connection's bytes than it can send at once, where it has this.
-
-    It would take megabytes for a peer that reads slowly, and nothing newer could replace them. What is on its way to
-    the peer is not bounded by this: it costs no throughput.
-    """
-    sock = transport.get_extra_info("socket")
-    option: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    if sock is not None and option is not None:
-        with contextlib.suppress(OSError):  # no TCP, or no connection any more
-            sock.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)

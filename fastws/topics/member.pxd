@@ -2,7 +2,7 @@ cimport cython
 
 from fastws.asgi.subscriber cimport Subscriber
 from fastws.asgi.session cimport Session
-from fastws.net.connection cimport Connection
+from fastws.net.channel cimport Channel
 from fastws.websocket.engine cimport Engine
 from fastws.net.loop_core cimport LoopCore
 from fastws.net.loop_counts cimport LoopCounts
