@@ -21,6 +21,7 @@ HOST   ?= 127.0.0.1
 PORT   ?= 8000
 ARGS   ?=
 JOBS   ?= 4# tests at once; they wait for processes more than they compute
+PURE_ARGS = $(patsubst tests,.,$(ARGS:tests/%=%))# those tests, as they are called from tests/
 TOGETHER := -n $(JOBS) --dist worksteal
 PEERS  ?=
 QUICK  ?=
@@ -101,7 +102,7 @@ run: $(VENV)/.built ## serve the demo on http://127.0.0.1:8000 (HOST, PORT, ARGS
 
 build: $(VENV)/.built ## make .venv, install fastws into it and build its compiled modules
 
-test: test-compiled test-pure ## all tests on the compiled build, then on a pure install (ARGS for pytest)
+test: test-compiled test-pure ## all tests on the compiled build, then on a pure install (ARGS=tests/http: of one folder)
 
 test-compiled: $(VENV)/.built $(VENV)/.dev $(VENV)/.peers
 	@echo "== tests, compiled"
@@ -111,7 +112,7 @@ test-compiled: $(VENV)/.built $(VENV)/.dev $(VENV)/.peers
 test-pure: $(PURE)/.installed $(VENV)/.peers
 	@echo "== tests, pure"
 	cd tests && FASTWS_TEST_ENGINES=websockets,wsproto ../$(PURE)/bin/pytest $(TOGETHER) \
-		-m "not build and not deploy" $(ARGS)
+		-m "not build and not deploy" $(PURE_ARGS)
 
 gunicorn-matrix: $(VENV)/.built $(VENV)/.dev ## the tests of the gunicorn worker on gunicorn 22, 23, 25 and 27
 	PYTHON=$(CURDIR)/$(BIN)/python bash tests/gunicorn_matrix.sh $(ARGS)
@@ -144,7 +145,7 @@ types: $(VENV)/.built $(VENV)/.dev ## mypy --strict, and stubtest for the compil
 cover: $(PURE)/.installed $(VENV)/.peers ## line and branch coverage of the pure install, where it can be measured
 	rm -f .coverage .coverage.*
 	export COVERAGE_FILE=$(CURDIR)/.coverage COVERAGE_RCFILE=$(CURDIR)/pyproject.toml
-	(cd tests && FASTWS_TEST_ENGINES=websockets,wsproto ../$(PURE)/bin/coverage run -m pytest -m "not build and not deploy" $(ARGS))
+	(cd tests && FASTWS_TEST_ENGINES=websockets,wsproto ../$(PURE)/bin/coverage run -m pytest -m "not build and not deploy" $(PURE_ARGS))
 	$(PURE)/bin/coverage combine --quiet
 	$(PURE)/bin/coverage html --quiet
 	$(PURE)/bin/coverage report
@@ -167,7 +168,7 @@ $(VENV)/.bench: bench/requirements.txt | $(VENV)/.installed
 	$(BIN)/pip install $(PIP_FLAGS) -r $<
 	touch $@
 
-$(VENV)/.plots: bench/plots.txt | $(VENV)/.installed
+$(VENV)/.plots: bench/reports/requirements.txt | $(VENV)/.installed
 	@echo "== installing what the benchmarks draw with into $(VENV)"
 	$(BIN)/pip install $(PIP_FLAGS) -r $< || echo "warning: it cannot be installed: there will be no plots" >&2
 	touch $@
@@ -196,7 +197,7 @@ counts: $(VENV)/.built $(VENV)/.peers ## instructions, system calls and allocati
 	$(BIN)/python bench/counts.py $(ARGS)
 
 # kosoku, the client, has modules by the names of some that these servers bring: they live apart.
-$(OTHERS)/.made: bench/servers.txt
+$(OTHERS)/.made: bench/servers/requirements.txt
 	$(make_venv)
 	grep -v '^#' $< | while read -r server; do
 		$(@D)/bin/python -m pip install $(PIP_FLAGS) "$$server" || echo "warning: $$server cannot be installed: left out" >&2
@@ -255,7 +256,7 @@ hostile: $(VENV)/.built ## attack a server and measure what it costs: memory, CP
 	$(BIN)/python bench/hostile.py $(ARGS)
 
 deploy-test: $(VENV)/.built $(VENV)/.dev $(VENV)/.peers ## replace two servers behind HAProxy under load (ARGS)
-	cd tests && ../$(BIN)/python rolling_deploy.py $(ARGS)
+	cd tests/support && ../../$(BIN)/python rolling_deploy.py $(ARGS)
 
 soak: $(VENV)/.built ## open and close 100,000 connections in every way and see that nothing of them stays (ARGS)
 	$(BIN)/python bench/soak.py $(ARGS)
@@ -286,8 +287,8 @@ $(SANITIZED)/.made:
 	$(make_venv)
 
 # Browsers and Node.js do not start with the sanitizers preloaded, and ASan keeps what was freed: no soaking.
-SANITIZE_TESTS ?= --ignore=tests/test_clients.py --ignore=tests/test_demo.py --ignore=tests/test_docs_browser.py \
-	--ignore=tests/test_docs_code.py --ignore=tests/test_frameworks.py --ignore=tests/test_soak.py
+SANITIZE_TESTS ?= --ignore=tests/bench/test_soak.py --ignore=tests/demo $(addprefix --ignore=tests/end_to_end/test_, \
+	clients.py docs_browser.py docs_code.py frameworks.py)
 
 SANITIZERS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 

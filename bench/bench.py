@@ -28,13 +28,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import report
 import scale
-import write_docs
 from cases import CASES, CONNECTIONS, PEER_CASES, SIZES, Case, deflated_payloads
-from client import Client, build_client, build_program
+from client.load import Client, build_client, build_program
+from reports import report, write_docs
 from rounds import Bench, Measured
-from servers import CONTENDERS, HERE, Contender
+from servers.contenders import BENCH, CONTENDERS, Contender
 
 PARTS = ("table", "peers", "curves", "scale")
 PEERS = (
@@ -63,7 +62,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help=f"length of a slice (by part: {SECONDS})")
     parser.add_argument("--server-core", type=int, default=0)
     parser.add_argument("--client-core", type=int, default=1)
-    parser.add_argument("--results", type=Path, default=HERE / "results", help="folder for the JSON and the plots")
+    parser.add_argument("--results", type=Path, default=BENCH / "results", help="folder for the JSON and the plots")
     parser.add_argument("--write-docs", action="store_true", help="write README's and docs/'s figures from the results")
     arguments = parser.parse_args()
     if arguments.rounds is not None and arguments.rounds < 1:
@@ -243,7 +242,7 @@ def main() -> int:
     show(document)
     say(f"{sum(map(len, run.samples.values()))} samples in {time.monotonic() - began:.0f} s: {path}")
     if importlib.util.find_spec("matplotlib"):
-        subprocess.run([sys.executable, str(HERE / "plots.py"), str(path)], check=True)
+        subprocess.run([sys.executable, str(BENCH / "reports" / "plots.py"), str(path)], check=True)
     else:
         say("no plots: matplotlib is not installed")
     if arguments.write_docs:

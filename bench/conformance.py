@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from servers import CONTENDERS, Contender, ServerError, running
+from servers.contenders import CONTENDERS, Contender, ServerError, running
 
 if TYPE_CHECKING:
     from kosoku._kosoku import CaseResult

@@ -312,7 +312,7 @@ def load_counters(folder: Path) -> ctypes.PyDLL:
 
 async def drive(names: Sequence[str], engine: str, allocations: bool, scale: float) -> None:
     """Do the scenarios, one after the other, and print what was counted of each."""
-    from apps import app
+    from servers.apps import app
 
     from fastws.asgi.application import Application
     from fastws.config import Config

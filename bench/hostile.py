@@ -29,9 +29,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from attacks import ATTACKS, MIB, Attack, Attacker, Missed
-from servers import CONTENDERS, Contender, Running, ServerError, running
-from watch import Others, Service, Watch, anonymous_kib, measured
+from attacks.attacks import ATTACKS, MIB, Attack, Attacker, Missed
+from attacks.watch import Others, Service, Watch, anonymous_kib, measured
+from servers.contenders import CONTENDERS, Contender, Running, ServerError, running
 
 TARGET_KIB = 1 * MIB
 TARGET_IDLE = 0.3  # of a core; others take some, and a loop that spins all that it gets

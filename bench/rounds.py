@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import report
 from cases import APP, Case
-from client import Client, LoadError
-from servers import Contender, Running, ServerError, running
+from client.load import Client, LoadError
+from reports import report
+from servers.contenders import Contender, Running, ServerError, running
 
 
 class Progress(Protocol):

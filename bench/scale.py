@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from attacks.watch import measured as spent_by
 from cases import Case
-from client import LoadError
-from report import number
+from client.load import LoadError
+from reports.report import number
 from rounds import Bench
-from servers import Contender, Running, ServerError, running
-from watch import measured as spent_by
+from servers.contenders import Contender, Running, ServerError, running
 
 FEW, MANY = 64, 10_000
 IDLE = 15_000

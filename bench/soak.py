@@ -360,7 +360,7 @@ class Server:
     def __init__(self, options: list[str]) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "fastws", "soak_app:app", "--port", "0", "--no-access-log", *options],
-            cwd=HERE,
+            cwd=HERE / "servers",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

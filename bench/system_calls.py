@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from driver import CONFIGURATIONS, SCENARIOS, Configuration, Scenario, run_driver
-from servers import ZLIB, Contender, Running, running
+from servers.contenders import ZLIB, Contender, Running, running
 
 ANSWER_SECONDS = 30.0
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import trustme
 from websockets.sync.client import ClientConnection, connect
 
-TESTS = Path(__file__).parents[1] / "tests"
+APPS = Path(__file__).parents[1] / "tests" / "support"
 ECHOES = {64: 20_000, 65536: 3_000}
 CONNECTIONS = 800
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -32,7 +32,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 def server(*arguments: str) -> Iterator[tuple[int, int]]:
     """A server of the tests' echo: its pid and its port."""
     command = [sys.executable, "-m", "fastws", "echo_app:app", "--port", "0", "--no-access-log", *arguments]
-    with tempfile.TemporaryFile("w+") as log, subprocess.Popen(command, cwd=TESTS, stderr=log) as process:
+    with tempfile.TemporaryFile("w+") as log, subprocess.Popen(command, cwd=APPS, stderr=log) as process:
         try:
             while not (
                 running := re.search(r"running on \S+:(\d+)", Path(f"/proc/self/fd/{log.fileno()}").read_text())

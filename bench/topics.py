@@ -28,16 +28,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import report
-import write_docs
 from cases import Case, deflated, json_payload
-from client import Client, LoadError, build_client, build_program, reason
+from client.load import Client, LoadError, build_client, build_program, reason
+from reports import report, write_docs
 from rounds import Bench, Measured
-from servers import CONTENDERS, HERE, PEERS_PYTHON, Contender, Running
+from servers.contenders import BENCH, CONTENDERS, PEERS_PYTHON, Contender, Running
 
 from bench import bar, say
 
-ROOT = HERE.parent
+ROOT = BENCH.parent
 PAGE = ROOT / "docs" / "topics.md"
 KEPT = ROOT / "docs" / "topics.json"
 BASELINE = "uvicorn, loop"
@@ -256,7 +255,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=0.4, help="length of a slice")
     parser.add_argument("--server-core", type=int, default=0)
     parser.add_argument("--client-core", type=int, default=1)
-    parser.add_argument("--results", type=Path, default=HERE / "results", help="folder for the JSON")
+    parser.add_argument("--results", type=Path, default=BENCH / "results", help="folder for the JSON")
     parser.add_argument("--write-docs", action="store_true", help="write docs/topics.md's figures from the results")
     parser.add_argument("--check", action="store_true", help="say whether docs/topics.md agrees with docs/topics.json")
     asked = parser.parse_args()

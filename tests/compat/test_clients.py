@@ -24,8 +24,8 @@ from polling import PATIENCE, eventually
 from served import Serve
 from websockets.exceptions import ConnectionClosed
 
-sys.path.append(str(Path(__file__).parents[1]))
-from browser import chromium  # the tests' own, of one directory up
+sys.path.append(str(Path(__file__).parents[1] / "support"))
+from browser import chromium  # the tests' own
 
 HERE = Path(__file__).parent
 LARGE = b"0123456789abcdef" * 65536

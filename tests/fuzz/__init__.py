@@ -10,7 +10,7 @@ error that is documented; the same however the bytes are cut; nothing invalid wr
 - `connection`: the whole server above a fake transport, on a fake clock.
 
 `run.py` drives them with atheris (`make fuzz`), `volume.py` without it, for builds with sanitizers (`make sanitize`),
-and tests/test_fuzz.py replays the corpus. `mutation.py` is what both drivers know of frames and heads.
+and test_fuzz.py replays the corpus. `mutation.py` is what both drivers know of frames and heads.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 
+import cutting
 import wire
 from engine_cases import naive_mask
 
@@ -16,7 +17,6 @@ from fastws.websocket.deflate import Deflater, Inflater
 from fastws.websocket.engine import Engine
 from fastws.websocket.engines import ENGINE_NAMES, load_engine
 from fastws.websocket.events import Close, Event, Failure, Ping, Pong
-from fuzz import cutting
 
 try:
     from fastws import _codec

@@ -17,10 +17,11 @@ import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import cutting
 import wire
 from fake_loop import FakeClockLoop, FakeServer, FakeTransport, Peer
 
-from fuzz import codec, cutting
+from fuzz import codec
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 
+import cutting
+
 from fastws.websocket.events import Close, Event, Failure
-from fuzz import codec, cutting
+from fuzz import codec
 from fuzz.oracles import DIFFERENCES, ORACLES, Reading
 
 REPORTED = codec.ENGINES[0]

@@ -16,12 +16,14 @@ import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
+import cutting
 import wire
 from engine_cases import deflated, frame, header
 
 from fastws.websocket.events import Close
-from fuzz import codec, corpus, cutting, load_target
+from fuzz import codec, corpus, load_target
 from fuzz.mutation import mutate
 from fuzz.run import FINDINGS, PREFIX, WITH_HEADS
 

@@ -1,0 +1,1 @@
+"""The load client, in C with its headers, and what compiles and runs it."""

@@ -1,0 +1,1 @@
+"""What is measured: how each server is started, and the applications and programs that are served."""

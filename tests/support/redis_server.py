@@ -1,0 +1,136 @@
+"""A real redis-server for tests, on a Unix socket or a free port: it can be killed, and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from serving import PATIENCE
+
+
+class RedisServer:
+    """One redis-server, which keeps nothing on disk. `start` and `kill` may take turns."""
+
+    def __init__(self, *options: str, port: int = 0) -> None:
+        """On a port where one is given, else on a Unix socket."""
+        self._options = options
+        self.port = port
+        self.directory = Path(tempfile.mkdtemp(prefix="fastws-redis-"))
+        self.path = self.directory / "s"
+        self.url = f"redis://127.0.0.1:{port}" if port else f"unix://{self.path}"
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Return when it answers."""
+        place = (
+            ("--port", str(self.port), "--bind", "127.0.0.1")
+            if self.port
+            else ("--port", "0", "--unixsocket", self.path)
+        )
+        command = ["redis-server", *place, "--dir", self.directory, "--save", "", "--appendonly", "no", *self._options]
+        self._popen = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with self._connect() as client:
+                    client.sendall(b"PING\r\n")
+                    if client.recv(100):
+                        return
+            except OSError:
+                if time.monotonic() > deadline or self._popen.poll() is not None:
+                    raise
+                time.sleep(0.01)
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        if self._popen is not None:
+            self._popen.kill()
+            self._popen.wait()
+            self._popen = None
+
+    def pause(self, on: bool = True) -> None:
+        """Let it not run, and let it run again."""
+        assert self._popen is not None
+        self._popen.send_signal(signal.SIGSTOP if on else signal.SIGCONT)
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def do(self, *words: str | bytes) -> Any:
+        """What Redis answers: text, a number, or a list of these."""
+        with self._connect() as client, client.makefile("rb") as file:
+            encoded = [word.encode() if isinstance(word, str) else word for word in words]
+            client.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded))
+            return _read(file)
+
+    def _connect(self) -> socket.socket:
+        client = socket.socket(socket.AF_INET if self.port else socket.AF_UNIX)
+        client.settimeout(PATIENCE)
+        client.connect(("127.0.0.1", self.port) if self.port else str(self.path))
+        return client
+
+
+def _read(file: Any) -> Any:
+    line = file.readline().rstrip()
+    kind, rest = line[:1], line[1:]
+    if kind == b"*":
+        return [_read(file) for _ in range(int(rest))]
+    if kind == b"$":
+        return None if rest == b"-1" else file.read(int(rest) + 2)[:-2].decode(errors="replace")
+    return int(rest) if kind == b":" else line.decode()
+
+
+async def until(true: Any) -> None:
+    """Return when `true()` is."""
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, "it does not become true"
+        await asyncio.sleep(0.005)
+
+
+class RedisProxy:
+    """In front of a Redis: it can lose answers, and cut connections."""
+
+    def __init__(self, redis: RedisServer) -> None:
+        self._redis = redis
+        self.path = redis.directory / "p"
+        self.url = f"unix://{self.path}"
+        self.lose_answers = False
+        self.commands = 0
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def __aenter__(self) -> None:
+        self._server = await asyncio.start_unix_server(self._accept, self.path)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self.cut()
+
+    def cut(self) -> None:
+        self.lose_answers = False
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_redis, to_redis = await asyncio.open_unix_connection(self._redis.path)
+        self._writers += [writer, to_redis]
+        await asyncio.gather(self._pipe(reader, to_redis, False), self._pipe(from_redis, writer, True))
+
+    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: bool) -> None:
+        try:
+            while data := await reader.read(65_536):
+                if not answers:
+                    self.commands += data.count(b"PUBLISH")
+                if not (answers and self.lose_answers):
+                    writer.write(data)
+        except OSError:
+            pass
