@@ -30,6 +30,8 @@ from fastws.errors import ConfigError
 from fastws.net.event_loop import loop_name
 from fastws.net.loop_state import LoopState
 from fastws.observe.operations import Operations
+from fastws.process.drain import unless
+from fastws.process.greeting import log_process
 from fastws.process.reloader import ChangeWatcher
 from fastws.process.server import Server
 
@@ -73,10 +75,10 @@ class Rehearsal(Server):
         LoopState(loop, self.config, application, self._engine, secure=self._tls is not None, tls=self._tls).close()
         if self.config.reload:
             ChangeWatcher(self.config)
-        self._log_process()
+        log_process(self.config, engine, loop_name(loop))
         self.found = f"{engine}, on {loop_name(loop)}; HTTP by httptools"
         try:
-            if await self._unless(self._exit, lifespan.startup()):
+            if await unless(self._exit, lifespan.startup()):
                 await self._end_lifespan(lifespan)
             self.status = lifespan.status
         finally:

@@ -37,9 +37,10 @@ from fastws.net.event_loop import new_event_loop, run_in
 from fastws.net.listeners import address, directory_for_sockets
 from fastws.net.loop_state import LoopState
 from fastws.net.tls import ALPN
+from fastws.process.drain import watch_process
 from fastws.process.even_spread import Gate
 from fastws.process.scoreboard import Row, Scoreboard, Stage
-from fastws.process.server import Server, watch_process
+from fastws.process.server import Server
 
 logger: Final = logging.getLogger("fastws.error")
 

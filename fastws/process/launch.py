@@ -123,6 +123,6 @@ def _end_threads(timeout: float | None) -> None:
     left = [each.name for each in threading.enumerate() if each is not own and not each.daemon]
     if left and timeout is not None:
         logger.info("Waiting for %d threads of the application: %s", len(left), ", ".join(left[:MAX_NAMED_THREADS]))
-        from fastws.process.server import watch_process
+        from fastws.process.drain import watch_process
 
         watch_process(timeout)

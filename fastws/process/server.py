@@ -13,16 +13,14 @@ import contextlib
 import faulthandler
 import logging
 import os
-import platform
 import signal
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import Any, Final
+from typing import Final
 
-import fastws
 from fastws.asgi.application import Application
 from fastws.asgi.lifespan import Lifespan
 from fastws.asgi.loading import AppError, ASGIApplication, load_application
@@ -33,14 +31,17 @@ from fastws.errors import STARTUP_FAILURE, ConfigError, StartupError
 from fastws.net import listeners
 from fastws.net.accepting import Accepting, accept
 from fastws.net.descriptors import quiet_accept
-from fastws.net.event_loop import loop_name, new_event_loop, run_in, where
+from fastws.net.event_loop import loop_name, new_event_loop, run_in
 from fastws.net.loop_state import LoopState
 from fastws.net.tls import ReloadableContext, quiet_names
 from fastws.observe.health import Health
 from fastws.observe.log_setup import configure_logging, log_failure
 from fastws.observe.operations import Operations
 from fastws.observe.terminal import has_terminal
+from fastws.process.drain import Drain, unless, watch_process
+from fastws.process.greeting import log_process
 from fastws.process.recycling import Recycling
+from fastws.process.signals import Handler, handled
 from fastws.topics.buses import bus_for
 from fastws.topics.hub import Hub
 from fastws.websocket.deflate_backends import load_backend
@@ -51,22 +52,8 @@ logger: Final = logging.getLogger("fastws.error")
 
 SHUTDOWN_FAILURE: Final = 1
 """Exit code of a server whose application failed in lifespan shutdown."""
-CANCELLATIONS: Final = 2
-"""How often the tasks of an application are cancelled at shutdown, a second apart, before they are left behind."""
-MAX_NAMED_TASKS: Final = 5
-"""Of how many tasks that are left behind the log says where they are."""
 WATCH_SECONDS: Final = 5.0
 """How much longer than it may take a step of a shutdown takes before the process is ended under it."""
-WINDOW_PER_CONNECTION: Final = 0.01
-"""Seconds that each connection adds to the default of --drain-window."""
-MIN_WINDOW: Final = 0.1
-"""A window below this is none: a few connections are no herd."""
-MAX_WINDOW: Final = 10.0
-"""The greatest default of --drain-window, in seconds."""
-LAST_SECONDS: Final = 1.0
-"""How long before the deadline of a shutdown connections are cut; a quarter of that time where that is less."""
-BALANCER_SECONDS: Final = 55.0
-"""Load balancers cut connections that are silent for 60 s: a ping interval from this on is too long for them."""
 TICK_SECONDS: Final = 1.0
 """How often `on_tick` is called, and the limits on a process' lifetime and memory are looked at."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -122,6 +109,7 @@ class Server:
         self._exit = asyncio.Event()
         self._force = asyncio.Event()
         self._finished = asyncio.Event()
+        self._drain = Drain(config, self._force, self._watch)
 
     @property
     def should_exit(self) -> bool:
@@ -234,10 +222,10 @@ class Server:
         application = Application(self._app, self.config, state=lifespan.state, observer=operations.observer)
         state: LoopState | None = None
         hub: Hub | None = None
-        self._log_process()
+        log_process(self.config, engine, loop_name(asyncio.get_running_loop()))
         with self._bound(given) as sockets:
             try:
-                if self._exit_flag or not await self._unless(self._exit, lifespan.startup()):
+                if self._exit_flag or not await unless(self._exit, lifespan.startup()):
                     logger.info("Told to exit during startup")
                     return
                 state = LoopState(
@@ -264,12 +252,12 @@ class Server:
                 finally:
                     for server in self.servers:
                         server.close()
-                await self._end_connections(state)
+                await self._drain.end_connections(state, self._cut)
                 if not self._force_flag:
                     await self._end_lifespan(lifespan)
             except (ConfigError, StartupError):
                 if state is not None:  # the application has started: let it clean up
-                    await self._unless(self._exit, self._end_lifespan(lifespan))
+                    await unless(self._exit, self._end_lifespan(lifespan))
                 raise
             finally:
                 await operations.stop()
@@ -333,7 +321,7 @@ class Server:
             self._on_tick()  # who watches learns of the end even where it takes less than a tick
         if delay > 0.0:
             logger.info("Not ready any more; listening for %g s more (--drain-delay)", delay)
-            await self._unless(self._force, asyncio.sleep(delay))
+            await unless(self._force, asyncio.sleep(delay))
 
     def _others_accept(self) -> bool:
         """Whether other processes go on to accept what waits for this one's sockets, when it ends."""
@@ -343,65 +331,12 @@ class Server:
         """Seconds that listening goes on when readiness has turned."""
         return self.config.drain_delay
 
-    def _drain_window(self, state: LoopState) -> float:
-        """Seconds over which the ends of connections are spread: --drain-window, or what suits their number."""
-        window = self.config.drain_window
-        if window is None:
-            window = min(MAX_WINDOW, len(state.connections) * WINDOW_PER_CONNECTION)
-            if window < MIN_WINDOW:
-                return 0.0
-        timeout = self.config.timeout_graceful_shutdown
-        return window if timeout is None else min(window, timeout / 2)
-
-    async def _end_connections(self, state: LoopState) -> None:
-        """Let open connections end, and cut those that do not in time.
-
-        The cut comes a moment before the deadline: the application gets its disconnects and can still clean up.
-        """
-        logger.info("Shutting down")
-        self._watch()
-        state.shut_down(self._drain_window(state))
-        if state.connections:
-            logger.info("Waiting for %d connections to close (CTRL+C to force quit)", len(state.connections))
-        timeout = self.config.timeout_graceful_shutdown
-        last = 0.0 if timeout is None else min(LAST_SECONDS, timeout / 4)
-        if await self._unless(self._force, state.wait_closed(), None if timeout is None else timeout - last):
-            return
-        why = "told to hurry" if self._force_flag else f"--timeout-graceful-shutdown of {timeout:g} s is over"
-        logger.warning("Cutting %d connections: %s", len(state.connections), why)
-        self._watch()
-        self._cut(state)
-        if not self._force_flag and await self._unless(self._force, state.wait_closed(), last):
-            return
-        for _ in range(CANCELLATIONS):
-            state.abort()
-            if await self._unless(None, state.wait_closed(), 1.0):
-                return
-        for task in list(state.tasks)[:MAX_NAMED_TASKS]:
-            logger.warning(
-                "An application task goes on although it was cancelled, in %s; leaving it behind", where(task)
-            )
-        if len(state.tasks) > MAX_NAMED_TASKS:
-            logger.warning("And so do %d more", len(state.tasks) - MAX_NAMED_TASKS)
-
     def _cut(self, state: LoopState) -> None:
         """Cut every connection that is left."""
         state.cut()
 
     async def _end_lifespan(self, lifespan: Lifespan) -> None:
-        """Let the application shut down, as long as open connections may take; a second signal hurries."""
-        self._watch()
-        timeout = self.config.timeout_graceful_shutdown
-        if await self._unless(self._force, self._shut_lifespan_down(lifespan), timeout):
-            return
-        if self._force_flag:
-            logger.warning("Not waiting for the application to shut down")
-        else:
-            logger.error("Application shutdown failed: --timeout-graceful-shutdown of %g s is over", timeout)
-            self.exit_code = SHUTDOWN_FAILURE
-
-    async def _shut_lifespan_down(self, lifespan: Lifespan) -> None:
-        if not await lifespan.shutdown():
+        if not await self._drain.end_lifespan(lifespan):
             self.exit_code = SHUTDOWN_FAILURE
 
     def _watch(self, extra: float = 0.0) -> None:
@@ -414,41 +349,23 @@ class Server:
         if self._owns_loop and self._catching and timeout is not None:
             watch_process(timeout + extra + WATCH_SECONDS)
 
-    async def _unless(
-        self, event: asyncio.Event | None, coroutine: Coroutine[Any, Any, None], timeout: float | None = None
-    ) -> bool:
-        """Run the coroutine; give it up where the event comes first, or `timeout` seconds pass. True if it ended."""
-        task = asyncio.ensure_future(coroutine)
-        waiting = [asyncio.ensure_future(event.wait())] if event is not None else []
-        try:
-            await asyncio.wait((task, *waiting), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                return False
-            task.result()
-            return True
-        finally:
-            for each in (task, *waiting):
-                each.cancel()
-            await asyncio.wait((task, *waiting))
-
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         """Handle the signals, on the main thread; afterwards they are handled as before."""
         if self._catching or not self._catch_signals or threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        handlers: dict[signal.Signals, Handler] = dict.fromkeys(_SIGNALS, self.handle_exit)
         if isinstance(self._tls, ReloadableContext):
-            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._handle_hangup)
-        self._catching = True
-        try:
-            yield
-        finally:
-            if self._owns_loop:
-                faulthandler.cancel_dump_traceback_later()
-            self._catching = False
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            handlers[signal.SIGHUP] = self._handle_hangup
+        with handled(handlers):
+            self._catching = True
+            try:
+                yield
+            finally:
+                if self._owns_loop:
+                    faulthandler.cancel_dump_traceback_later()
+                self._catching = False
 
     @contextlib.contextmanager
     def _ticking(self) -> Iterator[None]:
@@ -487,27 +404,3 @@ class Server:
             self._exit.set()
         if self._force_flag:
             self._force.set()
-
-    def _log_process(self) -> None:
-        python = f"{platform.python_implementation()} {platform.python_version()}"
-        logger.info("Started server process [%d], fastws %s on %s", os.getpid(), fastws.__version__, python)
-        loop = loop_name(asyncio.get_running_loop())
-        engine = self._engine.name if self._engine is not None else "none"
-        http = "httptools" if self.config.http == "auto" else self.config.http
-        logger.info("WebSocket engine %s, HTTP parser %s, event loop %s", engine, http, loop)
-        if self._engine is not None and not self.config.ws_allowed_origins:
-            logger.info("Pages of any site may open WebSockets; --ws-allowed-origins says which may (* for all)")
-        interval = self.config.ws_ping_interval
-        if self._engine is not None and (interval is None or interval >= BALANCER_SECONDS):
-            logger.warning(
-                "--ws-ping-interval is %s: load balancers cut what is silent for 60 s, so it should be less than 55",
-                "none" if interval is None else f"{interval:g} s",
-            )
-        if self.config.ws == "auto" and engine != "cython":
-            logger.warning("The compiled module fastws._codec is not installed: the engine %s is slower", engine)
-
-
-def watch_process(seconds: float) -> None:
-    """End this process in so many seconds, unless faulthandler's watch is cancelled or set anew before."""
-    with contextlib.suppress(AttributeError, ValueError, OSError, RuntimeError):  # no file behind sys.stderr
-        faulthandler.dump_traceback_later(seconds, exit=True)

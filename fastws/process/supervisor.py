@@ -5,11 +5,10 @@ nothing else with them: `fastws.process.even_spread` says how workers share them
 waits for signals, for what workers say, and for the next deadline. What it decides:
 
 - The first worker starts alone; where it cannot start, the service cannot, and that is said once.
-- A worker that dies is replaced: at once, or with a growing delay where they die young.
+- A worker that dies is replaced: at once, or with a growing delay where they die young (`fastws.process.backoff`).
 - A worker is replaced for SIGHUP or because it reached a limit: its successor accepts connections before it drains, and
   one is replaced at a time.
-- A worker whose event loop has not turned for --timeout-worker-healthcheck is killed, with its stacks on standard
-  error. The beat comes from the loop, so that a worker that is merely busy is left alone.
+- A worker that is stuck is killed: `fastws.process.hearts` finds it.
 """
 
 from __future__ import annotations
@@ -33,8 +32,11 @@ from fastws.net import listeners
 from fastws.observe.log_files import reopen_log_files
 from fastws.observe.log_setup import configure_logging, log_failure
 from fastws.observe.terminal import has_terminal
+from fastws.process.backoff import Backoff
+from fastws.process.hearts import Hearts
 from fastws.process.reloader import RELOAD_OVERRIDES, ChangeWatcher
 from fastws.process.scoreboard import Scoreboard, Stage
+from fastws.process.signals import as_bytes, held_back
 from fastws.process.systemd import Notifier
 from fastws.process.worker_handle import (
     ENDING,
@@ -49,15 +51,6 @@ from fastws.process.worker_handle import (
 
 logger: Final = logging.getLogger("fastws.error")
 
-HEALTHY_SECONDS: Final = 10.0
-"""A worker that dies after it has served for so long did not die young."""
-FIRST_DELAY: Final = 0.1
-MAX_DELAY: Final = 30.0
-"""Seconds before the next start, after the second death of a young worker in a row, and at the most."""
-TOGETHER_SECONDS: Final = 0.25
-"""Deaths within so many seconds have one cause, and count once."""
-ABORT_SECONDS: Final = 2.0
-"""How long a stuck worker gets to write its stacks."""
 RELOAD_KILL_SECONDS: Final = 5.0
 """How long a worker gets to end when files have changed, after which it is killed."""
 FIRST_PROCESS: Final = 1
@@ -145,12 +138,8 @@ class Supervisor:
         self._ever_served = self._restarting = self._waiting_for_change = False
         # The worker that drains because its successor serves; the next one waits for its end.
         self._drains: Worker | None = None
-        # Starting again.
-        self._failures = 0
-        self._last_failure = 0.0
-        self._next_start = 0.0
-        # Looking after hearts and the watchdog.
-        self._last_look = self._grace = time.monotonic()
+        self._backoff = Backoff()
+        self._hearts = Hearts(config, time.monotonic())
         self._last_alive = 0.0
 
     def run(self) -> int:
@@ -183,7 +172,7 @@ class Supervisor:
             for each in sorted(serving, key=lambda worker: worker.connections)[:-missing]:
                 logger.info("Worker [%d] is one too many; it drains", each.pid)
                 each.end()
-        if self._waiting_for_change or now < self._next_start:
+        if self._waiting_for_change or now < self._backoff.next_start:
             return
         if not self._ever_served and any(each.starts for each in staying):
             return  # the first one shows whether it can be done
@@ -199,7 +188,7 @@ class Supervisor:
     def _start(self, predecessor: Worker | None = None) -> None:
         """Start a worker; it takes over from its predecessor, if there is one, when it serves."""
         row = self._board.take_row()
-        with self._blocked_signals():
+        with held_back(SUPERVISED_SIGNALS):
             worker = Worker(self._source, self._overrides, self._sockets, row, self.generation, self._environ)
         worker.predecessor = predecessor
         self.workers.append(worker)
@@ -303,57 +292,17 @@ class Supervisor:
             self._notifier.ready("The last restart failed")
             return
         served = now - worker.serving_since if worker.serving_since is not None else 0.0
-        if now - self._last_failure > TOGETHER_SECONDS:
-            self._failures = self._failures + 1 if served < HEALTHY_SECONDS else 1
-            delay = 0.0 if self._failures == 1 else min(MAX_DELAY, FIRST_DELAY * 2.0 ** min(self._failures - 2, 16))
-            self._next_start = now + delay
-        self._last_failure = now
-        delay = max(0.0, self._next_start - now)
+        delay = self._backoff.died(now, served)
         when = f"in {delay:.1f} s" if delay else "now"
         logger.error("Worker [%d] %s after serving for %.0f s; starting another %s", worker.pid, what, served, when)
 
     def _look_after_hearts(self, now: float) -> None:
-        """Kill workers whose event loops are stuck, and those that were told to end and are late."""
-        self._look_after_starts(now)
-        timeout = self.config.timeout_worker_healthcheck
-        if timeout is not None:
-            if now - self._last_look > timeout / 2:
-                self._grace = now  # this process was stopped, and so may have been the others
-            self._last_look = now
-            for worker in self.workers:
-                beat = worker.row.last_beat
-                if beat and worker.kill_at is None and now - max(beat, self._grace) > timeout:
-                    logger.error(
-                        "The event loop of worker [%d] has not turned for %.1f s (--timeout-worker-healthcheck); "
-                        "killing it, its stacks follow",
-                        worker.pid,
-                        now - beat,
-                    )
-                    worker.send_signal(signal.SIGABRT)
-                    worker.kill_at = now + ABORT_SECONDS
-        for worker in self.workers:
-            if worker.kill_at is not None and now >= worker.kill_at:
-                worker.send_signal(signal.SIGKILL)
-                worker.kill_at = float("inf")
+        """Let stuck workers be killed, and tell systemd that this process is alive, where it wants to know."""
+        self._hearts.look(self.workers, now)
         interval = self._notifier.watchdog_seconds
         if interval is not None and now - self._last_alive >= interval / 2:
             self._last_alive = now
             self._notifier.alive()
-
-    def _look_after_starts(self, now: float) -> None:
-        """Kill workers that hang before they serve: a restart would wait for one for ever."""
-        timeout = self.config.timeout_worker_start
-        if timeout is None:
-            return
-        for worker in self.workers:
-            if worker.starts and worker.kill_at is None and now - max(worker.started, self._grace) > timeout:
-                logger.error(
-                    "Worker [%d] does not serve after %g s (--timeout-worker-start); killing it, its stacks follow",
-                    worker.pid,
-                    timeout,
-                )
-                worker.send_signal(signal.SIGABRT)
-                worker.kill_at = now + ABORT_SECONDS
 
     # Signals, and waiting for them.
 
@@ -411,7 +360,9 @@ class Supervisor:
 
     def _wait(self, now: float) -> None:
         """Wait for the next thing to do, and do it."""
-        deadlines = [now + LONGEST_WAIT, self._next_start if self._next_start > now else now + LONGEST_WAIT]
+        deadlines = [now + LONGEST_WAIT]
+        if self._backoff.next_start > now:
+            deadlines.append(self._backoff.next_start)
         deadlines += [each.kill_at for each in self.workers if each.kill_at is not None]
         if self.config.timeout_worker_healthcheck is not None:
             deadlines.append(now + self.config.timeout_worker_healthcheck / 4)
@@ -422,36 +373,18 @@ class Supervisor:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """Get signals as bytes of a socket, one after the other; afterwards they are handled as before."""
-        numbers = [*SUPERVISED_SIGNALS, signal.SIGCHLD]
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            ours.setblocking(False)
-            theirs.setblocking(False)
-            before_descriptor = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-            before = {number: signal.signal(number, lambda *_: None) for number in numbers}
+        """Act on signals, one after the other, as part of the loop."""
+        with as_bytes([*SUPERVISED_SIGNALS, signal.SIGCHLD]) as signals:
 
             def read() -> None:
-                for number in ours.recv(4096):
+                for number in signals.recv(4096):
                     self._handle(number)
 
-            self._selector.register(ours, selectors.EVENT_READ, read)
+            self._selector.register(signals, selectors.EVENT_READ, read)
             try:
                 yield
             finally:
-                self._selector.unregister(ours)
-                for number, handler in before.items():
-                    signal.signal(number, handler)
-                signal.set_wakeup_fd(before_descriptor)
-
-    @contextlib.contextmanager
-    def _blocked_signals(self) -> Iterator[None]:
-        """Hold signals back, for a child process to inherit until it knows what to do with them."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SUPERVISED_SIGNALS)
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                self._selector.unregister(signals)
 
     @contextlib.contextmanager
     def _watching(self) -> Iterator[None]:

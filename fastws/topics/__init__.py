@@ -3,6 +3,11 @@
 Connections subscribe and publish by the events of the ASGI extension `fastws.topics`, or by `subscribe`, `subscribed`
 and `publish_from` with a WebSocket of Starlette's or FastAPI's. `publish` and `publish_nowait` are for all other code
 of an application: HTTP handlers, background tasks, threads. `connect` is for programs that are no server.
+
+Knows `fastws.asgi` and below. In reading order: events (what an application may say), audience, outgoing, backlog,
+member and hub (one process), running, helpers and fallback; bus (the seam to other processes), losses and buses;
+interest, mesh_frames, mesh_streams and mesh (the workers of one machine); envelope, sequences, redis_connection,
+redis_sender, redis_receiver, redis_bus and redis_streams (many machines), remote (programs that are no server).
 """
 
 from __future__ import annotations

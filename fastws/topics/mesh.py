@@ -3,13 +3,12 @@
 The workers share a directory that only their user may open. Each has two files there: a socket to which the others
 connect, and its interest, which they map (`fastws.topics.interest`). Whoever starts connects to all who are there, and
 they connect back, so nobody watches the directory; a worker that ends, however it does, is a stream that ends. A worker
-writes to the streams that it opened and reads from those that it accepted.
+writes to the streams that it opened and reads from those that it accepted (`fastws.topics.mesh_streams`).
 
 Not through the supervisor: it would stand in the way of every message, and could not be as simple and as sure as it has
 to be; and gunicorn's workers have none. Not datagrams: the kernel takes ten of them and 208 KiB at the most.
 
-Each stream has a buffer with a bound. What a worker that reads too slowly, or not at all, has no room for is dropped
-for that worker, counted and logged; the others get it.
+This file is who is there, who is asked, and what becomes of a frame.
 """
 
 from __future__ import annotations
@@ -18,20 +17,20 @@ import asyncio
 import contextlib
 import glob
 import logging
-import mmap
 import os
 import secrets
 import socket
 import stat
-from typing import Any, Final, cast
+from typing import Final
 
 from fastws.errors import StartupError
 from fastws.topics import mesh_frames
 from fastws.topics.audience import Audience
 from fastws.topics.bus import Local, Publication
 from fastws.topics.interest import OwnInterest, map_interest, slot_of
-from fastws.topics.losses import BusCounts, Drops
-from fastws.topics.mesh_frames import ANSWER, BYTES, COUNT, COUNTS, HELLO, TEXT, Frame, FrameReader
+from fastws.topics.losses import BusCounts
+from fastws.topics.mesh_frames import ANSWER, BYTES, COUNT, COUNTS, HELLO, TEXT, Frame
+from fastws.topics.mesh_streams import Accepted, Stream
 
 logger: Final = logging.getLogger("fastws.error")
 
@@ -45,8 +44,6 @@ AGAIN_SECONDS: Final = 0.2
 """When to look whether a worker is still there whose stream has ended."""
 COUNT_SECONDS: Final = 1.0
 """How long a worker has to say how many subscribers it has."""
-ANSWERS_BYTES: Final = 65_536
-"""Answers that wait for a worker; more are not given."""
 
 
 class Mesh:
@@ -56,14 +53,14 @@ class Mesh:
 
     def __init__(self, directory: str | os.PathLike[str], buffer_bytes: int) -> None:
         self._directory = os.fspath(directory)
-        self._buffer_bytes = buffer_bytes
-        self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
-        self._loop: asyncio.AbstractEventLoop
+        self.buffer_bytes = buffer_bytes
+        self.name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self.loop: asyncio.AbstractEventLoop
         self._local: Local
         self._interest: OwnInterest | None = None
         self._server: asyncio.AbstractServer | None = None
-        self._streams: dict[str, _Stream] = {}
-        self._accepted: set[_Accepted] = set()
+        self._streams: dict[str, Stream] = {}
+        self._streams_here: set[Accepted] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._greeted: dict[str, asyncio.Future[None]] = {}
         self._questions: dict[int, _Question] = {}
@@ -74,14 +71,14 @@ class Mesh:
 
     async def start(self, local: Local) -> None:
         """Join the workers that are there. Raises StartupError."""
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._local = local
         try:
             await self._listen()
         except OSError as error:
             raise StartupError(f"--topics-dir: cannot use {self._directory}: {error.strerror or error}") from None
-        others = [name for each in self._files() if (name := _name_of(each)) != self._name]
-        self._greeted = {name: self._loop.create_future() for name in others}
+        others = [name for each in self._files() if (name := _name_of(each)) != self.name]
+        self._greeted = {name: self.loop.create_future() for name in others}
         for name in others:
             self._connect(name)
         if others:
@@ -129,7 +126,7 @@ class Mesh:
         if not asked:
             return Audience(own, int(own > 0))
         self._last_question = number = (self._last_question + 1) & 0xFFFFFFFF
-        self._questions[number] = question = _Question(self._loop.create_future(), set(asked))
+        self._questions[number] = question = _Question(self.loop.create_future(), set(asked))
         frame = mesh_frames.encode(COUNT, topic, number.to_bytes(4, "big"))
         try:
             for stream in asked:
@@ -155,7 +152,7 @@ class Mesh:
             await asyncio.wait(ends, timeout=STOP_SECONDS)
         for stream in self._streams.values():
             stream.abort()
-        for accepted in list(self._accepted):
+        for accepted in list(self._streams_here):
             accepted.abort()
 
     @property
@@ -166,7 +163,7 @@ class Mesh:
     # Joining.
 
     def _path(self, suffix: str, name: str | None = None) -> str:
-        return os.path.join(self._directory, f"{name or self._name}.{suffix}")
+        return os.path.join(self._directory, f"{name or self.name}.{suffix}")
 
     def _files(self) -> list[str]:
         return glob.glob(os.path.join(glob.escape(self._directory), "*.sock"))
@@ -177,7 +174,7 @@ class Mesh:
         try:
             sock.bind(self._path("new"))
             sock.setblocking(False)
-            self._server = await self._loop.create_unix_server(lambda: _Accepted(self), sock=sock, backlog=BACKLOG)
+            self._server = await self.loop.create_unix_server(lambda: Accepted(self), sock=sock, backlog=BACKLOG)
             os.rename(self._path("new"), self._path("sock"))  # whoever sees it can connect
         except OSError:
             sock.close()
@@ -201,18 +198,18 @@ class Mesh:
         raise AssertionError
 
     def _connect(self, name: str) -> None:
-        if name in self._streams or name == self._name or self._interest is None:
+        if name in self._streams or name == self.name or self._interest is None:
             return
-        self._streams[name] = stream = _Stream(self, name)
-        task = self._loop.create_task(self._open(stream))
+        self._streams[name] = stream = Stream(self, name)
+        task = self.loop.create_task(self._open(stream))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
 
-    async def _open(self, stream: _Stream) -> None:
+    async def _open(self, stream: Stream) -> None:
         name = stream.name
         try:
             stream.interest = map_interest(self._path("topics", name))
-            await self._loop.create_unix_connection(lambda: stream, self._path("sock", name))
+            await self.loop.create_unix_connection(lambda: stream, self._path("sock", name))
         except (OSError, ValueError) as error:
             self._forget(stream)
             if isinstance(error, ConnectionRefusedError):  # it was killed, and could not tidy up
@@ -220,13 +217,13 @@ class Mesh:
             elif not isinstance(error, FileNotFoundError):
                 logger.warning("Topics: cannot reach worker %s: %s", name, error)
 
-    def _lost(self, stream: _Stream) -> None:
+    def lost(self, stream: Stream) -> None:
         """Its stream has ended: mostly the worker, too, and then its files are in the way."""
         self._forget(stream)
         if self._interest is not None:
-            self._loop.call_later(AGAIN_SECONDS, self._connect, stream.name)
+            self.loop.call_later(AGAIN_SECONDS, self._connect, stream.name)
 
-    def _forget(self, stream: _Stream) -> None:
+    def _forget(self, stream: Stream) -> None:
         """It is not there any more."""
         if self._streams.get(stream.name) is stream:
             del self._streams[stream.name]
@@ -241,7 +238,15 @@ class Mesh:
 
     # What comes in.
 
-    def _received(self, accepted: _Accepted, frame: Frame) -> None:
+    def accepted(self, accepted: Accepted) -> None:
+        """Another worker has connected to us."""
+        self._streams_here.add(accepted)
+
+    def left(self, accepted: Accepted) -> None:
+        """What it had opened has ended."""
+        self._streams_here.discard(accepted)
+
+    def received(self, accepted: Accepted, frame: Frame) -> None:
         """A frame of a worker that connected to us."""
         kind = frame.kind
         if kind in (TEXT, BYTES):
@@ -259,7 +264,7 @@ class Mesh:
         else:
             raise ValueError(f"there is no frame of kind {kind}")
 
-    def _answered(self, stream: _Stream, frame: Frame) -> None:
+    def answered(self, stream: Stream, frame: Frame) -> None:
         """A frame of a worker to which we connected."""
         if frame.kind == ANSWER and isinstance(frame.message, bytes):
             number, subscribers = COUNTS.unpack(frame.message)
@@ -271,12 +276,12 @@ class Mesh:
 class _Question:
     """How many subscribers the others have, as far as they have answered."""
 
-    def __init__(self, answered: asyncio.Future[None], asked: set[_Stream]) -> None:
+    def __init__(self, answered: asyncio.Future[None], asked: set[Stream]) -> None:
         self.answered = answered
         self.subscribers = self.processes = 0
         self._asked = asked
 
-    def take(self, stream: _Stream, subscribers: int) -> None:
+    def take(self, stream: Stream, subscribers: int) -> None:
         """One has answered, or will not."""
         if stream in self._asked:
             self._asked.remove(stream)
@@ -284,132 +289,6 @@ class _Question:
             self.processes += subscribers > 0
             if not self._asked and not self.answered.done():
                 self.answered.set_result(None)
-
-
-class _Reading(asyncio.Protocol):
-    """What both ends of a stream have in common."""
-
-    def __init__(self, mesh: Mesh) -> None:
-        self._mesh = mesh
-        self._reader = FrameReader()
-        self.transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            for frame in self._reader.feed(data):
-                self._take(frame)
-        except Exception:  # of another version of fastws, or a subscriber's fault: this worker goes on
-            logger.exception("Topics: cannot use what another worker has sent")
-            self._mesh.counts.bad += 1
-            assert self.transport is not None
-            self.transport.abort()
-
-    def _take(self, frame: Frame) -> None:
-        raise NotImplementedError
-
-    def abort(self) -> None:
-        if self.transport is not None:
-            self.transport.abort()
-
-
-class _Accepted(_Reading):
-    """A stream that another worker opened: it brings what that one publishes."""
-
-    name = ""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._mesh._accepted.add(self)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._mesh._accepted.discard(self)
-
-    def _take(self, frame: Frame) -> None:
-        self._mesh._received(self, frame)
-
-    def answer(self, frame: bytes) -> None:
-        assert self.transport is not None
-        if self.transport.get_write_buffer_size() < ANSWERS_BYTES:
-            self.transport.write(frame)
-
-
-class _Stream(_Reading):
-    """A stream that we opened to another worker, with what waits for it."""
-
-    def __init__(self, mesh: Mesh, name: str) -> None:
-        super().__init__(mesh)
-        self.name = name
-        self.interest: Any = _EVERYTHING
-        self._bound = mesh._buffer_bytes
-        self._waiting: list[bytes] = [mesh_frames.encode(HELLO, "", mesh._name.encode())]
-        self._waiting_bytes = 0
-        self._flushing = False
-        self._ended: asyncio.Future[None] = mesh._loop.create_future()
-        self._drops = Drops(mesh.counts, f"worker [{name.partition('-')[0]}]")
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        assert self.transport is not None
-        self.transport.set_write_buffer_limits(self._bound // 2)
-        self._flush()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._drops.over()
-        self.transport = None
-        if isinstance(self.interest, mmap.mmap):
-            self.interest.close()
-        self.interest = _NOTHING
-        if not self._ended.done():
-            self._ended.set_result(None)
-        self._mesh._lost(self)
-
-    def resume_writing(self) -> None:
-        self._drops.over()
-
-    def publish(self, frame: bytes) -> None:
-        """Send it, if there is room."""
-        buffered = 0 if self.transport is None else self.transport.get_write_buffer_size()
-        if self._waiting_bytes + buffered + len(frame) > self._bound:
-            self._drops.add(len(frame))
-            return
-        self._mesh.counts.sent += 1
-        self.send(frame)
-
-    def send(self, frame: bytes) -> None:
-        """Send it with all else of this turn of the loop."""
-        self._waiting.append(frame)
-        self._waiting_bytes += len(frame)
-        if not self._flushing and self.transport is not None:
-            self._flushing = True
-            self._mesh._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flushing = False
-        if self.transport is not None:
-            self.transport.write(b"".join(self._waiting))
-            self._waiting.clear()
-            self._waiting_bytes = 0
-            if self._drops.going_on and not self.transport.get_write_buffer_size():
-                self._drops.over()
-
-    def _take(self, frame: Frame) -> None:
-        self._mesh._answered(self, frame)
-
-    def end(self) -> asyncio.Future[None]:
-        """Close it when all is written; the result comes then."""
-        if self.transport is None:
-            self._ended.set_result(None)
-        else:
-            self._flush()
-            self.transport.close()
-        return self._ended
-
-
-_EVERYTHING: Final = b"\x01" * (1 << 16)
-_NOTHING: Final = bytes(1 << 16)
 
 
 def _frame_of(publication: Publication) -> bytes:

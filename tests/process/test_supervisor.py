@@ -17,7 +17,8 @@ from serving import PATIENCE
 
 from fastws.config import Config
 from fastws.errors import STARTUP_FAILURE
-from fastws.process.supervisor import ABORT_SECONDS, Supervisor
+from fastws.process.hearts import ABORT_SECONDS
+from fastws.process.supervisor import Supervisor
 from fastws.process.systemd import Notifier
 
 

@@ -157,7 +157,7 @@ def test_a_worker_that_does_not_read_delays_nobody_and_the_log_has_what_it_lost(
         listener.bind(str(directory / "99-stuck.sock"))
         listener.listen()
         with socket.socket(socket.AF_UNIX) as hello:
-            hello.connect(str(next(each for each in directory.glob("*.sock") if one._name in each.name)))
+            hello.connect(str(next(each for each in directory.glob("*.sock") if one.name in each.name)))
             hello.sendall(encode(0, "", b"99-stuck"))
             await until(lambda: len(one._streams) == 2 and one._streams["99-stuck"].transport is not None)
             sent = 0
@@ -230,7 +230,7 @@ def test_nonsense_from_a_peer_ends_its_stream_and_nothing_else(directory: Path, 
         local.add(two, "room")
         for nonsense in (b"\x00\x00\x00\x05\x01\xff\xff\x00\x00", encode(9, "", b""), encode(TEXT, "room", b"\xff")):
             with socket.socket(socket.AF_UNIX) as client:
-                client.connect(str(directory / f"{two._name}.sock"))
+                client.connect(str(directory / f"{two.name}.sock"))
                 client.sendall(nonsense)
                 client.setblocking(False)
                 loop = asyncio.get_running_loop()

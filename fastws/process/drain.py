@@ -1,0 +1,130 @@
+"""How a server ends what is open: connections and calls of the application, then its lifespan, each with a deadline.
+
+The order and the log lines of an end are here; when one begins, and what else ends, is `fastws.process.server`'s.
+A second signal hurries: it sets the event `force`, and nothing waits any longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final
+
+from fastws.asgi.lifespan import Lifespan
+from fastws.config import Config
+from fastws.net.event_loop import where
+from fastws.net.loop_state import LoopState
+
+logger: Final = logging.getLogger("fastws.error")
+
+CANCELLATIONS: Final = 2
+"""How often the tasks of an application are cancelled at shutdown, a second apart, before they are left behind."""
+MAX_NAMED_TASKS: Final = 5
+"""Of how many tasks that are left behind the log says where they are."""
+WINDOW_PER_CONNECTION: Final = 0.01
+"""Seconds that each connection adds to the default of --drain-window."""
+MIN_WINDOW: Final = 0.1
+"""A window below this is none: a few connections are no herd."""
+MAX_WINDOW: Final = 10.0
+"""The greatest default of --drain-window, in seconds."""
+LAST_SECONDS: Final = 1.0
+"""How long before the deadline of a shutdown connections are cut; a quarter of that time where that is less."""
+
+
+def drain_window(config: Config, connections: int) -> float:
+    """Seconds over which the ends of connections are spread: --drain-window, or what suits their number."""
+    window = config.drain_window
+    if window is None:
+        window = min(MAX_WINDOW, connections * WINDOW_PER_CONNECTION)
+        if window < MIN_WINDOW:
+            return 0.0
+    timeout = config.timeout_graceful_shutdown
+    return window if timeout is None else min(window, timeout / 2)
+
+
+class Drain:
+    """The end of one server. `watch` is called before each step that an application could hang in."""
+
+    def __init__(self, config: Config, force: asyncio.Event, watch: Callable[[], None]) -> None:
+        self._config = config
+        self._force = force
+        self._watch = watch
+
+    async def end_connections(self, state: LoopState, cut: Callable[[LoopState], None]) -> None:
+        """Let open connections end, and `cut` those that do not in time.
+
+        The cut comes a moment before the deadline: the application gets its disconnects and can still clean up.
+        """
+        logger.info("Shutting down")
+        self._watch()
+        state.shut_down(drain_window(self._config, len(state.connections)))
+        if state.connections:
+            logger.info("Waiting for %d connections to close (CTRL+C to force quit)", len(state.connections))
+        timeout = self._config.timeout_graceful_shutdown
+        last = 0.0 if timeout is None else min(LAST_SECONDS, timeout / 4)
+        if await unless(self._force, state.wait_closed(), None if timeout is None else timeout - last):
+            return
+        why = "told to hurry" if self._force.is_set() else f"--timeout-graceful-shutdown of {timeout:g} s is over"
+        logger.warning("Cutting %d connections: %s", len(state.connections), why)
+        self._watch()
+        cut(state)
+        if not self._force.is_set() and await unless(self._force, state.wait_closed(), last):
+            return
+        for _ in range(CANCELLATIONS):
+            state.abort()
+            if await unless(None, state.wait_closed(), 1.0):
+                return
+        for task in list(state.tasks)[:MAX_NAMED_TASKS]:
+            logger.warning(
+                "An application task goes on although it was cancelled, in %s; leaving it behind", where(task)
+            )
+        if len(state.tasks) > MAX_NAMED_TASKS:
+            logger.warning("And so do %d more", len(state.tasks) - MAX_NAMED_TASKS)
+
+    async def end_lifespan(self, lifespan: Lifespan) -> bool:
+        """Let the application shut down, as long as open connections may take; whether it has done so, or was hurried.
+
+        A second signal hurries.
+        """
+        self._watch()
+        timeout = self._config.timeout_graceful_shutdown
+        succeeded = False
+
+        async def shut_down() -> None:
+            nonlocal succeeded
+            succeeded = await lifespan.shutdown()
+
+        if await unless(self._force, shut_down(), timeout):
+            return succeeded
+        if self._force.is_set():
+            logger.warning("Not waiting for the application to shut down")
+            return True
+        logger.error("Application shutdown failed: --timeout-graceful-shutdown of %g s is over", timeout)
+        return False
+
+
+async def unless(
+    event: asyncio.Event | None, coroutine: Coroutine[Any, Any, None], timeout: float | None = None
+) -> bool:
+    """Run the coroutine; give it up where the event comes first, or `timeout` seconds pass. True if it ended."""
+    task = asyncio.ensure_future(coroutine)
+    waiting = [asyncio.ensure_future(event.wait())] if event is not None else []
+    try:
+        await asyncio.wait((task, *waiting), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            return False
+        task.result()
+        return True
+    finally:
+        for each in (task, *waiting):
+            each.cancel()
+        await asyncio.wait((task, *waiting))
+
+
+def watch_process(seconds: float) -> None:
+    """End this process in so many seconds, unless faulthandler's watch is cancelled or set anew before."""
+    with suppress(AttributeError, ValueError, OSError, RuntimeError):  # no file behind sys.stderr
+        faulthandler.dump_traceback_later(seconds, exit=True)
