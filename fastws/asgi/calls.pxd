@@ -1,38 +1,21 @@
-import cython
-
 from fastws.asgi.http_cycle cimport HttpCycle
+from fastws.asgi.scopes cimport Scopes
 from fastws.asgi.session cimport Session
 from fastws.net.http_connection cimport HttpConnection
 from fastws.http.head cimport RequestHead
 from fastws.net.loop_core cimport LoopCore, Resumable
-from fastws.http.repeats cimport Repeats
 
 
 cdef class Calls:
     cdef public object _app
+    cdef Scopes _scopes
     cdef object _http_call
     cdef object _websocket_call
-    cdef str _root_path
-    cdef dict _state
-    cdef object _trusted
-    cdef object _forwarded
     cdef object _observer
     cdef object _http_observer
-    cdef dict _asgi
-    cdef dict _http_extensions
-    cdef dict _websocket_extensions
-    cdef dict _blank_scope
-    cdef object _last_server
     cdef LoopCore _shared
 
     cdef _start(self, Run run)
-    @cython.locals(fields=Repeats, shared=list, i=Py_ssize_t, field=tuple)
-    cdef list _share_fields(self, list headers)
-    cdef dict _scope(self, str kind, RequestHead head, HttpConnection http)
-    cdef _keep_scope(self, dict scope, RequestHead head)
-    cdef dict _repeated_scope(self, dict kept, RequestHead head, HttpConnection http)
-    cdef dict _extensions(self, dict extensions, HttpConnection http)
-    cdef _addresses(self, HttpConnection http)
     cdef _end_http(self, HttpCycle call, error)
     cdef _end_websocket(self, Session call, error)
     cdef _end(self, task)

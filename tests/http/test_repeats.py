@@ -10,7 +10,7 @@ import pytest
 import wire
 from fake_loop import DrivenApp, FakeServer, on_fake_clock, settle
 
-from fastws.asgi.calls import SHARED_FIELD_BYTES
+from fastws.asgi.scopes import SHARED_FIELD_BYTES
 from fastws.http.pages import PageResponse
 from fastws.http.repeats import SLOTS, Repeats
 from fastws.net.http_connection import REPEATED_HEAD_BYTES

@@ -1,0 +1,29 @@
+import cython
+
+from fastws.http.head cimport RequestHead
+from fastws.http.repeats cimport Repeats
+from fastws.net.http_connection cimport HttpConnection
+from fastws.net.loop_core cimport LoopCore
+
+
+cdef class Scopes:
+    cdef str _root_path
+    cdef dict _state
+    cdef object _trusted
+    cdef object _forwarded
+    cdef dict _asgi
+    cdef dict _http_extensions
+    cdef dict _websocket_extensions
+    cdef dict _blank_scope
+    cdef object _last_server
+    cdef LoopCore _shared
+
+    cdef dict http(self, HttpConnection http, RequestHead head)
+    cdef dict websocket(self, HttpConnection http, RequestHead head, upgrade)
+    @cython.locals(fields=Repeats, shared=list, i=Py_ssize_t, field=tuple)
+    cdef list _share_fields(self, list headers)
+    cdef dict _scope(self, str kind, RequestHead head, HttpConnection http)
+    cdef _keep_scope(self, dict scope, RequestHead head)
+    cdef dict _repeated_scope(self, dict kept, RequestHead head, HttpConnection http)
+    cdef dict _extensions(self, dict extensions, HttpConnection http)
+    cdef _addresses(self, HttpConnection http)

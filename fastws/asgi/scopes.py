@@ -1,0 +1,203 @@
+"""The scope that an application is called with: what a request asked for, from whom, over what.
+
+Scopes of requests whose heads are the same, byte for byte, are copies of one. What depends on the connection, such as
+addresses and TLS, or on who asks, such as what proxies told of it, is never kept.
+
+From the ASGI specification, HTTP and WebSocket 2.5. This module is compiled by Cython where the extension was built
+(scopes.pxd) and interpreted elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from fastws.asgi.tls_extension import tls_extension
+from fastws.http.forwarded import TrustedPeers, apply_forwarded
+from fastws.http.forwarded_fields import USUAL, ForwardedFields, apply_host
+from fastws.http.head import Header, RequestHead
+from fastws.net.http_connection import HttpConnection
+
+if TYPE_CHECKING:
+    from fastws.config import Config
+    from fastws.net.loop_state import LoopState
+    from fastws.websocket.handshake import UpgradeRequest
+
+    Scope = dict[str, Any]
+    Address: TypeAlias = "tuple[str, int | None] | None"
+
+SCOPE_KEYS = (
+    "type",
+    "asgi",
+    "http_version",
+    "server",
+    "client",
+    "scheme",
+    "root_path",
+    "path",
+    "raw_path",
+    "query_string",
+    "headers",
+)
+
+SHARED_FIELD_BYTES = 256
+"""Header fields of WebSockets with a value up to this size are kept once for all of them that have the same."""
+
+UNSHARED_FIELDS = frozenset({b"sec-websocket-key", b"cookie", b"authorization"})
+"""What no two clients should have in common, or what should be forgotten with the connection."""
+
+
+class Scopes:
+    """Makes the scopes of one server, as `config` and what its lifespan left in `state` have it."""
+
+    def __init__(self, config: Config, state: dict[str, Any] | None) -> None:
+        self._root_path: str = config.root_path
+        self._state = state
+        self._trusted: TrustedPeers | None = None
+        self._forwarded: ForwardedFields | None = None
+        if config.proxy_headers:
+            trusted = TrustedPeers(config.forwarded_allow_ips)
+            secure = config.secure_scheme_headers
+            if frozenset(config.forwarded_headers) == frozenset(USUAL) and not secure:
+                self._trusted = trusted
+            else:
+                self._forwarded = ForwardedFields(config.forwarded_headers, trusted, secure)
+        # Shared by all scopes, which costs less memory than a copy for each connection.
+        self._asgi = {"version": "3.0", "spec_version": "2.5"}
+        self._http_extensions: dict[str, Any] = {"http.response.trailers": {}, "http.response.early_hint": {}}
+        self._websocket_extensions: dict[str, Any] = {"websocket.http.response": {}}
+        # What every scope is a copy of: a dictionary that Cython builds from a literal is a third larger.
+        self._blank_scope: Scope = dict.fromkeys(SCOPE_KEYS)
+        self._blank_scope["asgi"] = self._asgi
+        self._blank_scope["root_path"] = self._root_path
+        self._last_server: Address = None
+        self._shared: LoopState
+
+    def bind(self, state: LoopState) -> None:
+        """Learn the state that is shared."""
+        self._shared = state
+
+    def offer_websockets(self, extension: str, value: dict[str, Any]) -> None:
+        """Let `scope["extensions"]` of WebSockets have `extension` with this value."""
+        self._websocket_extensions = {**self._websocket_extensions, extension: value}
+
+    def http(self, http: HttpConnection, head: RequestHead) -> Scope:
+        """The scope of the request `head`."""
+        scope = head.scope
+        if scope is not None and not http.tls_at_proxy:
+            scope = self._repeated_scope(scope, head, http)
+        else:
+            scope = self._scope("http", head, http)
+            scope["method"] = head.method
+            extensions = self._http_extensions
+            scope["extensions"] = self._extensions(extensions, http) if self._shared.secure else extensions
+            if head.repeated:
+                if self._forwarded is None and not http.tls_at_proxy:
+                    self._keep_scope(scope, head)
+                elif scope["headers"] is head.headers:
+                    scope["headers"] = head.headers.copy()
+        return scope
+
+    def websocket(self, http: HttpConnection, head: RequestHead, upgrade: UpgradeRequest) -> Scope:
+        """The scope of the WebSocket that `head` asks for."""
+        head.headers = self._share_fields(head.headers)  # as long as the WebSocket lives
+        scope = self._scope("websocket", head, http)
+        scope["subprotocols"] = upgrade.subprotocols
+        extensions = self._websocket_extensions
+        scope["extensions"] = self._extensions(extensions, http) if self._shared.secure else extensions
+        return scope
+
+    def _scope(self, kind: str, head: RequestHead, http: HttpConnection) -> Scope:
+        secure = self._shared.secure or http.tls_at_proxy
+        scheme = ("wss" if secure else "ws") if kind == "websocket" else ("https" if secure else "http")
+        client, server = self._addresses(http)
+        if self._trusted is not None and (b"x-forwarded-proto" in head.fields or b"x-forwarded-for" in head.fields):
+            client, scheme = apply_forwarded(head.fields, client, scheme, self._trusted)
+        root_path = self._root_path
+        scope = self._blank_scope.copy()
+        scope["type"] = kind
+        scope["http_version"] = head.http_version
+        scope["server"] = server
+        scope["client"] = client
+        scope["scheme"] = scheme
+        scope["path"] = root_path + head.path if root_path else head.path
+        scope["raw_path"] = root_path.encode("ascii", "replace") + head.raw_path if root_path else head.raw_path
+        scope["query_string"] = head.query_string
+        scope["headers"] = head.headers
+        if self._state is not None:
+            scope["state"] = self._state.copy()
+        if self._forwarded is not None:
+            self._apply_forwarded(scope, head)
+        return scope
+
+    def _share_fields(self, headers: list[Header]) -> list[Header]:
+        """A list as `headers`, no longer than it must be, of the pairs that other WebSockets have."""
+        fields = self._shared.fields
+        shared = headers.copy()
+        for i, field in enumerate(headers):
+            known: Header | None = fields.found.get(field)
+            if known is not None:
+                shared[i] = known
+            elif len(field[1]) <= SHARED_FIELD_BYTES and field[0] not in UNSHARED_FIELDS:
+                fields.keep(field, field)
+        return shared
+
+    def _apply_forwarded(self, scope: Scope, head: RequestHead) -> None:
+        """Let `scope` be what the client asked for, as far as proxies told."""
+        assert self._forwarded is not None
+        seen = self._forwarded.read(head.fields, scope["client"], scope["scheme"])
+        if seen is None:
+            return
+        scope["client"], scope["scheme"] = seen.client, seen.scheme
+        if seen.host is not None or seen.port is not None:
+            scope["headers"], scope["server"] = apply_host(seen, scope["headers"], scope["server"])
+        if seen.prefix:
+            scope["root_path"] = seen.prefix + scope["root_path"]
+            scope["path"] = seen.prefix + scope["path"]
+            scope["raw_path"] = seen.prefix.encode("ascii") + scope["raw_path"]
+
+    def _keep_scope(self, scope: Scope, head: RequestHead) -> None:
+        """Keep what `scope` has for all requests whose head is `head`, unless that depends on who asks."""
+        scope["headers"] = head.headers.copy()
+        if self._trusted is None or not (b"x-forwarded-for" in head.fields or b"x-forwarded-proto" in head.fields):
+            kept = scope.copy()
+            kept["server"] = kept["client"] = None
+            kept["headers"] = ()
+            if self._state is not None:
+                kept["state"] = None
+            head.scope = kept
+
+    def _repeated_scope(self, kept: Scope, head: RequestHead, http: HttpConnection) -> Scope:
+        """The scope of one of the requests that `_keep_scope` has kept `kept` for."""
+        scope = kept.copy()
+        scope["client"], scope["server"] = self._addresses(http)
+        scope["headers"] = head.headers.copy()
+        if self._shared.secure:
+            scope["extensions"] = self._extensions(self._http_extensions, http)
+        if self._state is not None:
+            scope["state"] = self._state.copy()
+        return scope
+
+    def _extensions(self, extensions: dict[str, Any], http: HttpConnection) -> dict[str, Any]:
+        """`extensions`, and what is known of the connection's TLS."""
+        tls = http.connection.tls()
+        return extensions if tls is None else {**extensions, "tls": tls_extension(tls)}
+
+    def _addresses(self, http: HttpConnection) -> tuple[Address, Address]:
+        """The ASGI `client` and `server` of a connection."""
+        addresses = http.addresses
+        if addresses is None:
+            channel = http.connection
+            server = _address(channel.local_address())
+            if server != self._last_server:
+                self._last_server = server
+            addresses = http.addresses = (_address(channel.peer_address()), self._last_server)
+        return addresses
+
+
+def _address(address: Any) -> Address:
+    """An ASGI `client` or `server` from what a transport says of an address: host and port, or a Unix path."""
+    if isinstance(address, tuple):
+        return address[:2]
+    if address:
+        return (address if isinstance(address, str) else address.decode("utf-8", "replace"), None)
+    return None
