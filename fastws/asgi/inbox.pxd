@@ -36,6 +36,7 @@ cdef class Inbox(Handler):
     cdef _take(self, list events, Py_ssize_t size)
     @cython.locals(size=Py_ssize_t, waiting=Py_ssize_t, controls=bint, ends=bint)
     cdef _take_events(self, list events)
+    cdef _next_event(self)
     cdef dict _next_message(self)
     cdef _pop(self, Py_ssize_t size)
     cdef bint _is_full(self)

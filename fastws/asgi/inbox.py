@@ -92,6 +92,9 @@ class Inbox(Handler):
             return
         self._take(engine.receive_from(buffer, size), size)
 
+    def data_received(self, data: memoryview) -> None:
+        self.bytes_received(data, len(data))
+
     def wanted(self) -> int:
         return 0 if self.engine is None else self.engine.wanted()
 
@@ -170,6 +173,13 @@ class Inbox(Handler):
         """How many messages wait for the application, and their bytes (of text, characters)."""
         queue = self._queue
         return (0 if queue is None else len(queue) - self._queue_head), self._queue_bytes
+
+    def next_event(self) -> dict[str, Any] | None:
+        """The next event for the application, or None where it must wait for one."""
+        return self._next_event()
+
+    def _next_event(self) -> dict[str, Any] | None:
+        return self._next_message()
 
     def _next_message(self) -> dict[str, Any] | None:
         """The event of the first message that waits, which is taken; None where none does, or the peer's end only."""

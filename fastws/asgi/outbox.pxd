@@ -7,6 +7,7 @@ cdef class Outbox(Inbox):
     cdef bint _direct
     cdef bint _corked
 
+    cdef _send_event(self, dict event)
     cdef _send_message(self, dict event)
     cdef _application_waits(self)
     cdef _flush(self)

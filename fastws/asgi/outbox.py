@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from fastws.asgi.http_cycle import plain_event
 from fastws.asgi.inbox import Inbox
 from fastws.asgi.states import describe_bad_message
 from fastws.asgi.subscriber import Subscriber
@@ -37,6 +38,16 @@ class Outbox(Inbox):
         self._corked: bool = False  # the loop's turn is asked to end with a call of `end_of_turn`
 
     # What the application sends.
+
+    def send_event(self, event: Any) -> asyncio.Future[None] | None:
+        """Do what `event` asks; returns a future where the application must wait for the peer to read.
+
+        Raises ApplicationError for an event that is malformed or not allowed now, ClientDisconnected after the end.
+        """
+        return self._send_event(event if type(event) is dict else plain_event(event))
+
+    def _send_event(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
+        return self._send_message(event)
 
     def _send_message(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
         """Send the message in `event`; returns what the application must wait for. Raises ApplicationError."""

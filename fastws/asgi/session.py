@@ -18,7 +18,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from fastws.asgi.closing import Closing
-from fastws.asgi.http_cycle import Responder, not_allowed, plain_event
+from fastws.asgi.http_cycle import Responder, not_allowed
 from fastws.asgi.observer import APPLICATION, Observer
 from fastws.asgi.opening import EARLY_BYTES, Opening
 from fastws.asgi.states import SENDABLE, State
@@ -85,10 +85,6 @@ class Session(Closing):
 
     # What the application's receive() calls.
 
-    def next_event(self) -> dict[str, Any] | None:
-        """The next event for the application, or None where it must wait for one."""
-        return self._next_event()
-
     def _next_event(self) -> dict[str, Any] | None:
         if not self._connect_received:
             self._connect_received = True
@@ -108,13 +104,6 @@ class Session(Closing):
         return None
 
     # What the application's send() calls.
-
-    def send_event(self, event: Any) -> asyncio.Future[None] | None:
-        """Do what `event` asks; returns a future where the application must wait for the peer to read.
-
-        Raises ApplicationError for an event that is malformed or not allowed now, ClientDisconnected after the end.
-        """
-        return self._send_event(event if type(event) is dict else plain_event(event))
 
     def _send_event(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
         if self.state is OPEN and event.get("type") == "websocket.send":
