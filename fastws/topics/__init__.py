@@ -17,7 +17,7 @@ import asyncio
 from fastws.topics.events import check_key, check_message, check_topic, presence_topic
 from fastws.topics.helpers import publish_from, subscribe, subscribed, unsubscribe
 from fastws.topics.remote import connect
-from fastws.topics.running import HUBS
+from fastws.topics.running import hubs
 
 __all__ = [
     "connect",
@@ -42,7 +42,7 @@ async def publish(topic: str, message: str | bytes, *, key: str | None = None) -
     """
     publish_nowait(topic, message, key=key)
     running = asyncio.get_running_loop()
-    for loop, hub in list(HUBS):
+    for loop, hub in hubs():
         if loop is running:
             waiter = hub.wait_for_turn()
             if waiter is not None:
@@ -63,16 +63,20 @@ def publish_nowait(topic: str, message: str | bytes, *, key: str | None = None) 
         running = asyncio.get_running_loop()
     except RuntimeError:
         running = None
-    here = [hub for loop, hub in HUBS if loop is running]
+    found = hubs()
+    here = [hub for loop, hub in found if loop is running]
     for hub in here:
         hub.publish(topic, message, key)
     if here:
         return
-    if running is None and not HUBS:
+    if running is None and not found:
         raise RuntimeError("no server runs in this process: nobody can have subscribed to a topic")
-    for loop, hub in list(HUBS):
-        if not loop.is_closed():
+    for loop, hub in found:
+        try:
             loop.call_soon_threadsafe(hub.publish, topic, message, key)
+        except RuntimeError:  # it has been closed since, in its own thread
+            if not loop.is_closed():
+                raise
 
 
 async def subscribers(topic: str) -> int:
@@ -83,7 +87,7 @@ async def subscribers(topic: str) -> int:
     """
     topic = check_topic(topic)
     found = 0
-    for loop, hub in list(HUBS):
+    for loop, hub in hubs():
         if loop is asyncio.get_running_loop():
             found += await hub.presence(topic)
     return found

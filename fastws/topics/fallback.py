@@ -17,7 +17,7 @@ from fastws.net.channel import next_turn_of
 from fastws.topics.backlog import CLOSE, Backlog, Policy
 from fastws.topics.events import describe_presence, presence_topic
 from fastws.topics.outgoing import Outgoing
-from fastws.topics.running import HUBS
+from fastws.topics.running import enter, hubs
 
 LIMIT: Final = 1_048_576
 """Bytes that may wait for a subscriber: the default of --topics-backlog."""
@@ -92,13 +92,11 @@ class Rooms:
     def of_running_loop(cls) -> Rooms:
         """Those of the running event loop, made where there are none."""
         loop = asyncio.get_running_loop()
-        for known, hub in HUBS:
+        for known, hub in hubs():
             if known is loop and isinstance(hub, cls):
                 return hub
-        for entry in [entry for entry in HUBS if entry[0].is_closed()]:
-            HUBS.remove(entry)
         rooms = cls()
-        HUBS.append((loop, rooms))
+        enter(loop, rooms)
         return rooms
 
     def subscribe(self, websocket: Any, send: Send, topic: str, policy: Policy | None, who: str | None = None) -> None:

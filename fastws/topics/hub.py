@@ -31,7 +31,7 @@ from fastws.topics.events import (
 )
 from fastws.topics.member import Member, Topic, Turn
 from fastws.topics.outgoing import Kind, Outgoing
-from fastws.topics.running import HUBS
+from fastws.topics.running import enter, leave
 
 if TYPE_CHECKING:
     from fastws.asgi.session import Session
@@ -71,15 +71,12 @@ class Hub:
         """Reach other processes, where there is a bus, and be found by `fastws.topics.publish`."""
         if self.bus is not None:
             await self.bus.start(self)
-        HUBS.append((self.shared.loop, self))
+        enter(self.shared.loop, self)
 
     async def stop(self) -> None:
         """Be found no more. Idempotent."""
-        entry = (self.shared.loop, self)
-        if entry in HUBS:
-            HUBS.remove(entry)
-            if self.bus is not None:
-                await self.bus.stop()
+        if leave(self) and self.bus is not None:
+            await self.bus.stop()
 
     # What subscribes and publishes: connections, the application, the bus.
 

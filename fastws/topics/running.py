@@ -26,5 +26,37 @@ class Publisher(Protocol):
         """How many connections of all processes have subscribed to `topic`."""
 
 
-HUBS: list[tuple[asyncio.AbstractEventLoop, Publisher]] = []
-"""Each hub between its start and its stop, with its loop, in the order of their starts."""
+Entry = tuple[asyncio.AbstractEventLoop, Publisher]
+
+_entries: list[Entry] = []
+
+
+def enter(loop: asyncio.AbstractEventLoop, hub: Publisher) -> None:
+    """`hub` has started, on `loop`."""
+    _entries.append((loop, hub))
+
+
+def leave(hub: Publisher) -> bool:
+    """`hub` stops; whether it was found until now."""
+    found = [entry for entry in list(_entries) if entry[1] is hub]
+    return any(_forget(entry) for entry in found)
+
+
+def hubs() -> list[Entry]:
+    """Each hub between its start and its stop, with its loop, in the order of their starts. For every thread.
+
+    A loop that is closed has no hub any more: one that was never told to stop (another server's, or one that was cut
+    short) is forgotten here.
+    """
+    for entry in list(_entries):
+        if entry[0].is_closed():
+            _forget(entry)
+    return list(_entries)
+
+
+def _forget(entry: Entry) -> bool:
+    try:
+        _entries.remove(entry)
+    except ValueError:  # another thread was first
+        return False
+    return True

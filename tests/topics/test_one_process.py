@@ -18,6 +18,7 @@ from topics_sockets import DEFLATE, Sockets, publish, subscribe, texts, unsubscr
 
 from fastws import topics
 from fastws.errors import ApplicationError, ClientDisconnected
+from fastws.topics.fallback import Rooms
 from fastws.topics.hub import PUBLICATIONS_A_TURN
 from fastws.topics.member import SLICE
 from fastws.topics.outgoing import MOST_FRAMES
@@ -455,5 +456,14 @@ async def test_publish_from_tasks_and_threads() -> None:
 
 
 def test_publish_without_a_server_says_so() -> None:
+    with pytest.raises(RuntimeError, match="no server runs in this process"):
+        topics.publish_nowait("room", "x")
+
+
+def test_a_loop_that_is_closed_has_no_hub_any_more() -> None:
+    async def subscribe_elsewhere() -> None:
+        Rooms.of_running_loop()
+
+    asyncio.run(subscribe_elsewhere())  # as on another server, which never says that it stops
     with pytest.raises(RuntimeError, match="no server runs in this process"):
         topics.publish_nowait("room", "x")
