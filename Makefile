@@ -27,6 +27,7 @@ PEERS  ?=
 QUICK  ?=
 
 FUZZ_SECONDS   ?= 60
+SOAK_SECONDS   ?= 600
 SANITIZE_BYTES ?= 100000000
 
 PIP_FLAGS := --quiet --disable-pip-version-check
@@ -37,7 +38,7 @@ PACKAGING := setup.py pyproject.toml
 
 .PHONY: help run build test test-compiled test-pure lint format types cover options counts hostile soak deploy-test clean
 .PHONY: bench bench-scale bench-topics bench-docs
-.PHONY: example gunicorn-matrix autobahn autobahn-strict autobahn-peers compat docs
+.PHONY: soak-frameworks example gunicorn-matrix autobahn autobahn-strict autobahn-peers compat docs
 .PHONY: fuzz fuzz-briefly sanitize wheels matrix lowest
 
 help: ## say what there is
@@ -260,6 +261,9 @@ deploy-test: $(VENV)/.built $(VENV)/.dev $(VENV)/.peers ## replace two servers b
 
 soak: $(VENV)/.built ## open and close 100,000 connections in every way and see that nothing of them stays (ARGS)
 	$(BIN)/python bench/soak.py $(ARGS)
+
+soak-frameworks: $(COMPAT)/.installed ## applications of frameworks for SOAK_SECONDS=600: flat memory, clean logs (ARGS)
+	$(COMPAT)/bin/python bench/soak_frameworks.py --seconds $(SOAK_SECONDS) $(ARGS)
 
 # With gcc, whose coverage libFuzzer cannot read by itself: tests/fuzz/gcc_coverage.h.
 COVERAGE_FLAGS := -O1 -fsanitize-coverage=trace-pc,trace-cmp -include $(CURDIR)/tests/fuzz/gcc_coverage.h
