@@ -1,18 +1,23 @@
-"""Draws docs/architecture-flow.svg and docs/architecture-processes.svg, the pictures of docs/architecture.md.
+"""Draws the pictures of docs/architecture.md: the rooms, the flow of data, and processes.
 
-Boxes and arrows at places that are written down here; the colours follow the reader's light or dark mode, and text is
-text. `make options` runs it, a test compares.
+The rooms are read from the folders: their order from test_layers.py, what each is from its docstring, and which of
+its modules are compiled from the files. In the other two pictures boxes and arrows are at places that are written down
+here. The colours follow the reader's light or dark mode, and text is text. `make options` runs it, a test compares.
 
 python docs/draw_architecture.py [--check]
 """
 
 from __future__ import annotations
 
+import ast
 import sys
 from html import escape
 from pathlib import Path
 
 HERE = Path(__file__).parent
+PACKAGE = HERE.parent / "fastws"
+DOORS = ("gunicorn", "cli", "testing", "demo")
+"""The rooms by which people come in: they stand side by side on everything else."""
 STYLE = """\
 text { font: 13px system-ui, sans-serif; fill: #1d2433; }
 .name { font-weight: 600; }
@@ -75,43 +80,83 @@ class Picture:
         return "\n".join([*self.parts, "</svg>\n"])
 
 
+def rooms() -> str:
+    """The folders of fastws/, each on what it may know: imports point down."""
+    layers = [room for room in _order() if room not in DOORS]
+    picture = Picture(980, 90 + 54 * len(layers), "The rooms of fastws: a folder is a layer, and imports point down")
+    for place, room in enumerate(DOORS):
+        picture.box(10 + 242 * place, 10, 234, room + "/", fast=_compiled(room) > 0)
+    for place, room in enumerate(reversed(layers)):
+        top = 50 + 54 * place
+        picture.box(10, top, 960, room + "/", _sentence(room), fast=_compiled(room) > 0)
+    picture.text(
+        20,
+        75 + 54 * len(layers),
+        "A room knows those below it, and errors.py. Blue rooms have modules that are compiled where a C compiler was; "
+        "the frame codec, _codec.pyx, is websocket/'s.",
+    )
+    return str(picture)
+
+
+def _order() -> tuple[str, ...]:
+    """The folders from the ground up, as the test of the layers has them."""
+    (path,) = (HERE.parent / "tests").rglob("test_layers.py")
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "FOLDERS":
+            return tuple(constant.value for constant in ast.walk(node.value) if isinstance(constant, ast.Constant))
+    raise LookupError("tests/test_layers.py has no FOLDERS")
+
+
+def _sentence(room: str) -> str:
+    """What a room says of itself, in the first sentence of its docstring."""
+    about = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text())) or ""
+    return about.partition("\n\n")[0].replace("\n", " ").replace("`", "").partition(". ")[0].rstrip(".")
+
+
+def _compiled(room: str) -> int:
+    """How many of its modules are compiled: sources of Cython, and Python with an augmenting .pxd beside it."""
+    return len({path.stem for pattern in ("*.pyx", "*.pxd") for path in (PACKAGE / room).rglob(pattern)})
+
+
 def flow() -> str:
-    """The way of a request and of a message, with the layers as columns."""
+    """The way of a request and of a message, with rooms as columns."""
     picture = Picture(980, 440, "How bytes become requests and messages, and the other way round")
     for x, width, head in (
         (10, 120, "kernel"),
-        (140, 210, "event loop"),
-        (360, 240, "sans-IO: bytes and values"),
-        (610, 210, "ASGI"),
+        (140, 210, "net/"),
+        (360, 240, "http/, websocket/: sans-IO"),
+        (610, 210, "asgi/, topics/"),
         (830, 140, "application"),
     ):
         picture.band(x, 10, width, 390, head)
     picture.box(25, 110, 90, "socket", "TCP, Unix")
     picture.box(155, 50, 180, "transport", "_sockets.pyx in C, or", "uvloop's, with TLS", fast=True)
-    picture.box(155, 165, 180, "Connection", "one a socket; its handler is", "HttpConnection, then Session", fast=True)
+    picture.box(
+        155, 155, 180, "Connection: a Channel", "one a socket; its handler is", "HTTP/1.1's, then a Session", fast=True
+    )
     picture.box(155, 285, 180, "LoopState, Sweep", "one a loop: buffers, date,", "one timer for deadlines")
-    picture.box(375, 50, 210, "the request's head", "head_scan, httptools, http_head", fast=True)
+    picture.box(375, 50, 210, "the request's head", "head_scan, httptools, head", fast=True)
     picture.box(375, 140, 210, "handshake", "101, or 400, 403, 426", fast=True)
     picture.box(375, 230, 210, "Engine", "bytes in, events out;", "messages in, bytes out", fast=True)
     picture.box(375, 325, 210, "one of three", "cython | websockets | wsproto", fast=True)
-    picture.box(625, 50, 180, "asgi_http", "a request, its response", fast=True)
+    picture.box(625, 50, 180, "HttpCycle", "a request, its response", fast=True)
     picture.box(625, 205, 180, "Session", "queue, pings, close,", "backpressure, limits", fast=True)
     picture.box(625, 310, 180, "topics.Hub", "one frame for all", "who subscribed", fast=True)
     picture.box(843, 110, 114, "app", "scope", "receive()", "send(event)")
     picture.arrow((115, 120), (137, 120), (137, 80), (153, 80), both=True)
-    picture.arrow((245, 112), (245, 163), both=True)
-    picture.arrow((337, 180), (355, 180), (355, 75), (373, 75))
+    picture.arrow((245, 112), (245, 153), both=True)
+    picture.arrow((337, 170), (355, 170), (355, 75), (373, 75))
     picture.arrow((587, 72), (623, 72))
     picture.arrow((480, 97), (480, 138))
     picture.text(488, 122, "upgrade")
     picture.arrow((587, 162), (606, 162), (606, 220), (623, 220))
-    picture.arrow((337, 210), (355, 210), (355, 255), (373, 255), both=True)
+    picture.arrow((337, 200), (355, 200), (355, 255), (373, 255), both=True)
     picture.arrow((587, 255), (623, 255), both=True)
     picture.arrow((480, 292), (480, 323), both=True)
     picture.arrow((807, 72), (860, 72), (860, 108), both=True)
     picture.arrow((807, 240), (900, 240), (900, 187), both=True)
     picture.arrow((715, 308), (715, 267))
-    picture.arrow((245, 283), (245, 229), dashed=True)
+    picture.arrow((245, 283), (245, 217), dashed=True)
     picture.text(20, 425, "Blue is compiled where a C compiler was; the same source runs interpreted where none was.")
     return str(picture)
 
@@ -146,7 +191,11 @@ def processes() -> str:
 
 
 if __name__ == "__main__":
-    for name, text in (("architecture-flow.svg", flow()), ("architecture-processes.svg", processes())):
+    for name, text in (
+        ("architecture-rooms.svg", rooms()),
+        ("architecture-flow.svg", flow()),
+        ("architecture-processes.svg", processes()),
+    ):
         if "--check" not in sys.argv[1:]:
             (HERE / name).write_text(text)
         elif (HERE / name).read_text() != text:

@@ -39,7 +39,8 @@ PYTHON = [block for block in BLOCKS if block.language == "python"]
 FILES = [block for block in PYTHON if block.title]
 SNIPPETS = [block for block in PYTHON if not block.title and block.page not in ("docs/api.md", "docs/testing.md")]
 """What runs by itself: api.md has stubs, and test_testing.py runs the tests of testing.md."""
-ENVIRONMENT = {"FASTWS_EXTENSION", "FASTWS_APP", "FASTWS_CONFIG", *(option.env for option in OPTIONS)}
+ENVIRONMENT = {"FASTWS_EXTENSION", "FASTWS_TEST_ENGINES", "FASTWS_APP", "FASTWS_CONFIG"}
+ENVIRONMENT |= {option.env for option in OPTIONS}
 
 
 # ------------------------------------------------------------------------------------------------- every block

@@ -120,7 +120,8 @@ def test_page_for_users_of_uvicorn_says_which_of_its_options_are_not_there() -> 
 
 
 def test_bounds_that_security_md_quotes_beside_the_options() -> None:
-    from fastws.asgi.session import EARLY_BYTES, MAX_PONGS
+    from fastws.asgi.lifetime import MAX_PONGS
+    from fastws.asgi.opening import EARLY_BYTES
     from fastws.websocket.engine import INFLATE_BUDGET
     from fastws.websocket.failures import MAX_EMPTY_FRAGMENTS
 
