@@ -1,0 +1,61 @@
+from libc.stdint cimport uint32_t
+
+from fastws.net.connection cimport Stream
+
+cdef extern from "<sys/epoll.h>" nogil:
+    ctypedef union epoll_data_t:
+        void *ptr
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    enum:
+        EPOLLIN
+        EPOLLOUT
+        EPOLLERR
+        EPOLLHUP
+        EPOLLRDHUP
+
+cdef enum:
+    MAX_EVENTS = 256  # of one epoll_wait
+
+
+cdef class Poller:
+    cdef object __weakref__
+    cdef object loop
+    cdef object own_name  # what every member's sockname is; None where it depends
+    cdef int family
+    cdef int descriptor  # of the epoll set, or -1
+    cdef bint grows  # members may still come
+    cdef set members
+    cdef list ready  # members that have more to read and will not be told of by epoll
+    cdef Polled alone  # the one that had all events when epoll was last asked
+    cdef Polled busy  # if it had them the time before, too
+    cdef int guesses
+    cdef bytearray memory
+    cdef char *buffer
+    cdef Py_ssize_t buffer_size
+    cdef epoll_event events[MAX_EVENTS]
+
+    cdef add(self, Polled member)
+    cdef watch(self, Polled member, bint writing)
+    cdef read_soon(self, Polled member)
+    cdef forget(self, Polled member)
+    cdef remove(self, Polled member)
+    cdef end_if_idle(self)
+
+
+cdef class Polled(Stream):
+    cdef Poller poller
+    cdef int descriptor  # or -1
+    cdef bint closing  # nothing more is read
+    cdef bint paused
+    cdef bint readable  # there may be more to read than epoll will tell of
+    cdef bint eof_received
+    cdef bint queued  # in Poller.ready
+
+    cdef inline bint may_read(self) noexcept:
+        return self.descriptor >= 0 and not (self.paused or self.closing or self.eof_received)
+
+    cdef on_events(self, uint32_t events)
+    cdef bint read(self) except -1
+    cdef fail(self, error, str where)

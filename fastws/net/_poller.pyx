@@ -1,0 +1,174 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: auto_pickle=False, autotestdict=False
+"""An epoll set that is one reader of the event loop: who of many sockets has something to be read, or may be written to.
+
+A turn of the loop learns of all that is ready at once. The members are edge-triggered: epoll tells once of what has come,
+and a member remembers that there may be more (`Polled.readable`). So pausing and resuming one is a flag and no system call.
+What becomes of the bytes is the members' business (_transport.pyx), who they are the listener's (_sockets.pyx).
+"""
+
+from libc.errno cimport errno
+from libc.stdint cimport uint32_t
+from libc.string cimport memset
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
+
+from fastws.net.connection cimport Stream
+from fastws.net.loop_core cimport LoopCore
+
+import os
+
+cdef extern from "<sys/epoll.h>" nogil:
+    int epoll_create1(int)
+    int epoll_ctl(int, int, int, epoll_event *)
+    int epoll_wait(int, epoll_event *, int, int)
+    enum:
+        EPOLL_CLOEXEC
+        EPOLL_CTL_ADD
+        EPOLL_CTL_MOD
+        EPOLL_CTL_DEL
+        EPOLLET
+
+cdef extern from "<unistd.h>" nogil:
+    int c_close "close"(int)
+
+cdef enum:
+    GUESSES = 32  # reads in a row of the one member that is busy, before the others are asked for
+
+cdef uint32_t READS = EPOLLIN | EPOLLRDHUP | <uint32_t>EPOLLET
+
+
+cdef class Poller:
+    """The set, and what its members share: the loop, and the buffer that they are read to."""
+
+    def __cinit__(self):
+        self.descriptor = -1
+
+    def __init__(self, loop, LoopCore state not None):
+        self.loop = loop
+        self.grows = True
+        self.members = set()
+        self.ready = []
+        self.memory = state.receive_buffer.obj  # never resized: the memoryview sees to that
+        self.buffer = PyByteArray_AS_STRING(self.memory)
+        self.buffer_size = PyByteArray_GET_SIZE(self.memory)
+        self.descriptor = epoll_create1(EPOLL_CLOEXEC)
+        if self.descriptor < 0:
+            raise OSError(errno, os.strerror(errno))
+        loop.add_reader(self.descriptor, self._on_ready)
+
+    def __dealloc__(self):
+        if self.descriptor >= 0:
+            c_close(self.descriptor)
+
+    # -- members
+
+    cdef add(self, Polled member):
+        """Tell of `member` from now on; it lives until it is removed."""
+        cdef epoll_event event
+        memset(&event, 0, sizeof(event))
+        event.events = READS
+        event.data.ptr = <void *>member
+        self.members.add(member)
+        if epoll_ctl(self.descriptor, EPOLL_CTL_ADD, member.descriptor, &event):
+            raise OSError(errno, os.strerror(errno))
+
+    cdef watch(self, Polled member, bint writing):
+        """Tell of `member`, and with `writing` when it may be written to, too."""
+        cdef epoll_event event
+        memset(&event, 0, sizeof(event))
+        event.events = READS | EPOLLOUT if writing else READS
+        event.data.ptr = <void *>member
+        epoll_ctl(self.descriptor, EPOLL_CTL_MOD, member.descriptor, &event)
+
+    cdef read_soon(self, Polled member):
+        """Let `member` read in the loop's next turn."""
+        if not member.queued:
+            member.queued = True
+            if not self.ready:
+                self.loop.call_soon(self._read_on)
+            self.ready.append(member)
+
+    cdef forget(self, Polled member):
+        """Tell no more of `member`, whose descriptor is about to be closed."""
+        epoll_ctl(self.descriptor, EPOLL_CTL_DEL, member.descriptor, NULL)
+
+    cdef remove(self, Polled member):
+        """Let go of `member`, in a later turn than it was forgotten: what this one has been told of it is behind us."""
+        self.members.discard(member)
+        if self.alone is member:
+            self.alone = None
+        if self.busy is member:
+            self.busy = None
+        self.end_if_idle()
+
+    cdef end_if_idle(self):
+        if not self.grows and not self.members and self.descriptor >= 0:
+            self.loop.remove_reader(self.descriptor)
+            c_close(self.descriptor)
+            self.descriptor = -1
+
+    # -- events
+
+    def _on_ready(self):
+        cdef int i, count
+        cdef Polled member = self.busy
+        stop = None
+        # A member that is busy alone is read without asking who it is; epoll finds out for itself that it was.
+        if member is not None and self.guesses < GUESSES and member.may_read():
+            self.guesses += 1
+            member.readable = True
+            if member.read():
+                return
+        self.guesses = 0
+        count = epoll_wait(self.descriptor, self.events, MAX_EVENTS, 0)
+        member = <Polled>self.events[0].data.ptr if count == 1 else None
+        self.busy = member if member is self.alone else None
+        self.alone = member
+        for i in range(count):
+            member = <Polled>self.events[i].data.ptr
+            try:
+                member.on_events(self.events[i].events)
+            except Exception as error:  # the others' events are told of once
+                member.fail(error, "a connection's")
+            except BaseException as error:
+                stop = error
+        if stop is not None:
+            raise stop
+
+    def _read_on(self):
+        cdef Polled member
+        ready, self.ready = self.ready, []
+        stop = None
+        for member in ready:
+            member.queued = False
+            try:
+                member.read()
+            except Exception as error:
+                member.fail(error, "a connection's")
+            except BaseException as error:
+                stop = error
+        if stop is not None:
+            raise stop
+
+
+cdef class Polled(Stream):
+    """A socket that a `Poller` tells of."""
+
+    def __cinit__(self):
+        self.descriptor = -1
+
+    def __dealloc__(self):
+        if self.descriptor >= 0:  # its protocol could not be made
+            c_close(self.descriptor)
+
+    cdef on_events(self, uint32_t events):
+        """What epoll has told of this socket, which may be closed by now."""
+        raise NotImplementedError
+
+    cdef bint read(self) except -1:
+        """Read what there is, up to a bound; whether there was anything."""
+        raise NotImplementedError
+
+    cdef fail(self, error, str where):
+        """`error` has come out of `where`."""
+        raise NotImplementedError

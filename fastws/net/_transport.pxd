@@ -1,0 +1,9 @@
+cimport cython
+
+from fastws.net._writing cimport SocketWriter
+
+
+@cython.final
+cdef class SocketTransport(SocketWriter):
+    cdef object peer_name
+    cdef bint ended  # the kernel has told of an end: read up to it

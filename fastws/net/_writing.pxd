@@ -1,0 +1,19 @@
+from fastws.net._poller cimport Polled
+from fastws.net.connection cimport Connection
+
+
+cdef class SocketWriter(Polled):
+    cdef Connection protocol
+    cdef bint ending  # nothing more is read or written: connection_lost is to come
+    cdef bint eof_wanted
+    cdef bint writing_paused
+    cdef list backlog  # bytes that wait for the peer, or None
+    cdef Py_ssize_t first_sent  # of the first of them
+    cdef Py_ssize_t waiting  # bytes of them all that are not sent
+    cdef Py_ssize_t high
+    cdef Py_ssize_t low
+
+    cdef keep(self, list chunks, Py_ssize_t sent, bint try_now=*)
+    cdef bint send_some(self) except -1
+    cdef send_backlog(self)
+    cdef end(self, error)

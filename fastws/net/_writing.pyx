@@ -1,0 +1,163 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: auto_pickle=False, autotestdict=False
+"""What is written to a plain socket: at once where the kernel takes it, and the rest as the peer reads.
+
+Bytes that the kernel does not take wait in a list, as they came, and go out in one system call for many. Beyond the high
+water mark the connection is told to pause, below the low one to go on, as asyncio's transports do.
+"""
+
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.string cimport memset
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+from fastws.net._poller cimport Polled
+
+import os
+
+cdef extern from "<sys/socket.h>" nogil:
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+    struct msghdr:
+        iovec *msg_iov
+        size_t msg_iovlen
+    ssize_t c_send "send"(int, const void *, size_t, int)
+    ssize_t c_sendmsg "sendmsg"(int, const msghdr *, int)
+    int c_shutdown "shutdown"(int, int)
+    enum:
+        MSG_NOSIGNAL
+        SHUT_WR
+
+cdef enum:
+    MAX_PARTS = 64  # of one sendmsg
+
+
+cdef class SocketWriter(Polled):
+    """The writing half of a transport."""
+
+    cpdef write(self, bytes data):
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data), sent = 0
+        if self.ending or size == 0:
+            return
+        if self.eof_wanted:
+            raise RuntimeError("cannot write after write_eof()")
+        if self.backlog is None:
+            sent = c_send(self.descriptor, PyBytes_AS_STRING(data), size, MSG_NOSIGNAL)
+            if sent == size:
+                return
+            if sent < 0:
+                if errno != EAGAIN and errno != EINTR:
+                    self.end(OSError(errno, os.strerror(errno)))
+                    return
+                sent = 0
+        self.keep([data], sent)
+
+    cpdef writelines(self, list chunks):
+        if self.ending:
+            return
+        if self.eof_wanted:
+            raise RuntimeError("cannot write after write_eof()")
+        if self.backlog is not None:
+            self.keep(chunks, 0)
+            return
+        self.keep(chunks, 0, True)
+
+    cdef keep(self, list chunks, Py_ssize_t sent, bint try_now=False):
+        """Put `chunks`, of whose first `sent` bytes are gone, behind what waits; `try_now` if nothing did."""
+        cdef bytes chunk
+        cdef bint first = self.backlog is None
+        for chunk in chunks:
+            self.waiting += PyBytes_GET_SIZE(chunk)
+        self.waiting -= sent
+        if first:
+            self.backlog = list(chunks)
+            self.first_sent = sent
+            if try_now and not self.send_some():
+                return
+            if self.backlog is None:
+                return
+            self.poller.watch(self, True)
+        else:
+            self.backlog.extend(chunks)
+        if self.waiting > self.high and not self.writing_paused:
+            self.writing_paused = True
+            self.protocol.pause_writing()
+
+    cdef bint send_some(self) except -1:
+        """Send what the kernel takes of the backlog; false where the connection has ended by it."""
+        cdef iovec parts[MAX_PARTS]
+        cdef msghdr message
+        cdef Py_ssize_t sent, size, done
+        cdef int count, i
+        cdef list backlog = self.backlog
+        cdef bytes chunk
+        memset(&message, 0, sizeof(message))
+        message.msg_iov = parts
+        while True:
+            count = <int>min(len(backlog), MAX_PARTS)
+            size = 0
+            for i in range(count):
+                chunk = backlog[i]
+                done = self.first_sent if i == 0 else 0
+                parts[i].iov_base = PyBytes_AS_STRING(chunk) + done
+                parts[i].iov_len = PyBytes_GET_SIZE(chunk) - done
+                size += parts[i].iov_len
+            message.msg_iovlen = count
+            sent = c_sendmsg(self.descriptor, &message, MSG_NOSIGNAL)
+            if sent < 0:
+                if errno == EINTR:
+                    continue
+                if errno == EAGAIN:
+                    return True
+                self.end(OSError(errno, os.strerror(errno)))
+                return False
+            self.waiting -= sent
+            if sent == size and count == len(backlog):
+                self.backlog = None
+                self.first_sent = 0
+                return True
+            done = sent + self.first_sent
+            i = 0
+            while i < count and done >= PyBytes_GET_SIZE(<bytes>backlog[i]):
+                done -= PyBytes_GET_SIZE(<bytes>backlog[i])
+                i += 1
+            del backlog[:i]
+            self.first_sent = done
+            if sent < size:
+                return True
+
+    cdef send_backlog(self):
+        """The peer takes more."""
+        if not self.send_some():
+            return
+        if self.writing_paused and self.waiting <= self.low:
+            self.writing_paused = False
+            self.protocol.resume_writing()
+        if self.backlog is None and not self.ending:
+            if self.closing:
+                self.end(None)
+                return
+            self.poller.watch(self, False)
+            if self.eof_wanted:
+                c_shutdown(self.descriptor, SHUT_WR)
+
+    def set_write_buffer_limits(self, high=65536, low=0):
+        self.high = high
+        self.low = low
+
+    def get_write_buffer_size(self):
+        return self.waiting
+
+    def can_write_eof(self):
+        return True
+
+    def write_eof(self):
+        if self.ending or self.eof_wanted:
+            return
+        self.eof_wanted = True
+        if self.backlog is None:
+            c_shutdown(self.descriptor, SHUT_WR)
+
+    cdef end(self, error):
+        """Write and read nothing more, for `error` or for None."""
+        raise NotImplementedError
