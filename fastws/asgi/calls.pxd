@@ -1,7 +1,7 @@
 from fastws.asgi.http_cycle cimport HttpCycle
 from fastws.asgi.scopes cimport Scopes
 from fastws.asgi.session cimport Session
-from fastws.net.http_connection cimport HttpConnection
+from fastws.net.http_handler cimport HttpHandler
 from fastws.http.head cimport RequestHead
 from fastws.net.loop_core cimport LoopCore, Resumable
 

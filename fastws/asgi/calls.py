@@ -21,7 +21,7 @@ from fastws.asgi.states import State
 from fastws.asgi.waiting import REUSED
 from fastws.errors import ClientDisconnected
 from fastws.http.head import RequestHead
-from fastws.net.http_connection import HttpConnection
+from fastws.net.http_handler import HttpHandler
 from fastws.net.loop_core import Resumable
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Calls:
         """Let `scope["extensions"]` of WebSockets have `extension` with this value."""
         self._scopes.offer_websockets(extension, value)
 
-    def exchange(self, http: HttpConnection, head: RequestHead) -> HttpCycle:
+    def exchange(self, http: HttpHandler, head: RequestHead) -> HttpCycle:
         """Call the application for the request `head`."""
         shared = self._shared
         scope = self._scopes.http(http, head)
@@ -83,7 +83,7 @@ class Calls:
         call.task = self._start(Run(self, scope, call))
         return call
 
-    def websocket(self, http: HttpConnection, head: RequestHead, upgrade: UpgradeRequest, early_data: bytes) -> Session:
+    def websocket(self, http: HttpHandler, head: RequestHead, upgrade: UpgradeRequest, early_data: bytes) -> Session:
         """Call the application for the WebSocket that `head` asks for."""
         shared = self._shared
         scope = self._scopes.websocket(http, head, upgrade)

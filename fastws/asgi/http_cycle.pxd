@@ -1,5 +1,5 @@
 from fastws.net.channel cimport Channel
-from fastws.net.http_connection cimport HttpConnection
+from fastws.net.http_handler cimport HttpHandler
 from fastws.http.head cimport RequestHead
 from fastws.http.response_head cimport ResponseHead
 from fastws.net.loop_core cimport LoopCore
@@ -28,7 +28,7 @@ cdef class Responder:
 
 
 cdef class HttpCycle(Responder):
-    cdef public HttpConnection http
+    cdef public HttpHandler http
     cdef public dict scope
     cdef public object task
     cdef object _observer

@@ -20,7 +20,7 @@ from fastws.http.response_head import ResponseHead, repeated_response_head, resp
 from fastws.net.channel import Channel
 
 if TYPE_CHECKING:
-    from fastws.net.http_connection import HttpConnection
+    from fastws.net.http_handler import HttpHandler
     from fastws.net.loop_state import LoopState
 
 JOIN_BYTES = 65536
@@ -246,11 +246,11 @@ class Responder:
 
 
 class HttpCycle(Responder):
-    """A request with its body, and its response: the exchange of an `HttpConnection`."""
+    """A request with its body, and its response: the exchange of an `HttpHandler`."""
 
     def __init__(
         self,
-        http: HttpConnection,
+        http: HttpHandler,
         state: LoopState,
         head: RequestHead,
         scope: dict[str, Any],

@@ -2,7 +2,7 @@ import cython
 
 from fastws.http.head cimport RequestHead
 from fastws.http.repeats cimport Repeats
-from fastws.net.http_connection cimport HttpConnection
+from fastws.net.http_handler cimport HttpHandler
 from fastws.net.loop_core cimport LoopCore
 
 
@@ -18,12 +18,12 @@ cdef class Scopes:
     cdef object _last_server
     cdef LoopCore _shared
 
-    cdef dict http(self, HttpConnection http, RequestHead head)
-    cdef dict websocket(self, HttpConnection http, RequestHead head, upgrade)
+    cdef dict http(self, HttpHandler http, RequestHead head)
+    cdef dict websocket(self, HttpHandler http, RequestHead head, upgrade)
     @cython.locals(fields=Repeats, shared=list, i=Py_ssize_t, field=tuple)
     cdef list _share_fields(self, list headers)
-    cdef dict _scope(self, str kind, RequestHead head, HttpConnection http)
+    cdef dict _scope(self, str kind, RequestHead head, HttpHandler http)
     cdef _keep_scope(self, dict scope, RequestHead head)
-    cdef dict _repeated_scope(self, dict kept, RequestHead head, HttpConnection http)
-    cdef dict _extensions(self, dict extensions, HttpConnection http)
-    cdef _addresses(self, HttpConnection http)
+    cdef dict _repeated_scope(self, dict kept, RequestHead head, HttpHandler http)
+    cdef dict _extensions(self, dict extensions, HttpHandler http)
+    cdef _addresses(self, HttpHandler http)

@@ -15,7 +15,7 @@ from fastws.asgi.tls_extension import tls_extension
 from fastws.http.forwarded import TrustedPeers, apply_forwarded
 from fastws.http.forwarded_fields import USUAL, ForwardedFields, apply_host
 from fastws.http.head import Header, RequestHead
-from fastws.net.http_connection import HttpConnection
+from fastws.net.http_handler import HttpHandler
 
 if TYPE_CHECKING:
     from fastws.config import Config
@@ -80,7 +80,7 @@ class Scopes:
         """Let `scope["extensions"]` of WebSockets have `extension` with this value."""
         self._websocket_extensions = {**self._websocket_extensions, extension: value}
 
-    def http(self, http: HttpConnection, head: RequestHead) -> Scope:
+    def http(self, http: HttpHandler, head: RequestHead) -> Scope:
         """The scope of the request `head`."""
         scope = head.scope
         if scope is not None and not http.tls_at_proxy:
@@ -97,7 +97,7 @@ class Scopes:
                     scope["headers"] = head.headers.copy()
         return scope
 
-    def websocket(self, http: HttpConnection, head: RequestHead, upgrade: UpgradeRequest) -> Scope:
+    def websocket(self, http: HttpHandler, head: RequestHead, upgrade: UpgradeRequest) -> Scope:
         """The scope of the WebSocket that `head` asks for."""
         head.headers = self._share_fields(head.headers)  # as long as the WebSocket lives
         scope = self._scope("websocket", head, http)
@@ -106,7 +106,7 @@ class Scopes:
         scope["extensions"] = self._extensions(extensions, http) if self._shared.secure else extensions
         return scope
 
-    def _scope(self, kind: str, head: RequestHead, http: HttpConnection) -> Scope:
+    def _scope(self, kind: str, head: RequestHead, http: HttpHandler) -> Scope:
         secure = self._shared.secure or http.tls_at_proxy
         scheme = ("wss" if secure else "ws") if kind == "websocket" else ("https" if secure else "http")
         client, server = self._addresses(http)
@@ -166,7 +166,7 @@ class Scopes:
                 kept["state"] = None
             head.scope = kept
 
-    def _repeated_scope(self, kept: Scope, head: RequestHead, http: HttpConnection) -> Scope:
+    def _repeated_scope(self, kept: Scope, head: RequestHead, http: HttpHandler) -> Scope:
         """The scope of one of the requests that `_keep_scope` has kept `kept` for."""
         scope = kept.copy()
         scope["client"], scope["server"] = self._addresses(http)
@@ -177,12 +177,12 @@ class Scopes:
             scope["state"] = self._state.copy()
         return scope
 
-    def _extensions(self, extensions: dict[str, Any], http: HttpConnection) -> dict[str, Any]:
+    def _extensions(self, extensions: dict[str, Any], http: HttpHandler) -> dict[str, Any]:
         """`extensions`, and what is known of the connection's TLS."""
         tls = http.connection.tls()
         return extensions if tls is None else {**extensions, "tls": tls_extension(tls)}
 
-    def _addresses(self, http: HttpConnection) -> tuple[Address, Address]:
+    def _addresses(self, http: HttpHandler) -> tuple[Address, Address]:
         """The ASGI `client` and `server` of a connection."""
         addresses = http.addresses
         if addresses is None:

@@ -2,7 +2,7 @@
 
 A page is a function of the request, called in the loop: it must return at once. Only GET and HEAD of plain HTTP reach
 one; a WebSocket's handshake goes to the application whatever its path. `LoopState.pages` has them, and
-net/http_connection.py asks it. Requests for pages are neither counted nor in the access log.
+net/http1_handler.py asks it. Requests for pages are neither counted nor in the access log.
 """
 
 from __future__ import annotations

@@ -27,9 +27,11 @@ cdef class LoopCore:
     cdef public Repeats responses
     cdef public Repeats fields
     cdef public object topics
-    # What LoopState has beside that.
     cdef public object config
     cdef public object application
+    cdef object _on_error
+    cdef public object log_limit
+    cdef public object at_last_request
     cdef public object engine
     cdef public bint secure
     cdef public set connections

@@ -1,24 +1,39 @@
-"""The part of a loop's shared state that every message touches: the receive buffer, the coarse clock and the cork.
+"""What the connections of one event loop share: the receive buffer, the clock, the cork, limits, the log and the tasks.
 
-`LoopState` is built on it. It stands apart because it is compiled by Cython where the extension was built
-(loop_core.pxd) and must not import what imports it.
+It is the floor that channels and their handlers stand on, and knows none of them: `LoopState`, which does, is built on
+it, and is what a server makes. Compiled by Cython where the extension was built (loop_core.pxd), interpreted elsewhere.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, Protocol
 
+from fastws.http.head_scan import Limits
+from fastws.http.origin import ANY
 from fastws.http.repeats import Repeats
+from fastws.net.log_limit import LogLimit
 from fastws.net.loop_counts import LoopCounts
+
+if TYPE_CHECKING:
+    from fastws.config import Config
+    from fastws.http.pages import Page
+    from fastws.websocket.engine import Engine
 
 RECEIVE_BUFFER_BYTES = 65536 + 1024
 """Many a program sends messages of 64 KiB: with its header, one is one read."""
 
 REPEATED_ENTRIES = 256
 """How many request heads, and how many lists of response headers, are remembered: a few hundred KiB if all are used."""
+
+
+APPLICATION_ERRORS = 10
+"""Errors of one kind in the application that are logged at once."""
+
+logger = logging.getLogger("fastws.error")
 
 
 class Corked(Protocol):
@@ -37,10 +52,27 @@ class Resumable:
 
 
 class LoopCore:
-    """What the hot path shares on `loop`."""
+    """What the hot path shares on `loop`, for a server of `config`.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    `application` is the `Gateway` that requests go to, `engine` what WebSockets are made with, if they are, and
+    `secure` says whether connections are TLS. `on_error` is told of each mistake of the application, logged or not.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        config: Config,
+        application: Any,
+        engine: type[Engine] | None,
+        secure: bool,
+        on_error: Callable[[str, BaseException | None], None] | None,
+    ) -> None:
         self.loop = loop
+        self.config = config
+        self.application = application
+        self.engine = engine
+        self.secure = secure
+        self._on_error = on_error
         # A clock for what lasts microseconds: uvloop's own has milliseconds, of when the turn of the loop began.
         coarse = type(loop).__module__.partition(".")[0] == "uvloop"
         self.clock: Callable[[], float] = time.perf_counter if coarse else loop.time
@@ -53,12 +85,12 @@ class LoopCore:
         self.shutting_down: bool = False
         self._corked: list[Corked] = []
         self._resumable: list[Resumable] = []
-        # Requests whose response is not complete and whose application has not ended.
-        self.requests: int = 0
-        # Connections whose peer does not take what waits for it, and the bytes that may wait.
+        # All channels that have a socket; those whose peer does not take what waits for it, and the bytes that may.
+        self.connections: set[Any] = set()
         self.stalled: set[Any] = set()
-        self.write_high_water: int = 65536
+        self.write_high_water: int = config.write_buffer_bytes
         self.counts = LoopCounts()
+        self.log_limit = LogLimit(logger)
         # The application's tasks, and who waits until there are none, and no connections.
         self.tasks: set[asyncio.Task[None]] = set()
         self.idle_waiters: list[asyncio.Future[None]] = []
@@ -69,8 +101,33 @@ class LoopCore:
         self.topics: Any = None
         # Header fields that several WebSockets had.
         self.fields = Repeats(4 * REPEATED_ENTRIES)
-        # Whether connections are TLS.
-        self.secure: bool = False
+        # Requests whose response is not complete and whose application has not ended, and WebSockets of such a one.
+        self.requests: int = 0
+        self.max_requests: int | None = config.limit_concurrency
+        self.websockets: int = 0
+        self.max_websockets: int | None = config.limit_websockets or config.limit_concurrency
+        # Requests there were, and what is called when there was the last one.
+        self.requests_total: int = 0
+        self.last_request: int = 0
+        self.at_last_request: Callable[[], None] = _nothing
+        # By path, what is answered before any limit and without the application.
+        self.pages: dict[str, Page] = {}
+        self.limits = Limits(
+            target=config.limit_request_line,
+            fields=config.limit_request_fields,
+            field_size=config.limit_request_field_size,
+            head=config.limit_request_head,
+        )
+        self.limit_request_body: int | None = config.limit_request_body
+        self.timeout_request_head: float = config.timeout_request_head
+        self.timeout_keep_alive: float = config.timeout_keep_alive
+        self.allowed_origins: frozenset[str] | None = frozenset(config.ws_allowed_origins) or None
+        if ANY in config.ws_allowed_origins:
+            self.allowed_origins = None
+        # The header lines that every response gets: Date, Server and the configured ones, as options say.
+        self.head_lines: bytes = b""
+
+    # What `LoopState` does for those below it.
 
     def connection_opened(self, connection: Any) -> None:
         """The `Connection` has its transport: give it a number and a handler."""
@@ -79,6 +136,19 @@ class LoopCore:
     def connection_closed(self, connection: Any) -> None:
         """The `Connection` has lost its transport."""
         raise NotImplementedError
+
+    def begin_http(self, connection: Any, source: Any = None, destination: Any = None, secure: bool = False) -> Any:
+        """Serve HTTP on `connection`: its `HttpHandler`, or None where its client has too many of them.
+
+        A proxy may have told its client's address, `source`, the one that it connected to, and that it came over TLS.
+        """
+        raise NotImplementedError
+
+    def drain_due(self) -> float:
+        """When a connection that idles should end, now that the server shuts down: a time; 0.0 is now."""
+        raise NotImplementedError
+
+    # A turn of the loop.
 
     def cork(self, corked: Corked) -> None:
         """Call `corked.end_of_turn()` once, when everything that is ready to run now has run."""
@@ -103,3 +173,44 @@ class LoopCore:
         corked, self._corked = self._corked, []
         for each in corked:
             each.end_of_turn()
+
+    # Tasks of the application.
+
+    def end_task(self, task: asyncio.Task[None]) -> None:
+        """Keep the server from ending for `task` no longer. Idempotent."""
+        self.tasks.discard(task)
+        self.wake_when_idle()
+
+    def wake_when_idle(self) -> None:
+        """Let those go on who wait until nothing is left, if nothing is."""
+        if self.idle_waiters and not self.connections and not self.tasks:
+            waiters, self.idle_waiters = self.idle_waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    # The log.
+
+    def warn(self, message: str, *arguments: object, kind: str | None = None) -> None:
+        """Log what a peer did wrong: the first of its kind (by default the message), then a count of the rest."""
+        self.log_limit.log(self.now, logging.WARNING, message, *arguments, kind=kind)
+
+    def log_application_error(self, message: str, error: BaseException | None = None) -> None:
+        """Log what the application did wrong, with the traceback of `error`.
+
+        The first ten of a kind are shown, then one a second, with a count: one that fails in each request must not
+        fill the disk. A kind is an exception's class and the line that raised it.
+        """
+        if self._on_error is not None:
+            self._on_error(message, error)
+        kind: Hashable = message
+        if error is not None:
+            frame = error.__traceback__
+            while frame is not None and frame.tb_next is not None:
+                frame = frame.tb_next
+            kind = (message, type(error), None if frame is None else (frame.tb_frame.f_code, frame.tb_lineno))
+        self.log_limit.log(self.now, logging.ERROR, message, kind=kind, room=APPLICATION_ERRORS, exc_info=error)
+
+
+def _nothing() -> None:
+    """What is called at a request that is not the last one."""

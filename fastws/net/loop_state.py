@@ -7,24 +7,19 @@ process. It is also where a server's shutdown reaches its connections.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from fastws.errors import RequestError
 from fastws.http.forwarded import TrustedPeers
-from fastws.http.head_scan import Limits
-from fastws.http.origin import ANY
-from fastws.http.pages import Page
-from fastws.net.channel import Channel, Handler
 from fastws.net.client_counts import ClientCounts
 from fastws.net.connection import Connection
 from fastws.net.descriptors import first_kept, last_refused, lowest_free
-from fastws.net.http_connection import Exchange, HttpConnection
-from fastws.net.log_limit import LogLimit
+from fastws.net.http1_handler import Http1Handler
+from fastws.net.http_handler import Gateway, HttpHandler
 from fastws.net.loop_core import LoopCore
 from fastws.net.proxy_preamble import ProxyPreamble
 from fastws.net.sweep import SHORTEST_INTERVAL, Sweep, sweep_interval
@@ -35,19 +30,14 @@ if TYPE_CHECKING:
     import ssl
 
     from fastws.config import Config
-    from fastws.http.head import RequestHead
     from fastws.http.proxy_protocol import Address
     from fastws.websocket.engine import Engine
-    from fastws.websocket.handshake import UpgradeRequest
 
 DRAIN_INTERVAL = 0.1
 """Seconds between two sweeps in a drain, at most."""
 
 DRAIN_SWEEPS = 50
 """In how many steps the ends of connections are spread over the window of a drain."""
-
-APPLICATION_ERRORS = 10
-"""Errors of one kind in the application that are logged at once."""
 
 _NO_DESCRIPTORS = RequestError(
     503,
@@ -56,24 +46,6 @@ _NO_DESCRIPTORS = RequestError(
     log_hint="The limit of open files (ulimit -n) is reached but for what is kept for the application: raise it, or "
     "bound the connections of a client (--limit-connections-per-client).",
 )
-
-logger = logging.getLogger("fastws.error")
-
-
-class Gateway(Protocol):
-    """What serves requests: the ASGI layer, which this layer does not know."""
-
-    def exchange(self, http: HttpConnection, head: RequestHead) -> Exchange:
-        """Make the exchange that answers `head`."""
-
-    def websocket(self, http: HttpConnection, head: RequestHead, upgrade: UpgradeRequest, early_data: bytes) -> Handler:
-        """Begin the WebSocket that `head` asks for; `early_data` came behind the request."""
-
-    def bind(self, state: LoopState) -> None:
-        """Learn the state that is shared."""
-
-    def offer_websockets(self, extension: str, value: dict[str, Any]) -> None:
-        """Tell the application of each WebSocket that there is `extension`."""
 
 
 class ServerProtocol(Connection, asyncio.BufferedProtocol):
@@ -100,29 +72,10 @@ class LoopState(LoopCore):
         tls: ssl.SSLContext | None = None,
         on_error: Callable[[str, BaseException | None], None] | None = None,
     ) -> None:
-        super().__init__(loop)
-        self._on_error = on_error
-        self.config = config
-        self.application = application
-        self.engine = engine
-        self.secure = secure
+        super().__init__(loop, config, application, engine, secure, on_error)
         self.tls = tls
-        self.connections: set[Channel] = set()
         self.opening = 0
         """Connections that were accepted and are not made yet: their TLS handshakes are under way."""
-        self.requests_total = 0
-        self.last_request = 0
-        self.at_last_request: Callable[[], None] = _nothing
-        self.pages: dict[str, Page] = {}
-        """By path, what is answered before any limit and without the application."""
-        self.limits = Limits(
-            target=config.limit_request_line,
-            fields=config.limit_request_fields,
-            field_size=config.limit_request_field_size,
-            head=config.limit_request_head,
-        )
-        self.head_lines = b""
-        """The header lines that every response gets: Date, Server and the configured ones, as options say."""
         self._server_line = b"server: fastws\r\n" if config.server_header else b""
         self._date_line = b""
         self._extra_lines = b"".join(b"%b: %b\r\n" % each for each in config.default_headers)
@@ -141,18 +94,6 @@ class LoopState(LoopCore):
         self._other_descriptors = 0
         self._drain_end = 0.0
         self._date_second = -1
-        self.log_limit = LogLimit(logger)
-        # WebSockets whose application has not ended.
-        self.websockets = 0
-        self.max_websockets: int | None = config.limit_websockets or config.limit_concurrency
-        self.max_requests: int | None = config.limit_concurrency
-        self.allowed_origins: frozenset[str] | None = frozenset(config.ws_allowed_origins) or None
-        if ANY in config.ws_allowed_origins:
-            self.allowed_origins = None
-        self.write_high_water = config.write_buffer_bytes
-        self.limit_request_body = config.limit_request_body
-        self.timeout_request_head = float(config.timeout_request_head)
-        self.timeout_keep_alive = float(config.timeout_keep_alive)
         self.clients = ClientCounts(
             config.limit_connections_per_client, config.forwarded_allow_ips if config.proxy_headers else ()
         )
@@ -216,12 +157,12 @@ class LoopState(LoopCore):
         source: Address | None = None,
         destination: Address | None = None,
         secure: bool = False,
-    ) -> HttpConnection | None:
+    ) -> HttpHandler | None:
         """Serve HTTP on `connection`; None where its client has too many of them.
 
         A proxy may have told its client's address, `source`, the one that it connected to, and that it came over TLS.
         """
-        http = HttpConnection(connection, self)
+        http = Http1Handler(connection, self)
         connection.handler = http
         if source is not None:
             http.addresses = source, destination
@@ -258,32 +199,7 @@ class LoopState(LoopCore):
         if connection.client is not None:
             self.clients.leave(connection.client)
             connection.client = None
-        self._wake_when_idle()
-
-    def end_task(self, task: asyncio.Task[None]) -> None:
-        """Keep the server from ending for `task` no longer. Idempotent."""
-        self.tasks.discard(task)
-        self._wake_when_idle()
-
-    def warn(self, message: str, *arguments: object, kind: str | None = None) -> None:
-        """Log what a peer did wrong: the first of its kind (by default the message), then a count of the rest."""
-        self.log_limit.log(self.now, logging.WARNING, message, *arguments, kind=kind)
-
-    def log_application_error(self, message: str, error: BaseException | None = None) -> None:
-        """Log what the application did wrong, with the traceback of `error`.
-
-        The first ten of a kind are shown, then one a second, with a count: one that fails in each request must not
-        fill the disk. A kind is an exception's class and the line that raised it.
-        """
-        if self._on_error is not None:
-            self._on_error(message, error)
-        kind: Hashable = message
-        if error is not None:
-            frame = error.__traceback__
-            while frame is not None and frame.tb_next is not None:
-                frame = frame.tb_next
-            kind = (message, type(error), None if frame is None else (frame.tb_frame.f_code, frame.tb_lineno))
-        self.log_limit.log(self.now, logging.ERROR, message, kind=kind, room=APPLICATION_ERRORS, exc_info=error)
+        self.wake_when_idle()
 
     def default_lines(self, date: bool, server: bool) -> bytes:
         """Our header lines, with Date and Server only where the application has not set them."""
@@ -344,13 +260,6 @@ class LoopState(LoopCore):
         """Stop the timer; nothing may be open any more."""
         self._sweep.close()
 
-    def _wake_when_idle(self) -> None:
-        if self.idle_waiters and not self.connections and not self.tasks:
-            waiters, self.idle_waiters = self.idle_waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
-
     def _on_tick(self, now: float) -> None:
         self.counts.lag(max(0.0, now - self.now - self._sweep.interval))
         self.now = now
@@ -362,10 +271,6 @@ class LoopState(LoopCore):
             if self.config.date_header:
                 self._date_line = b"date: " + formatdate(second, usegmt=True).encode("ascii") + b"\r\n"
             self.head_lines = self.default_lines(True, True)
-
-
-def _nothing() -> None:
-    """What is called at a request that is not the last one."""
 
 
 def _too_many(client: str) -> RequestError:

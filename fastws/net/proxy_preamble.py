@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Any
 
 from fastws.http.proxy_protocol import SHORTEST, ProxyHeader, ProxyProtocolError, read_proxy_header
 from fastws.net.channel import NEVER, Handler
 from fastws.net.connection import Connection
-from fastws.net.http_connection import NEW_SECONDS
+from fastws.net.http_handler import NEW_SECONDS
+from fastws.net.loop_core import LoopCore
 
 
 class ProxyPreamble(Handler):
     """The handler of `connection` until its header was read and, where `tls` is given, its TLS has begun."""
 
-    def __init__(self, connection: Connection, state: Any, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, connection: Connection, state: LoopCore, tls: ssl.SSLContext | None) -> None:
         self._connection = connection
         self._state = state
         self._tls = tls
@@ -94,24 +94,27 @@ class ProxyPreamble(Handler):
         try:
             encrypted = await state.loop.start_tls(
                 transport,
-                connection,
+                connection,  # type: ignore[arg-type]  # one by its methods
                 tls,
                 server_side=True,
                 ssl_handshake_timeout=state.config.timeout_request_head,
             )
         except (OSError, asyncio.CancelledError) as error:  # TLS's own errors are OSErrors
-            self._task = None
-            state.end_task(asyncio.current_task())
+            self._end_task()
             if connection.transport is not None:
                 connection.abort()
                 connection.connection_lost(None)
             if isinstance(error, asyncio.CancelledError):
                 raise
             return
-        self._task = None
-        state.end_task(asyncio.current_task())
+        self._end_task()
         if encrypted is None or connection.transport is None:  # lost meanwhile
             return
         connection.begin_tls(encrypted)
         if not self._eof:
             self._begin(header)
+
+    def _end_task(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            self._state.end_task(task)

@@ -24,7 +24,7 @@ from fastws.asgi.http_cycle import HttpCycle
 from fastws.asgi.session import Session
 from fastws.errors import ApplicationError, StartupError
 from fastws.net.channel import Channel
-from fastws.net.http_connection import HttpConnection
+from fastws.net.http_handler import HttpHandler
 from fastws.net.loop_state import LoopState
 from fastws.observe.metrics import resident_memory, waiting
 from fastws.topics.events import check_key, check_message, check_topic
@@ -221,7 +221,7 @@ def describe(connection: Channel, now: float) -> dict[str, Any]:
             scope = traffic.scope
             for name in ("messages_in", "bytes_in", "messages_out", "bytes_out"):
                 found[name] = getattr(traffic, name)
-    elif isinstance(handler, HttpConnection):
+    elif isinstance(handler, HttpHandler):
         exchange = handler.exchange()
         if isinstance(exchange, HttpCycle):
             found["state"] = "request"

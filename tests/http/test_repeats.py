@@ -13,7 +13,7 @@ from fake_loop import DrivenApp, FakeServer, on_fake_clock, settle
 from fastws.asgi.scopes import SHARED_FIELD_BYTES
 from fastws.http.pages import PageResponse
 from fastws.http.repeats import SLOTS, Repeats
-from fastws.net.http_connection import REPEATED_HEAD_BYTES
+from fastws.net.http1_reader import REPEATED_HEAD_BYTES
 
 HEAD = b"GET /a%%20b?q=1 HTTP/1.1\r\nHost: test\r\nX-A: 1\r\nX-A: 2\r\n%b\r\n"
 GET = HEAD % b""

@@ -85,7 +85,7 @@ def test_the_supervisor_says_where_it_serves_holds_the_sockets_and_imports_littl
         assert sorted(pids(process)) == sorted(living(process))
         maps = Path(f"/proc/{process.popen.pid}/maps").read_text()
         assert "uvloop" not in maps
-        assert "http_connection" not in maps
+        assert "http1_handler" not in maps
         with closing(socket.socket(socket.AF_UNIX)) as client:
             client.settimeout(PATIENCE)
             client.connect(str(path))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,18 @@ def test_imports_point_down(path: Path) -> None:
     room = room_of(module_of(path))
     assert room in RANK, f"fastws/ has no folder {room!r}: find the room of this module"
     assert not [module for module in ours(path) if RANK[room_of(module)] > RANK[room]]
+
+
+def test_modules_know_each_other_in_no_circle() -> None:
+    graph: dict[str, set[str]] = {}
+    for path in SOURCES:
+        graph.setdefault(module_of(path), set()).update(ours(path))
+    # The door of the package imports what it names when it is asked for, and is imported for its version.
+    del graph["fastws"]
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
 
 
 def test_every_folder_is_a_layer() -> None:

@@ -57,8 +57,6 @@ class FakeChannel(Channel):
         return True
 
 
-def loop_core(loop: Any, **options: Any) -> Any:
+def loop_core(loop: Any, **options: Any) -> LoopCore:
     """What a loop shares, with these options of Config's."""
-    state = LoopCore(loop)
-    state.config = Config("app:app", **options)  # type: ignore[attr-defined]
-    return state
+    return LoopCore(loop, Config("app:app", **options), None, None, secure=False, on_error=None)

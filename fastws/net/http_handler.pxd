@@ -1,0 +1,12 @@
+from fastws.net.channel cimport Channel, Handler
+from fastws.net.loop_core cimport LoopCore
+
+
+cdef class HttpHandler(Handler):
+    cdef public Channel connection
+    cdef public LoopCore state
+    cdef public object addresses
+    cdef public bint tls_at_proxy
+
+    cdef response_completed(self, exchange, bint keep_alive)
+    cdef update_reading(self)
