@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from fastws.config import Config
 from fastws.net.channel import Handler
 from fastws.net.connection import Connection
 from fastws.net.loop_core import LoopCore
@@ -26,6 +27,9 @@ LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.SelectorEventLoop}
 
 class Shared(LoopCore):
     """What connections share, as far as they need it here."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop, Config("app:app"), None, None, secure=False, on_error=None)
 
     def connection_opened(self, connection: Connection) -> None:
         pass
