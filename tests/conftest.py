@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from fake_loop import CHANNELS, Peer
 from redis_server import RedisServer
 from serving import ENGINES
 
@@ -18,6 +19,14 @@ collect_ignore_glob = [] if "cython" in ENGINES else ["websocket/test_codec*.py"
 def engine(request: pytest.FixtureRequest) -> str:
     """The name of each engine in turn, for `--ws` and `load_engine`. One that is missing fails here."""
     load_engine(request.param)
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=CHANNELS)
+def channels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each kind of channel in turn below what a test of fake peers does: for `pytest.mark.usefixtures`."""
+    monkeypatch.setattr(Peer, "over", staticmethod(CHANNELS[request.param]))
     name: str = request.param
     return name
 

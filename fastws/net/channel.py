@@ -260,6 +260,15 @@ class Channel:
             self.reading_paused = False
             self.start_reading()
 
+    def deliver(self, data: memoryview) -> None:
+        """Hand `data` from the peer to the handler; it is only valid during the call."""
+        size = len(data)
+        self.last_seen = self.state.now
+        if self.allowance > 0:
+            self.pause_reading_after(max(0, self.allowance - size))
+        if self.handler is not None:
+            self.handler.bytes_received(data, size)
+
     def stop_reading(self) -> None:
         """Take no more bytes from below."""
         raise NotImplementedError

@@ -18,6 +18,8 @@ from serving import serve
 
 from fastws.errors import ApplicationError
 
+pytestmark = pytest.mark.usefixtures("channels")
+
 START: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": []}
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 

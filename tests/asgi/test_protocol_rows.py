@@ -23,6 +23,8 @@ from serving import serve
 from fastws.observe.access_log import AccessLog
 from fastws.websocket.events import Close, Event, Failure, Ping, Pong
 
+pytestmark = pytest.mark.usefixtures("channels")
+
 OFFER = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"
 GET = b"GET /next HTTP/1.1\r\nHost: t\r\n\r\n"
 
@@ -264,6 +266,7 @@ def pieces_of(kind: str) -> Iterator[bytes]:
         yield masked_frame(wire.BINARY, deflated(bytes(SIZE)), rsv=4)
 
 
+@pytest.mark.parametrize("channels", ["socket"], indirect=True)  # it counts what the receive buffer becomes
 @pytest.mark.parametrize("kind", ["one frame", "fragments", "compressed"])
 @on_fake_clock
 async def test_a_message_at_the_limit_takes_no_more_than_twice_the_limit(engine: str, kind: str) -> None:

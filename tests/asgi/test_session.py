@@ -17,6 +17,8 @@ from serving import serve
 
 from fastws.errors import ApplicationError
 
+pytestmark = pytest.mark.usefixtures("channels")
+
 
 class Echo:
     """A real server's application: `scopes` and `events` are what it was called with and received."""

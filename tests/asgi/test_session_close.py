@@ -17,6 +17,8 @@ from serving import serve
 
 from fastws.errors import ApplicationError
 
+pytestmark = pytest.mark.usefixtures("channels")
+
 SENT = {"type": "websocket.send", "text": "x"}
 BAD = wire.frame(wire.TEXT, b"unmasked", mask=None)
 

@@ -16,6 +16,8 @@ from driving import ACCEPT, AHEAD, connect, open_websocket
 from fake_loop import Call, DrivenApp, FakeServer, on_fake_clock, settle
 from serving import serve
 
+pytestmark = pytest.mark.usefixtures("channels")
+
 Sent = dict[str, Any]
 
 

@@ -12,6 +12,8 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from queue_channel import QueueChannel
+
 import fastws
 from fastws.asgi.application import Application
 from fastws.net.loop_state import LoopState
@@ -205,12 +207,28 @@ class FakeTransport(asyncio.Transport):
             self.protocol.connection_lost(None)
 
 
+def over_socket(loop: asyncio.AbstractEventLoop, state: LoopState, *peername: Any) -> tuple[Any, Any]:
+    """A `Connection`, and its transport, whose peer a test plays."""
+    connection = state.new_connection()
+    return connection, FakeTransport(loop, connection, *peername)
+
+
+def over_queues(loop: asyncio.AbstractEventLoop, state: LoopState, *peername: Any) -> tuple[Any, Any]:
+    """A channel that is no connection, and its other end."""
+    channel = QueueChannel(loop, state, *peername)
+    return channel, channel.end
+
+
+CHANNELS = {"socket": over_socket, "queues": over_queues}
+
+
 class Peer:
-    """A client of a `FakeServer`."""
+    """A client of a `FakeServer`, over the channel that the fixture `channels` says."""
+
+    over = staticmethod(over_socket)
 
     def __init__(self, loop: asyncio.AbstractEventLoop, state: LoopState, *peername: Any) -> None:
-        self.connection = state.new_connection()
-        self.transport = FakeTransport(loop, self.connection, *peername)
+        self.connection, self.transport = self.over(loop, state, *peername)
         self._taken = 0
 
     async def send(self, data: bytes) -> None:
