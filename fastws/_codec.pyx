@@ -1,6 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 # cython: auto_pickle=False, autotestdict=False
-"""The compiled engine: RFC 6455 frames in and out, on pointers (headers in _frame.h, masks in _mask.h, UTF-8 in _utf8.h).
+"""The compiled engine: RFC 6455 frames on pointers (headers in _frame.h, masks in _mask.h, UTF-8 in _utf8.h).
+
+Here is how they are received; what is sent is in websocket/_sending.pyx.
 
 Rules: one call a read, which returns finished messages as the `str` and `bytes` the application gets; a small message is
 unmasked straight into its final object; memory grows with the bytes received, never with those promised; every length is
@@ -13,14 +15,14 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.list cimport PyList_Append
 from cpython.ref cimport Py_DECREF, Py_XDECREF, PyObject
-from cpython.unicode cimport PyUnicode_Check, PyUnicode_DecodeUTF8
-from libc.stdint cimport UINT64_MAX, uint8_t, uint16_t, uint32_t, uint64_t
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 cimport cython
 
-from fastws.websocket.deflate_messages cimport Deflater, Inflater
-from fastws.websocket.engine cimport Engine
+from fastws.websocket._sending cimport FrameSender
+from fastws.websocket.deflate_messages cimport Inflater
 
 from fastws.websocket import failures as _failures
 from fastws.websocket.engine import INFLATE_BUDGET as _INFLATE_BUDGET
@@ -33,12 +35,9 @@ cdef extern from "Python.h":
     PyObject *new_bytes "PyBytes_FromStringAndSize"(const char *, Py_ssize_t) except NULL
     int resize_bytes "_PyBytes_Resize"(PyObject **, Py_ssize_t) except -1
     char *raw_bytes "PyBytes_AS_STRING"(PyObject *)
-    Py_ssize_t raw_bytes_size "PyBytes_GET_SIZE"(PyObject *)
     PyObject *new_str "PyUnicode_New"(Py_ssize_t, uint32_t) except NULL
     int resize_str "PyUnicode_Resize"(PyObject **, Py_ssize_t) except -1
     uint8_t *raw_str "PyUnicode_1BYTE_DATA"(PyObject *)
-    bint is_compact_ascii "PyUnicode_IS_COMPACT_ASCII"(object)
-    const char *PyUnicode_AsUTF8AndSize(object, Py_ssize_t *) except NULL
 
 cdef extern from "_build.h":
     const char *FASTWS_COMPILER
@@ -50,11 +49,8 @@ cdef extern from "_frame.h":
         TEXT "FASTWS_TEXT"
         BINARY "FASTWS_BINARY"
         CONTROL "FASTWS_CONTROL"
-        CLOSE "FASTWS_CLOSE"
         PING "FASTWS_PING"
         PONG "FASTWS_PONG"
-        FIN "FASTWS_FIN"
-        RSV1 "FASTWS_RSV1"
         MAX_HEADER "FASTWS_MAX_HEADER"
         CLOSE_TOO_SHORT "FASTWS_CLOSE_TOO_SHORT"
         CLOSE_CODE "FASTWS_CLOSE_CODE"
@@ -73,8 +69,6 @@ cdef extern from "_frame.h":
         uint32_t empty_frames
         uint64_t received
     Py_ssize_t fastws_read_header(fastws_reader *, const uint8_t *, Py_ssize_t)
-    Py_ssize_t fastws_header_size(Py_ssize_t)
-    uint8_t *fastws_write_header(uint8_t *, uint8_t, Py_ssize_t)
 
 cdef extern from "_mask.h":
     ctypedef int (*fastws_kernel)(uint8_t *, const uint8_t *, size_t, uint32_t) noexcept
@@ -119,7 +113,7 @@ cdef enum:
     INFLATE_UNIT = 64  # bytes
     LARGE = 65536  # bytes of a frame still to come, from which on they are read where they stay
     MOST_PLACED = 262144  # bytes that are read there at once
-    CORK = 65536  # bytes: small frames are gathered up to this size, larger payloads are not copied
+    MANY = 65536  # bytes of a message, from which on it grows by more
 
 cdef uint16_t INFLATE_BUDGET = _INFLATE_BUDGET // INFLATE_UNIT
 cdef uint64_t MAX_LIMIT = <uint64_t>1 << 61  # so that sums of sizes cannot overflow
@@ -139,19 +133,11 @@ cdef str BEST_KERNEL = kernels[kernel_count - 1].name.decode()
 
 @cython.final
 @cython.no_gc  # holds bytes, and the two codecs of the session's, which know no engine
-cdef class CythonEngine(Engine):
+cdef class CythonEngine(FrameSender):
     """One open WebSocket, server side, as `fastws.websocket.engines.Engine` describes it."""
 
     name = "cython"
 
-    # -- write state
-    cdef uint64_t deflate_threshold
-    cdef list output  # whole frames or parts of frames, or None
-    cdef PyObject *tail  # bytes under construction, that follow `output`
-    cdef Py_ssize_t tail_used
-    cdef Py_ssize_t waiting  # bytes in output and tail
-
-    # -- read state
     cdef Inflater inflater
     cdef fastws_reader reader
     cdef bytes control  # payload of a control frame that a read has split
@@ -173,11 +159,9 @@ cdef class CythonEngine(Engine):
         self.reader.max_empty_frames = _failures.MAX_EMPTY_FRAGMENTS
         self.reader.may_compress = inflater is not None
         self.inflater = inflater
-        self.deflater = deflater
-        self.deflate_threshold = UINT64_MAX if deflater is None else deflater.threshold
+        FrameSender.__init__(self, deflater)
 
     def __dealloc__(self):
-        Py_XDECREF(self.tail)
         Py_XDECREF(self.body)
 
     cpdef list receive_data(self, data):
@@ -245,72 +229,6 @@ cdef class CythonEngine(Engine):
 
     def receive_eof(self):
         end(self)
-
-    cpdef Py_ssize_t send_text(self, text) except -1:
-        cdef Py_ssize_t length
-        cdef const char *data
-        if not PyUnicode_Check(text):
-            raise TypeError(f"text must be str, not {type(text).__name__}")
-        data = PyUnicode_AsUTF8AndSize(text, &length)
-        if <uint64_t>length >= self.deflate_threshold:
-            return put_compressed(self, FIN | TEXT, PyBytes_FromStringAndSize(data, length))
-        if length >= CORK and not is_compact_ascii(text):
-            return put_large(self, FIN | TEXT, PyBytes_FromStringAndSize(data, length))
-        return put(self, FIN | TEXT, data, length)
-
-    cpdef Py_ssize_t send_bytes(self, data) except -1:
-        cdef Py_buffer view
-        cdef Py_ssize_t length
-        if PyBytes_CheckExact(data):
-            length = PyBytes_GET_SIZE(data)
-            if <uint64_t>length >= self.deflate_threshold:
-                return put_compressed(self, FIN | BINARY, data)
-            if length >= CORK:
-                return put_large(self, FIN | BINARY, data)
-            return put(self, FIN | BINARY, PyBytes_AS_STRING(data), length)
-        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-        try:
-            if <uint64_t>view.len >= self.deflate_threshold:
-                return put_compressed(self, FIN | BINARY, PyBytes_FromStringAndSize(<char *>view.buf, view.len))
-            return put(self, FIN | BINARY, <const char *>view.buf, view.len)
-        finally:
-            PyBuffer_Release(&view)
-
-    cpdef Py_ssize_t append_frame(self, bytes frame) except -1:
-        if self.tail != NULL:
-            close_tail(self)
-        if self.output is None:
-            self.output = []
-        self.output.append(frame)
-        self.waiting += PyBytes_GET_SIZE(frame)
-        return self.waiting
-
-    def send_ping(self, bytes payload not None=b""):
-        return put_control(self, PING, payload)
-
-    def send_pong(self, bytes payload not None=b""):
-        return put_control(self, PONG, payload)
-
-    def send_close(self, code=1000, str reason not None=""):
-        cdef bytes payload = reason.encode()
-        if code == 1005 and not payload:
-            return put_control(self, CLOSE, b"")
-        if not _failures.is_close_code(code):
-            raise ValueError(f"close code {code} may not be sent")
-        if len(payload) > 123:
-            raise ValueError(f"close reason has {len(payload)} bytes, of 123 at most")
-        return put_control(self, CLOSE, bytes((code >> 8, code & 0xFF)) + payload)
-
-    cpdef list data_to_send(self):
-        cdef list output
-        if self.tail != NULL:
-            close_tail(self)
-        output = self.output
-        if output is None:
-            return []
-        self.output = None
-        self.waiting = 0
-        return output
 
 
 # ---------------------------------------------------------------------------------------------------------------- reading
@@ -485,7 +403,7 @@ cdef int make_room(CythonEngine self, Py_ssize_t needed) except -1:
 
     Where they are many, for eight times as many: to grow is to copy, and pages that nothing was written to are none.
     """
-    cdef uint64_t room = max((2 if needed < CORK else 8) * <uint64_t>needed, <uint64_t>FIRST_ROOM)
+    cdef uint64_t room = max((2 if needed < MANY else 8) * <uint64_t>needed, <uint64_t>FIRST_ROOM)
     if self.reader.fin and not self.reader.compressed:
         room = min(room, self.reader.received + self.reader.frame_left)
     room = max(min(room, self.reader.limit), <uint64_t>needed)
@@ -573,73 +491,6 @@ cdef inline void clear_body(CythonEngine self) noexcept:
     self.body_room = 0
     self.not_ascii = False
     self.utf8 = UTF8_START
-
-
-# ---------------------------------------------------------------------------------------------------------------- writing
-
-
-cdef Py_ssize_t put(CythonEngine self, uint8_t first, const char *payload, Py_ssize_t length) except -1:
-    """Append one frame, copied behind what waits already."""
-    cdef uint8_t *place = reserve(self, fastws_header_size(length) + length)
-    place = fastws_write_header(place, first, length)
-    memcpy(place, payload, length)
-    return self.waiting
-
-
-cdef Py_ssize_t put_large(CythonEngine self, uint8_t first, bytes payload) except -1:
-    """Append one frame whose payload is not copied."""
-    cdef Py_ssize_t length = PyBytes_GET_SIZE(payload)
-    fastws_write_header(reserve(self, fastws_header_size(length)), first, length)
-    close_tail(self)
-    self.output.append(payload)
-    self.waiting += length
-    return self.waiting
-
-
-cdef Py_ssize_t put_compressed(CythonEngine self, uint8_t first, bytes payload) except -1:
-    """Append one message, compressed if that makes it shorter (RFC 7692 section 7.2.1)."""
-    cdef object shorter = (<Deflater>self.deflater).compress(payload)
-    if shorter is not None:
-        first |= RSV1
-        payload = shorter
-    if PyBytes_GET_SIZE(payload) >= CORK:
-        return put_large(self, first, payload)
-    return put(self, first, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
-
-
-cdef Py_ssize_t put_control(CythonEngine self, uint8_t opcode, bytes payload) except -1:
-    if PyBytes_GET_SIZE(payload) > 125:
-        raise ValueError(f"payload of a control frame has {len(payload)} bytes, of 125 at most")
-    return put(self, FIN | opcode, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
-
-
-cdef uint8_t *reserve(CythonEngine self, Py_ssize_t size) except NULL:
-    """Room for `size` bytes behind what waits: a lone frame gets an object of its size, the next ones share one."""
-    cdef Py_ssize_t needed
-    if self.tail != NULL and self.tail_used + size > CORK:
-        close_tail(self)
-    if self.tail == NULL:
-        self.tail = new_bytes(NULL, size)
-        self.tail_used = 0
-    needed = self.tail_used + size
-    if needed > raw_bytes_size(self.tail):
-        resize_bytes(&self.tail, min(max(2 * needed, FIRST_ROOM), CORK))
-    self.waiting += size
-    self.tail_used = needed
-    return <uint8_t *>raw_bytes(self.tail) + needed - size
-
-
-cdef int close_tail(CythonEngine self) except -1:
-    cdef PyObject *tail
-    if self.tail_used != raw_bytes_size(self.tail):
-        resize_bytes(&self.tail, self.tail_used)
-    tail = self.tail
-    self.tail = NULL
-    if self.output is None:
-        self.output = []
-    PyList_Append(self.output, <object>tail)
-    Py_DECREF(<object>tail)
-    return 0
 
 
 # ----------------------------------------------------------------------------------------------- the parts, for the tests
