@@ -6,6 +6,9 @@ clock that connections read, so that no received byte costs a call for the time.
 
 Connections that came together, as after a restart, are due together. So those that are due have their turn in slices,
 and between two slices the loop serves whoever has sent something: no sweep holds up a message for long.
+
+A sweep that comes late finds what peers have sent unread, and lets those off who are due. Late is late once: what was
+due in a sweep is seen to by the next one at the latest, however late that is, too.
 """
 
 from __future__ import annotations
@@ -55,6 +58,9 @@ class Sweep:
         # Those that are due and have not had their turn, and what will give it to them.
         self._due: list[Channel] = []
         self._next_slice: asyncio.Handle | None = None
+        # Those that the last sweep has let off since the loop was late: which deadline was spared, and who was stalled.
+        self._spared: dict[Channel, float] = {}
+        self._spared_stalled: set[Channel] = set()
         self.interval = interval
         self._timer: asyncio.TimerHandle | None = loop.call_later(interval, self._tick)
 
@@ -77,6 +83,8 @@ class Sweep:
         if self._next_slice is not None:
             self._next_slice.cancel()
             self._next_slice = None
+        self._spared.clear()
+        self._spared_stalled.clear()
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(self.interval, self._tick)
@@ -86,16 +94,33 @@ class Sweep:
         self._lag = max(passed - self.interval, self._lag / 2)
         self._last = now
         self._on_tick(now)
+        due = [each for each in self._connections if each.deadline <= now]
+        stalled = list(self._stalled)
         if late:
-            # The loop was stuck, and what peers sent meanwhile is still unread: nobody is late but us.
-            self._due.clear()
-            return
-        self._due = [each for each in self._connections if each.deadline <= now]
-        if self._due and self._next_slice is None:
+            due, stalled = self._spare(due, stalled)
+        else:
+            self._spared.clear()
+            self._spared_stalled.clear()
+        self._due = due
+        if due and self._next_slice is None:
             self._slice()
-        if self._stalled and self._stall_timeout is not None:
-            for connection in list(self._stalled):
+        if self._stall_timeout is not None:
+            for connection in stalled:
                 connection.check_stalled(now, self._stall_timeout)
+
+    def _spare(self, due: list[Channel], stalled: list[Channel]) -> tuple[list[Channel], list[Channel]]:
+        """Those of `due` and `stalled` that have been spared before, or have waited for their slice.
+
+        The loop was stuck, and what peers sent meanwhile is still unread: nobody is late but us. That is so once for
+        each deadline: a loop that is late in every sweep would else never come to any.
+        """
+        waited = set(self._due)
+        spared, self._spared = self._spared, {each: each.deadline for each in due}
+        spared_stalled, self._spared_stalled = self._spared_stalled, set(stalled)
+        return (
+            [each for each in due if each in waited or spared.get(each) == each.deadline],
+            [each for each in stalled if each in spared_stalled],
+        )
 
     def _slice(self) -> None:
         """Call the handlers of some that are due, if they still are, and leave the others to the next turn."""

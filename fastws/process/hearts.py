@@ -58,6 +58,7 @@ class Hearts:
         self._beat_seconds = config.timeout_worker_healthcheck
         self._start_seconds = config.timeout_worker_start
         self._last_look = self._grace = now
+        self._late = False
 
     def look(self, workers: Iterable[Patient], now: float) -> None:
         """Have those that are stuck end, and kill those whose time has come."""
@@ -82,8 +83,10 @@ class Hearts:
                 self._abort(worker, now)
 
     def _look_after_beats(self, workers: Iterable[Patient], timeout: float, now: float) -> None:
-        if now - self._last_look > timeout / 2:
+        late = now - self._last_look > timeout / 2
+        if late and not self._late:  # once: who is late at each look would never find anybody
             self._grace = now  # this process was stopped, and so may have been the others
+        self._late = late
         self._last_look = now
         for worker in workers:
             beat = worker.row.last_beat

@@ -84,3 +84,12 @@ def test_without_limits_nobody_is_stuck_but_who_is_told_to_end_is_killed_in_time
     worker.kill_at = 1e6 + 1
     looked.look([worker], 1e6 + 1)
     assert worker.signals == [signal.SIGKILL]
+
+
+def test_who_is_late_at_each_look_still_finds_a_loop_that_stands_still() -> None:
+    looked, worker = hearts(beat=4.0), Worker(row=Row(last_beat=1.0))
+    looked.look([worker], 9.0)  # late once: the worker may have been stopped with us
+    assert worker.signals == []
+    looked.look([worker], 12.0)
+    looked.look([worker], 15.0)
+    assert worker.signals == [signal.SIGABRT]
