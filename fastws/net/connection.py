@@ -153,6 +153,9 @@ class Connection(Channel):
                     self.transport.write(chunks[0])
                 else:
                     self.transport.writelines(chunks)
+                    if not self.writing_paused and self.unsent() > self.state.write_high_water:
+                        # asyncio 3.12.0 to 3.12.8 and 3.13.0 forget to look there; at new limits a transport does.
+                        self._limit_writing(self.transport)
             elif len(chunks) == 1:
                 stream.write(chunks[0])
             else:
