@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from process_apps import echo
 from serving import PATIENCE, serve, serve_process
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -26,20 +27,6 @@ from fastws.cli.control import COMMANDS, duration, size
 from fastws.cli.main import main
 from fastws.errors import StartupError
 from fastws.observe import control_client
-
-
-async def echo(scope: Any, receive: Any, send: Any) -> None:
-    if scope["type"] == "http":
-        await receive()
-        if scope["path"] != "/late":
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-            await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
-        await receive()
-        return
-    await receive()
-    await send({"type": "websocket.accept"})
-    while (event := await receive())["type"] == "websocket.receive":
-        await send({**event, "type": "websocket.send"})
 
 
 @contextmanager
@@ -261,7 +248,7 @@ def test_sizes(number: int, shown: str) -> None:
 def test_workers_are_seen_drained_and_summed(tmp_path: Path) -> None:
     base = str(tmp_path / "control")
     arguments = ("--workers", "2", "--metrics-path", "/metrics", "--control-socket", base, "--lifespan", "off")
-    with serve_process("test_control:echo", *arguments) as process:
+    with serve_process("process_apps:echo", *arguments) as process:
         process.wait_for_line("2 workers serve")
         workers = [row["worker"] for row in rows("status", base=base)]
         assert len(workers) == 2

@@ -117,3 +117,18 @@ async def hoarder(scope: dict[str, Any], receive: Any, send: Any) -> None:
         while _taken:
             os.close(_taken.pop())
     await app(scope, receive, send)
+
+
+async def echo(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Answer with the process's id, but for "/late", and echo WebSocket messages; no lifespan."""
+    if scope["type"] == "http":
+        await receive()
+        if scope["path"] != "/late":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
+        await receive()
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (event := await receive())["type"] == "websocket.receive":
+        await send({**event, "type": "websocket.send"})
