@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -40,6 +41,18 @@ def redis() -> Iterator[RedisServer]:
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture
+def own_logging() -> Iterator[None]:
+    """For a test that sets up logging in this process: afterwards our loggers and uvicorn's are as they were."""
+    names = [f"{root}{child}" for root in ("fastws", "uvicorn") for child in ("", ".error", ".access", ".asgi")]
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(logger.level, logger.propagate, logger.disabled, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, (level, propagate, disabled, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.propagate, logger.disabled, logger.handlers = propagate, disabled, handlers
 
 
 NOT_UNDERSTOOD = frozenset({"test_examples", "test_several_processes"})

@@ -16,10 +16,11 @@ cdef class Calls:
     cdef LoopCore _shared
 
     cdef _start(self, Run run)
-    cdef _end_http(self, HttpCycle call, error)
-    cdef _end_websocket(self, Session call, error)
+    cdef _end_http(self, HttpCycle call, dict scope, error)
+    cdef _end_websocket(self, Session call, dict scope, error)
     cdef _end(self, task)
-    cdef _log_error(self, error)
+    cdef _log_error(self, error, dict scope)
+    cdef _log(self, str message, dict scope, error=*)
 
 
 cdef class Run(Resumable):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastws.asgi.http_cycle import HttpCycle, Stage
 from fastws.asgi.observer import Observer
+from fastws.asgi.request_text import attributes
 from fastws.asgi.scopes import Scopes
 from fastws.asgi.session import Session
 from fastws.asgi.states import State
@@ -113,27 +114,27 @@ class Calls:
 
     # What becomes of the end of a call: `error` is what the application has raised.
 
-    def _end_http(self, call: HttpCycle, error: BaseException | None) -> None:
+    def _end_http(self, call: HttpCycle, scope: Scope, error: BaseException | None) -> None:
         shared = self._shared
         if not call.finished():
             if error is None:
-                shared.log_application_error("The application returned without completing its response.")
+                self._log("The application returned without completing its response.", scope)
             else:
-                self._log_error(error)
+                self._log_error(error, scope)
         elif error is not None and not is_disconnect(error):
-            self._log_error(error)
+            self._log_error(error, scope)
         self._end(call.task)
         call.fail()
         if call.stage is not DONE:  # else it was counted off when its response was complete
             shared.requests -= 1
 
-    def _end_websocket(self, call: Session, error: BaseException | None) -> None:
+    def _end_websocket(self, call: Session, scope: Scope, error: BaseException | None) -> None:
         shared = self._shared
         if error is None:
             if call.undecided():
-                shared.log_application_error("The application returned without accepting or closing the WebSocket.")
+                self._log("The application returned without accepting or closing the WebSocket.", scope)
         elif (call.state is not CLOSING and call.state is not CLOSED) or not is_disconnect(error):
-            self._log_error(error)
+            self._log_error(error, scope)
         self._end(call.task)
         shared.websockets -= 1
         call.end_by_application(error is not None)
@@ -146,12 +147,16 @@ class Calls:
         else:
             shared.tasks.discard(task)
 
-    def _log_error(self, error: BaseException) -> None:
+    def _log_error(self, error: BaseException, scope: Scope) -> None:
         """Log what the application raised, with its traceback, once; nothing where it was we who cancelled it."""
         if not isinstance(error, asyncio.CancelledError):
-            self._shared.log_application_error("Exception in ASGI application", error)
+            self._log("Exception in ASGI application", scope, error)
         elif not self._shared.shutting_down:
-            self._shared.log_application_error("The application's task was cancelled.")
+            self._log("The application's task was cancelled.", scope)
+
+    def _log(self, message: str, scope: Scope, error: BaseException | None = None) -> None:
+        shared = self._shared
+        shared.log_application_error(message, error, attributes(scope, shared.config.log_query_values))
 
 
 ENDED = object()
@@ -315,7 +320,6 @@ class Run(Resumable):
         calls, call, scope = self._calls, self._call, self._scope
         assert calls is not None
         assert scope is not None
-        self._scope = None
         awaitable: Any = calls._app(scope, call.receive, call.send)
         if type(awaitable) is not CoroutineType:
             awaitable = _wait_for(awaitable)
@@ -323,14 +327,15 @@ class Run(Resumable):
         return awaitable
 
     def _end(self, error: BaseException | None) -> None:
-        calls, call = self._calls, self._call
+        calls, call, scope = self._calls, self._call, self._scope
         assert calls is not None
-        self._calls = self._call = self._coroutine = None
+        assert scope is not None
+        self._calls = self._call = self._scope = self._coroutine = None
         self.session = self.context = self._future = None
         if isinstance(call, HttpCycle):
-            calls._end_http(call, error)
+            calls._end_http(call, scope, error)
         else:
-            calls._end_websocket(call, error)
+            calls._end_websocket(call, scope, error)
 
 
 async def _wait_for(awaitable: Awaitable[None]) -> None:

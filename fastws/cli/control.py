@@ -12,8 +12,8 @@ import click
 
 from fastws.cli.command import command
 from fastws.errors import ConfigError
+from fastws.http.escaped import escape
 from fastws.observe import control_client
-from fastws.observe.access_log import escape
 from fastws.observe.terminal import wants_colors
 
 _SOCKET = click.option(

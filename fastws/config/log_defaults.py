@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+TRACE: Final = 5
+"""The level below DEBUG that --log-level trace shows."""
+
 LOGGING_CONFIG: Final[dict[str, Any]] = {
     "version": 1,
     "disable_existing_loggers": False,

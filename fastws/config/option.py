@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
 from fastws.config.bind_address import parse_address
+from fastws.config.log_defaults import TRACE
 from fastws.config.near import did_you_mean
 from fastws.config.uvicorn_options import instead_of_value
 from fastws.errors import ConfigError
@@ -66,7 +67,7 @@ LOG_LEVELS: Final[Mapping[str, int]] = {
     "warning": 30,
     "info": 20,
     "debug": 10,
-    "trace": 5,
+    "trace": TRACE,
 }
 """Names for --log-level, as uvicorn has them; `trace` is below Python's DEBUG."""
 

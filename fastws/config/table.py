@@ -368,6 +368,9 @@ class Fields:
         "Logging configuration, a .json, .yaml or .ini file; loggers are fastws.error and fastws.access.",
         factory=lambda: copy.deepcopy(LOGGING_CONFIG),
     )
+    log_query_values: bool = _logging(
+        "flag", True, "Log the values of query strings; without, ?token=secret is logged as ?token=*."
+    )
     access_log: bool = _logging("flag", True, "Log each request and each WebSocket.")
     use_colors: bool | None = _logging(
         "flag", None, "Colour the log.  [default: where it goes to a terminal and NO_COLOR is not set]"

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastws.asgi.loading import ASGIApplication, Message, Receive, Scope, Send
 from fastws.asgi.observer import Observer, WebSocketEnd
+from fastws.http.escaped import escape
 from fastws.observe.access_format import response_fields
-from fastws.observe.access_log import escape
 
 if TYPE_CHECKING:
     from gunicorn.workers.base import Worker

@@ -9,7 +9,7 @@ it costs a line a second. Time is an argument.
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any, Final
 
 MAX_KINDS: Final = 256
@@ -58,8 +58,13 @@ class LogLimit:
         kind: Hashable = None,
         room: int = 1,
         exc_info: Any = None,
+        request: Mapping[str, object] | None = None,
     ) -> None:
-        """Log `message % arguments`, or count it; its kind is the message if not given, with `room` lines at once."""
+        """Log `message % arguments`, or count it; its kind is the message if not given, with `room` lines at once.
+
+        The `request` that a line is about is named in it, and its `client`, `method` and `path` are attributes of the
+        record; a line that counts is about no single one.
+        """
         kind = message if kind is None else kind
         bucket = self._kinds.get(kind)
         if bucket is None:
@@ -67,7 +72,10 @@ class LogLimit:
                 kind = MAX_KINDS
             bucket = self._kinds.setdefault(kind, _Kind(room, now))
         if not bucket.left_out and bucket.take(now):
-            self._logger.log(level, message, *arguments, exc_info=exc_info)
+            if request is not None:
+                message = f'{message} (%s - "%s %s")'
+                arguments = (*arguments, request["client"], request["method"], request["path"])
+            self._logger.log(level, message, *arguments, exc_info=exc_info, extra=request)
             return
         bucket.left_out += 1
         bucket.level, bucket.message, bucket.arguments = level, message, arguments

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.http.head_scan import Limits
@@ -195,8 +195,10 @@ class LoopCore:
         """Log what a peer did wrong: the first of its kind (by default the message), then a count of the rest."""
         self.log_limit.log(self.now, logging.WARNING, message, *arguments, kind=kind)
 
-    def log_application_error(self, message: str, error: BaseException | None = None) -> None:
-        """Log what the application did wrong, with the traceback of `error`.
+    def log_application_error(
+        self, message: str, error: BaseException | None = None, request: Mapping[str, object] | None = None
+    ) -> None:
+        """Log what the application did wrong, with the traceback of `error`, and with the `request` that it belongs to.
 
         The first ten of a kind are shown, then one a second, with a count: one that fails in each request must not
         fill the disk. A kind is an exception's class and the line that raised it.
@@ -209,7 +211,13 @@ class LoopCore:
             while frame is not None and frame.tb_next is not None:
                 frame = frame.tb_next
             kind = (message, type(error), None if frame is None else (frame.tb_frame.f_code, frame.tb_lineno))
-        self.log_limit.log(self.now, logging.ERROR, message, kind=kind, room=APPLICATION_ERRORS, exc_info=error)
+        self.log_limit.log(
+            *(self.now, logging.ERROR, message),
+            kind=kind,
+            room=APPLICATION_ERRORS,
+            exc_info=error,
+            request=request,
+        )
 
 
 def _nothing() -> None:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Final
 
 from fastws.asgi.observer import Observer, Scope, WebSocketEnd
 from fastws.asgi.request_id import request_id_of
+from fastws.asgi.request_text import query, target
 from fastws.config.log_atoms import read_format
-from fastws.observe.access_log import LOGGER, escape, fields_of, target
+from fastws.http.escaped import escape, without_query_values
+from fastws.observe.access_log import LOGGER, fields_of
 
 if TYPE_CHECKING:
     from fastws.http.response_head import ResponseHead
@@ -29,13 +31,17 @@ _MONTHS: Final = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep",
 class FormattedAccessLog(Observer):
     """Writes the lines to `logger`. Records have the attributes that those of `fastws.observe.access_log` have."""
 
-    __slots__ = ("_atoms", "_format", "_logger")
+    __slots__ = ("_atoms", "_format", "_logger", "_query_values")
 
-    def __init__(self, text: str, logger: logging.Logger = LOGGER) -> None:
-        """Take a format. Raises ValueError for one that `fastws.config.log_atoms.read_format` refuses."""
+    def __init__(self, text: str, logger: logging.Logger = LOGGER, query_values: bool = True) -> None:
+        """Take a format, and whether values of query strings are shown.
+
+        Raises ValueError for a format that `fastws.config.log_atoms.read_format` refuses.
+        """
         self._format = text
         self._atoms = read_format(text)
         self._logger = logger
+        self._query_values = query_values
 
     def request(
         self, scope: Scope, status: int, body_bytes: int, seconds: float, response: ResponseHead | None = None
@@ -96,13 +102,13 @@ class FormattedAccessLog(Observer):
             case "t":
                 return clf_time(time.time())
             case "r":
-                return f"{_method(scope)} {target(scope)} HTTP/{scope['http_version']}"
+                return f"{_method(scope)} {target(scope, self._query_values)} HTTP/{scope['http_version']}"
             case "m":
                 return _method(scope)
             case "U":
                 return target({**scope, "query_string": b""})
             case "q":
-                return escape(scope["query_string"].decode("latin-1"))
+                return escape(query(scope, self._query_values))
             case "H":
                 return f"HTTP/{scope['http_version']}"
             case "s":
@@ -112,7 +118,7 @@ class FormattedAccessLog(Observer):
             case "b":
                 return str(size) if size else "-"
             case "f":
-                return _shown(_field(scope["headers"], "referer"))
+                return self._request_field(scope, "referer")
             case "a":
                 return _shown(_field(scope["headers"], "user-agent"))
             case "T":
@@ -126,7 +132,7 @@ class FormattedAccessLog(Observer):
             case "p":
                 return f"<{os.getpid()}>"
             case "i":
-                return _shown(_field(scope["headers"], name))
+                return self._request_field(scope, name)
             case "o":
                 return _shown(_field(response_fields(response), name))
             case "e":
@@ -134,6 +140,12 @@ class FormattedAccessLog(Observer):
             case "x":
                 return str(extra.get(name, "-")) or "-"
         return "-"
+
+    def _request_field(self, scope: Scope, name: str) -> str:
+        found = _field(scope["headers"], name)
+        if found and not self._query_values and name.lower() == "referer":
+            found = without_query_values(found)
+        return _shown(found)
 
 
 def clf_time(now: float) -> str:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from fastws.asgi.observer import Observer, Scope, WebSocketEnd
 from fastws.asgi.request_id import request_id_of
+from fastws.asgi.request_text import client, target
 from fastws.config import Config
+from fastws.http.escaped import escape
 
 if TYPE_CHECKING:
     from fastws.http.response_head import ResponseHead
@@ -31,26 +33,33 @@ def is_wanted(config: Config) -> bool:
 
 
 class AccessLog(Observer):
-    """Writes the lines. One for each server; it holds no state but the logger."""
+    """Writes the lines to `logger`, with the values of query strings or without."""
 
-    __slots__ = ("_logger",)
+    __slots__ = ("_logger", "_query_values")
 
-    def __init__(self, logger: logging.Logger = LOGGER) -> None:
+    def __init__(self, logger: logging.Logger = LOGGER, query_values: bool = True) -> None:
         self._logger = logger
+        self._query_values = query_values
 
     def request(
         self, scope: Scope, status: int, body_bytes: int, seconds: float, response: ResponseHead | None = None
     ) -> None:
         """See `Observer.request`."""
         if self._logger.isEnabledFor(_INFO):
-            args = (client(scope), escape(scope["method"]), target(scope), scope["http_version"], status)
+            args = (
+                client(scope),
+                escape(scope["method"]),
+                target(scope, self._query_values),
+                scope["http_version"],
+                status,
+            )
             self._write(scope, _REQUEST, args, {"duration": seconds, "body_bytes": body_bytes})
 
     def websocket_opened(self, scope: Scope, status: int) -> None:
         """See `Observer.websocket_opened`."""
         if self._logger.isEnabledFor(_INFO):
             outcome = "[accepted]" if status == 101 else str(status)
-            self._write(scope, _WEBSOCKET, (client(scope), "WebSocket", target(scope), outcome), {})
+            self._write(scope, _WEBSOCKET, (client(scope), "WebSocket", target(scope, self._query_values), outcome), {})
 
     def websocket_closed(self, scope: Scope, end: WebSocketEnd) -> None:
         """See `Observer.websocket_closed`."""
@@ -62,7 +71,9 @@ class AccessLog(Observer):
             f"in {end.messages_in} messages {end.bytes_in} bytes, "
             f"out {end.messages_out} messages {end.bytes_out} bytes]"
         )
-        self._write(scope, _WEBSOCKET, (client(scope), "WebSocket", target(scope), outcome), fields_of(end))
+        self._write(
+            scope, _WEBSOCKET, (client(scope), "WebSocket", target(scope, self._query_values), outcome), fields_of(end)
+        )
 
     def _write(self, scope: Scope, message: str, args: tuple[object, ...], extra: dict[str, object]) -> None:
         found = request_id_of(scope)
@@ -73,13 +84,6 @@ class AccessLog(Observer):
         logger.handle(
             logger.makeRecord(logger.name, _INFO, "fastws/observe/access_log.py", 0, message, args, None, None, extra)
         )
-
-
-def escape(text: str) -> str:
-    """The text with everything outside printable ASCII, quotes and backslashes written as an escape."""
-    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
-        return text
-    return text.encode("unicode_escape").decode("ascii").replace('"', '\\"')
 
 
 def fields_of(end: WebSocketEnd) -> dict[str, object]:
@@ -94,22 +98,3 @@ def fields_of(end: WebSocketEnd) -> dict[str, object]:
         "messages_out": end.messages_out,
         "bytes_out": end.bytes_out,
     }
-
-
-def target(scope: Scope) -> str:
-    """Path and query as they came."""
-    raw_path: bytes | None = scope.get("raw_path")
-    path = raw_path.decode("latin-1") if raw_path is not None else scope["path"]
-    query: bytes = scope.get("query_string", b"")
-    return escape(f"{path}?{query.decode('latin-1')}" if query else path)
-
-
-def client(scope: Scope) -> str:
-    """``127.0.0.1:5000``, ``[::1]:5000``, or ``unix`` where the peer has no address."""
-    peer = scope.get("client")
-    if not peer or not peer[0]:
-        return "unix"
-    host, port = peer
-    if port is None:
-        return escape(host)
-    return escape(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")

@@ -14,10 +14,8 @@ from datetime import datetime, timezone
 from typing import Any, Final, Literal, TextIO
 
 from fastws.asgi.request_id import REQUEST_ID
+from fastws.config.log_defaults import TRACE
 from fastws.observe.terminal import wants_colors
-
-TRACE: Final = 5
-"""The level below DEBUG that --log-level trace shows."""
 
 _RESET = "\x1b[0m"
 _BOLD = "\x1b[1m"
@@ -101,11 +99,13 @@ class AccessFormatter(DefaultFormatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, in ASCII: `time`, `level`, `logger`, `message`, and what else the record has.
+    """One JSON object a line, in ASCII: `time`, `level`, `logger`, `message`, `pid`, and what else the record has.
 
-    `time` is UTC with milliseconds. A record of the access log has `client`, `method`, `path`, `http_version` and
-    `status`, or for a WebSocket `event` (accepted, denied, closed), and the attributes that `fastws.observe.access_log`
-    gives. An exception is one text in `exception`. What code logs with `extra` is there too, under its name.
+    `time` is UTC with milliseconds, `pid` the process's id; numbers have six decimals at most. A record of the access
+    log has `client`, `method`, `path`, `http_version`, `status` and `reason` (the phrase of the status), or for a
+    WebSocket `event` (accepted, denied, closed), and the attributes that `fastws.observe.access_log` gives. An
+    exception of the application has `client`, `method` and `path` of its request, and is one text in `exception`. What
+    code logs with `extra` is there too, under its name.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -115,11 +115,12 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
+            "pid": record.process,
         }
         fields |= _access_fields(record)
         for name, value in vars(record).items():
             if name not in _OF_EVERY_RECORD:
-                fields.setdefault(name, value)
+                fields.setdefault(name, round(value, 6) if isinstance(value, float) else value)
         request_id = request_id_in(record)
         if request_id is not None:
             fields["request_id"] = request_id
@@ -151,11 +152,18 @@ def _access_fields(record: logging.LogRecord) -> dict[str, Any]:
     if record.name != "fastws.access" or not isinstance(args, tuple):
         return {}
     if len(args) == 5:
-        return dict(zip(("client", "method", "path", "http_version", "status"), args, strict=True))
+        fields = dict(zip(("client", "method", "path", "http_version", "status"), args, strict=True))
+        return fields | {"reason": _phrase(int(str(args[4])))}
     if len(args) == 4:
         client, _, path, outcome = map(str, args)
         if outcome.isdecimal():
-            return {"client": client, "path": path, "event": "denied", "status": int(outcome)}
+            status = int(outcome)
+            return {"client": client, "path": path, "event": "denied", "status": status, "reason": _phrase(status)}
         event = "closed" if hasattr(record, "close_code") else "accepted"
-        return {"client": client, "path": path, "event": event, "status": 101}
+        return {"client": client, "path": path, "event": event, "status": 101, "reason": _phrase(101)}
     return {}
+
+
+def _phrase(status: int) -> str:
+    """The reason phrase; empty for a status that HTTP does not name."""
+    return _STATUS_TEXTS.get(status, "").partition(" ")[2]

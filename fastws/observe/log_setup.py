@@ -5,29 +5,41 @@ Called once when a server starts. What the lines look like is in `fastws.observe
 
 from __future__ import annotations
 
+import configparser
 import copy
 import json
 import logging
 import logging.config
 import traceback
+import weakref
 from typing import Any
 
-from fastws.config import Config
+from fastws.config import LOGGING_CONFIG, Config
+from fastws.config.log_defaults import TRACE
 from fastws.errors import ConfigError
-from fastws.observe.log_format import TRACE
 from fastws.observe.terminal import say
+from fastws.observe.uvicorn_logging import as_ours, ini_as_ours, is_for_uvicorn
 
-LOGGERS = ("fastws.error", "fastws.access")
+_installed: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
+"""Handlers of our loggers that a configuration has put there: whatever else is there, the program did."""
+
+LOGGERS = ("fastws.error", "fastws.access", "fastws.asgi")
 
 
 def configure_logging(config: Config) -> None:
-    """Apply `log_config` and the options that change it. Raises ConfigError where they cannot be applied."""
+    """Apply `log_config` and the options that change it. Raises ConfigError where they cannot be applied.
+
+    A configuration that was written for uvicorn sets up our loggers like uvicorn's, with a warning. Where nobody would
+    see what the server says, standard error says so, whatever the configuration asks for. A handler that a program has
+    given one of our loggers stays where the configuration is the default.
+    """
     logging.addLevelName(TRACE, "TRACE")
+    for_uvicorn = False
     try:
         if isinstance(config.log_config, dict):
-            logging.config.dictConfig(_as_asked(config.log_config, config))
+            for_uvicorn = _configure(config.log_config, config)
         elif config.log_config is not None:
-            _configure_from_file(str(config.log_config), config)
+            for_uvicorn = _configure_from_file(str(config.log_config), config)
     except OSError as error:
         raise ConfigError(f"--log-config: cannot read {config.log_config}: {error.strerror}") from None
     except ConfigError:
@@ -37,15 +49,18 @@ def configure_logging(config: Config) -> None:
     if config.log_level is not None:
         for name in LOGGERS:
             logging.getLogger(name).setLevel(config.log_level)
-    if isinstance(config.log_config, dict) and _is_for_uvicorn(config.log_config):
-        logging.getLogger("fastws.error").warning(
+    if config.log_config is None:
+        return
+    for name in LOGGERS:
+        # `disable_existing_loggers`, which is true where it is not given, means those of whom the configuration forgot.
+        logging.getLogger(name).disabled = False
+    logger = logging.getLogger("fastws.error")
+    if not logger.hasHandlers():
+        say("Warning", "--log-config gives fastws.error no handler: nobody will see what the server logs")
+    if for_uvicorn:
+        logger.warning(
             "--log-config sets up the loggers of uvicorn; those of fastws are fastws.error and fastws.access"
         )
-
-
-def _is_for_uvicorn(dictionary: dict[str, Any]) -> bool:
-    names = [str(name).partition(".")[0] for name in dictionary.get("loggers", ())]
-    return "uvicorn" in names and "fastws" not in names
 
 
 def log_failure(error: Exception, cause: BaseException | None = None) -> None:
@@ -59,20 +74,45 @@ def log_failure(error: Exception, cause: BaseException | None = None) -> None:
         traceback.print_exception(cause)
 
 
-def _configure_from_file(path: str, config: Config) -> None:
-    if path.endswith(".json"):
-        with open(path, encoding="utf-8") as file:
-            logging.config.dictConfig(_as_asked(json.load(file), config))
-    elif path.endswith((".yaml", ".yml")):
-        try:
-            import yaml
-        except ImportError:
-            raise ConfigError("--log-config: a YAML file needs PyYAML: pip install fastws[yaml]") from None
-        with open(path, encoding="utf-8") as file:
-            logging.config.dictConfig(_as_asked(yaml.safe_load(file), config))
-    else:
-        with open(path, encoding="utf-8") as file:
-            logging.config.fileConfig(file, disable_existing_loggers=False)
+def _configure(dictionary: Any, config: Config) -> bool:
+    """Apply a dictionary; whether it was for uvicorn."""
+    if isinstance(dictionary, dict):
+        for_uvicorn = is_for_uvicorn(dictionary)
+        if dictionary == LOGGING_CONFIG:
+            dictionary = _without_the_programs(dictionary)
+        logging.config.dictConfig(_as_asked(as_ours(dictionary), config))
+        _installed.update(handler for name in LOGGING_CONFIG["loggers"] for handler in logging.getLogger(name).handlers)
+        return for_uvicorn
+    raise ValueError("it is no table of settings")
+
+
+def _without_the_programs(default: dict[str, Any]) -> dict[str, Any]:
+    """The default without the loggers that a program has given handlers: they keep them, and their level if any."""
+    loggers = dict(default["loggers"])
+    for name, spec in default["loggers"].items():
+        logger = logging.getLogger(name)
+        if any(handler not in _installed for handler in logger.handlers):
+            del loggers[name]
+            if logger.level == logging.NOTSET:
+                logger.setLevel(spec["level"])
+    return {**default, "loggers": loggers}
+
+
+def _configure_from_file(path: str, config: Config) -> bool:
+    with open(path, encoding="utf-8") as file:
+        if path.endswith(".json"):
+            return _configure(json.load(file), config)
+        if path.endswith((".yaml", ".yml")):
+            try:
+                import yaml
+            except ImportError:
+                raise ConfigError("--log-config: a YAML file needs PyYAML: pip install fastws[yaml]") from None
+            return _configure(yaml.safe_load(file), config)
+        parser = configparser.ConfigParser()
+        parser.read_file(file)
+    for_uvicorn = ini_as_ours(parser)
+    logging.config.fileConfig(parser, disable_existing_loggers=False)
+    return for_uvicorn
 
 
 def _as_asked(dictionary: dict[str, Any], config: Config) -> dict[str, Any]:

@@ -52,7 +52,12 @@ class Operations:
             observers.append(log)
         elif access_log.is_wanted(config):
             text = config.access_log_format
-            observers.append(access_log.AccessLog() if text is None else FormattedAccessLog(text))
+            values = config.log_query_values
+            observers.append(
+                access_log.AccessLog(query_values=values)
+                if text is None
+                else FormattedAccessLog(text, query_values=values)
+            )
         if config.metrics_path is not None or config.metrics_port is not None:
             from fastws.observe import metrics_page  # noqa: F401  # to know now whether it is there
 

@@ -25,8 +25,10 @@ from fastws.asgi.application import Application
 from fastws.asgi.lifespan import Lifespan
 from fastws.asgi.loading import AppError, ASGIApplication, load_application
 from fastws.asgi.observer import Observer
+from fastws.asgi.tracing import Traced
 from fastws.config import Config
 from fastws.config.environment import load_env_file
+from fastws.config.log_defaults import TRACE
 from fastws.errors import STARTUP_FAILURE, ConfigError, StartupError
 from fastws.net import listeners
 from fastws.net.accepting import Accepting, accept
@@ -34,6 +36,7 @@ from fastws.net.descriptors import quiet_accept
 from fastws.net.event_loop import loop_name, new_event_loop, run_in
 from fastws.net.loop_state import LoopState
 from fastws.net.tls import ReloadableContext, quiet_names
+from fastws.net.tracing import TracedLoopState
 from fastws.observe.health import Health
 from fastws.observe.log_setup import configure_logging, log_failure
 from fastws.observe.operations import Operations
@@ -64,6 +67,8 @@ class Server:
 
     `run()` makes the loop; `await serve()` uses the running one. On the main thread both end on SIGINT and SIGTERM,
     elsewhere when `should_exit` is set, which any thread may do.
+
+    Making it sets up logging as the options say; what a program changes about that afterwards stays.
 
     Who runs it may watch it: the loop calls `on_started` once it accepts connections, and `on_tick` about once a second
     from before the application starts until it has shut down. A loop that is stuck does not tick. `on_error` is told of
@@ -106,6 +111,11 @@ class Server:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._exit_flag = self._force_flag = self._catching = self._owns_loop = False
         self._had_terminal = has_terminal()
+        self._log_problem: ConfigError | None = None
+        try:
+            configure_logging(config)  # now, so that what a program changes until it serves stays
+        except ConfigError as error:
+            self._log_problem = error
         self._exit = asyncio.Event()
         self._force = asyncio.Event()
         self._finished = asyncio.Event()
@@ -202,7 +212,8 @@ class Server:
         """Do what needs no event loop, so that the application is imported outside of one. Idempotent."""
         if self._app is not None:
             return
-        configure_logging(self.config)
+        if self._log_problem is not None:
+            raise self._log_problem
         if self.config.env_file is not None:
             load_env_file(self.config.env_file)
         if self._tls is None and self.config.is_ssl:
@@ -211,6 +222,8 @@ class Server:
             self._engine = load_engine(self.config.ws)
             load_backend(self.config.ws_deflate_backend)  # says at once what is missing
         self._app = load_application(self.config)
+        if logging.getLogger("fastws.asgi").isEnabledFor(TRACE):
+            self._app = Traced(self._app, self.config.log_query_values)
 
     async def _serve(self, given: Sequence[socket.socket] | None) -> None:
         assert self._app is not None
@@ -228,7 +241,7 @@ class Server:
                 if self._exit_flag or not await unless(self._exit, lifespan.startup()):
                     logger.info("Told to exit during startup")
                     return
-                state = LoopState(
+                state = (TracedLoopState if logger.isEnabledFor(TRACE) else LoopState)(
                     asyncio.get_running_loop(),
                     self.config,
                     application,

@@ -56,6 +56,7 @@ def test_python_compiles(block: Block) -> None:
     compile(block.text, str(block), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
+@pytest.mark.usefixtures("own_logging")
 @pytest.mark.parametrize("block", SNIPPETS, ids=str)
 def test_snippets_run(block: Block) -> None:
     if missing(block):

@@ -96,3 +96,9 @@ async def _lifespan(starlette: Starlette) -> AsyncIterator[None]:
 
 framework = Starlette(routes=[Route("/", lambda request: PlainTextResponse("ok"))], lifespan=_lifespan)
 """A Starlette application whose lifespan has the fault that $FAULT names."""
+
+
+async def raises(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    if scope["type"] == "lifespan":
+        return await app(scope, receive, send)
+    raise ValueError("a fault")
