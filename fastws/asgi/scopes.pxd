@@ -25,5 +25,6 @@ cdef class Scopes:
     cdef dict _scope(self, str kind, RequestHead head, HttpHandler http)
     cdef _keep_scope(self, dict scope, RequestHead head)
     cdef dict _repeated_scope(self, dict kept, RequestHead head, HttpHandler http)
-    cdef dict _extensions(self, dict extensions, HttpHandler http)
+    @cython.locals(name=str, value=dict, extensions=dict)
+    cdef dict _extensions(self, dict offered, HttpHandler http)
     cdef _addresses(self, HttpHandler http)

@@ -61,13 +61,15 @@ class Scopes:
                 self._trusted = trusted
             else:
                 self._forwarded = ForwardedFields(config.forwarded_headers, trusted, secure)
-        # Shared by all scopes, which costs less memory than a copy for each connection.
+        # Every call gets copies: what an application can write to is its own.
         self._asgi = {"version": "3.0", "spec_version": "2.5"}
-        self._http_extensions: dict[str, Any] = {"http.response.trailers": {}, "http.response.early_hint": {}}
-        self._websocket_extensions: dict[str, Any] = {"websocket.http.response": {}}
+        self._http_extensions: dict[str, dict[str, Any]] = {
+            "http.response.trailers": {},
+            "http.response.early_hint": {},
+        }
+        self._websocket_extensions: dict[str, dict[str, Any]] = {"websocket.http.response": {}}
         # What every scope is a copy of: a dictionary that Cython builds from a literal is a third larger.
         self._blank_scope: Scope = dict.fromkeys(SCOPE_KEYS)
-        self._blank_scope["asgi"] = self._asgi
         self._blank_scope["root_path"] = self._root_path
         self._last_server: Address = None
         self._shared: LoopState
@@ -77,7 +79,7 @@ class Scopes:
         self._shared = state
 
     def offer_websockets(self, extension: str, value: dict[str, Any]) -> None:
-        """Let `scope["extensions"]` of WebSockets have `extension` with this value."""
+        """Let `scope["extensions"]` of WebSockets have `extension` with a copy of this value."""
         self._websocket_extensions = {**self._websocket_extensions, extension: value}
 
     def http(self, http: HttpHandler, head: RequestHead) -> Scope:
@@ -88,8 +90,7 @@ class Scopes:
         else:
             scope = self._scope("http", head, http)
             scope["method"] = head.method
-            extensions = self._http_extensions
-            scope["extensions"] = self._extensions(extensions, http) if self._shared.secure else extensions
+            scope["extensions"] = self._extensions(self._http_extensions, http)
             if head.repeated:
                 if self._forwarded is None and not http.tls_at_proxy:
                     self._keep_scope(scope, head)
@@ -101,9 +102,8 @@ class Scopes:
         """The scope of the WebSocket that `head` asks for."""
         head.headers = self._share_fields(head.headers)  # as long as the WebSocket lives
         scope = self._scope("websocket", head, http)
-        scope["subprotocols"] = upgrade.subprotocols
-        extensions = self._websocket_extensions
-        scope["extensions"] = self._extensions(extensions, http) if self._shared.secure else extensions
+        scope["subprotocols"] = upgrade.subprotocols.copy()
+        scope["extensions"] = self._extensions(self._websocket_extensions, http)
         return scope
 
     def _scope(self, kind: str, head: RequestHead, http: HttpHandler) -> Scope:
@@ -114,6 +114,7 @@ class Scopes:
             client, scheme = apply_forwarded(head.fields, client, scheme, self._trusted)
         root_path = self._root_path
         scope = self._blank_scope.copy()
+        scope["asgi"] = self._asgi.copy()
         scope["type"] = kind
         scope["http_version"] = head.http_version
         scope["server"] = server
@@ -162,6 +163,7 @@ class Scopes:
             kept = scope.copy()
             kept["server"] = kept["client"] = None
             kept["headers"] = ()
+            kept["asgi"] = kept["extensions"] = None
             if self._state is not None:
                 kept["state"] = None
             head.scope = kept
@@ -171,16 +173,22 @@ class Scopes:
         scope = kept.copy()
         scope["client"], scope["server"] = self._addresses(http)
         scope["headers"] = head.headers.copy()
-        if self._shared.secure:
-            scope["extensions"] = self._extensions(self._http_extensions, http)
+        scope["asgi"] = self._asgi.copy()
+        scope["extensions"] = self._extensions(self._http_extensions, http)
         if self._state is not None:
             scope["state"] = self._state.copy()
         return scope
 
-    def _extensions(self, extensions: dict[str, Any], http: HttpHandler) -> dict[str, Any]:
-        """`extensions`, and what is known of the connection's TLS."""
-        tls = http.connection.tls()
-        return extensions if tls is None else {**extensions, "tls": tls_extension(tls)}
+    def _extensions(self, offered: dict[str, dict[str, Any]], http: HttpHandler) -> dict[str, Any]:
+        """What is `offered`, as one application's own, and what is known of the connection's TLS."""
+        extensions: dict[str, Any] = offered.copy()
+        for name, value in offered.items():
+            extensions[name] = value.copy() if value else {}
+        if self._shared.secure:
+            tls = http.connection.tls()
+            if tls is not None:
+                extensions["tls"] = tls_extension(tls)
+        return extensions
 
     def _addresses(self, http: HttpHandler) -> tuple[Address, Address]:
         """The ASGI `client` and `server` of a connection."""
