@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from asyncio.tasks import _enter_task, _leave_task  # documented, for other kinds of tasks
 from collections.abc import Awaitable, Callable, Generator
-from contextvars import Context, copy_context
+from contextvars import Context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +93,7 @@ class Calls:
         run = Run(self, scope, call)
         if REUSED and shared.loop.get_task_factory() is None:
             run.session = call
-            run.context = copy_context()
+            run.context = shared.context.copy()
         call.task = self._start(run)
         return call
 
@@ -101,7 +101,7 @@ class Calls:
         """Run `run` from the loop's next turn on.
 
         Not by the loop's task factory: an application may have set an eager one, and would then be called before its
-        request is known to the connection.
+        request is known to the connection. The context that it copies is the server's own, in which all is that reads.
         """
         loop: Any = self._shared.loop
         task: asyncio.Task[None]
@@ -241,6 +241,10 @@ class Run(Resumable):
         self._result = result
         if not future.done():
             future.set_result(None)
+
+    def give_up(self, error: Exception) -> None:
+        if self.session is not None:
+            self.session.give_up(error)
 
     def _park(self, session: Session, result: Any) -> None:
         """The task is about to wait in `result`: if that is the next event, it need not be woken for it."""

@@ -40,6 +40,7 @@ cdef class HttpCycle(Responder):
     cdef bint _continue
     cdef bint _half_closed
     cdef object _waiter
+    cdef object _crowd
 
     cdef _wake(self)
     cdef _log(self)

@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from fastws.asgi.observer import Observer
+from fastws.asgi.observer import OBSERVER_FAILED, Observer
 from fastws.errors import ApplicationError, ClientDisconnected
 from fastws.http.framing import LAST_CHUNK, Framing, encode_chunk, frame_response, last_chunk
 from fastws.http.head import Header, RequestHead
 from fastws.http.response_head import ResponseHead, repeated_response_head, response_head
 from fastws.net.channel import Channel
+from fastws.net.waiters import Waiters
 
 if TYPE_CHECKING:
     from fastws.net.http_handler import HttpHandler
@@ -269,6 +270,7 @@ class HttpCycle(Responder):
         self._continue: bool = head.expect_continue
         self._half_closed: bool = False
         self._waiter: asyncio.Future[None] | None = None
+        self._crowd: Waiters | None = None  # who waits beside that one
 
     # What the connection calls.
 
@@ -334,7 +336,13 @@ class HttpCycle(Responder):
     def wait_for_event(self) -> asyncio.Future[None]:
         """A future that is done when `next_event` is worth another call."""
         waiter: asyncio.Future[None] = self.shared.loop.create_future()
-        self._waiter = chain_waiter(self._waiter, waiter)
+        earlier = self._waiter
+        if earlier is None or earlier.done():
+            self._waiter = waiter
+        else:
+            if self._crowd is None:
+                self._crowd = Waiters()
+            self._crowd.add(waiter)
         return waiter
 
     def _wake(self) -> None:
@@ -343,6 +351,9 @@ class HttpCycle(Responder):
             self._waiter = None
             if not waiter.done():
                 waiter.set_result(None)
+            if self._crowd is not None:
+                crowd, self._crowd = self._crowd, None
+                crowd.wake()
 
     def _may_keep_alive(self) -> bool:
         # A peer that was never told to go on may send the body or not: what follows could not be told apart.
@@ -366,18 +377,10 @@ class HttpCycle(Responder):
             if shared.counts.timed:
                 shared.counts.request(self.head.method, self.status, self.body_bytes, seconds)
             if self._observer is not None:
-                self._observer.request(self.scope, self.status, self.body_bytes, seconds, self._response)
-
-
-def chain_waiter(earlier: asyncio.Future[None] | None, waiter: asyncio.Future[None]) -> asyncio.Future[None]:
-    """Let `waiter` wake with `earlier`, where that still waits, and return the one to wake first.
-
-    Each task that waits has its own future, so that the cancellation of one does not reach the others.
-    """
-    if earlier is None or earlier.done():
-        return waiter
-    earlier.add_done_callback(lambda _: None if waiter.done() else waiter.set_result(None))
-    return earlier
+                try:
+                    self._observer.request(self.scope, self.status, self.body_bytes, seconds, self._response)
+                except Exception as error:  # the next request on this connection is to be answered all the same
+                    shared.log_application_error(OBSERVER_FAILED, error)
 
 
 def plain_event(event: object) -> dict[str, Any]:

@@ -19,6 +19,7 @@ cdef class Inbox(Handler):
     cdef Py_ssize_t _max_queue
     cdef long long _max_queue_bytes
     cdef object _waiter
+    cdef object _crowd
     cdef Waiting _waiting
     cdef object _rates
     cdef Traffic _traffic
@@ -48,3 +49,4 @@ cdef class Inbox(Handler):
 
 
 cdef object OPEN
+cdef Py_ssize_t TRIMMED

@@ -16,10 +16,10 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
-from fastws.asgi.http_cycle import chain_waiter
 from fastws.asgi.states import State
 from fastws.asgi.waiting import REUSED, Waiting
 from fastws.net.channel import Channel, Handler
+from fastws.net.waiters import Waiters
 from fastws.websocket.events import Close, Ping, Pong
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 READ_AHEAD_BYTES = 16384
 """Bytes that are still read when the queue has its number of messages, for the Pings and Pongs among them."""
+
+TRIMMED = 64
+"""Places before the head of the queue that are kept, or as many as there are behind it: it may never be empty."""
 
 OPEN = State.OPEN
 
@@ -56,6 +59,7 @@ class Inbox(Handler):
         self._max_queue: int = config.ws_max_queue
         self._max_queue_bytes: int = config.ws_max_queue_bytes
         self._waiter: asyncio.Future[None] | None = None
+        self._crowd: Waiters | None = None  # who waits beside that one
         self._waiting: Waiting | None = None
         self._rates: RateLimit | None = None
         self._traffic: Traffic | None = None
@@ -208,6 +212,9 @@ class Inbox(Handler):
         if left == 0:
             self._queue = None
             self._queue_head = 0
+        elif self._queue_head >= TRIMMED and self._queue_head >= left:
+            del queue[: self._queue_head]
+            self._queue_head = 0
         connection = self.connection
         if connection.allowance >= 0 and left * 4 <= self._max_queue and self._queue_bytes * 4 <= self._max_queue_bytes:
             connection.last_seen = self.shared.now
@@ -253,7 +260,7 @@ class Inbox(Handler):
             self.connection.resume_reading()
         elif not self._reading_on:
             self._reading_on = True
-            self.shared.loop.call_soon(self.read_put_off)
+            self.shared.loop.call_soon(self.read_put_off, context=self.shared.context)
 
     def read_put_off(self) -> None:
         """Read some of what was put off."""
@@ -287,7 +294,12 @@ class Inbox(Handler):
         if not REUSED or (earlier is not None and not earlier.done()):
             self.parked = None
             waiter: asyncio.Future[None] = self.shared.loop.create_future()
-            self._waiter = chain_waiter(earlier, waiter)
+            if earlier is None or earlier.done():
+                self._waiter = waiter
+            else:
+                if self._crowd is None:
+                    self._crowd = Waiters()
+                self._crowd.add(waiter)
             return waiter
         waiting = self._waiting
         if waiting is None or waiting.busy:
@@ -307,3 +319,6 @@ class Inbox(Handler):
                 self.shared.resume_soon(parked)
             elif not waiter.done():
                 waiter.set_result(None)
+            if self._crowd is not None:
+                crowd, self._crowd = self._crowd, None
+                crowd.wake()

@@ -21,6 +21,9 @@ NOBODY = "nobody"
 """Who closed a WebSocket; nobody did where the connection was lost without a Close."""
 
 
+OBSERVER_FAILED = "Exception in the log or the metrics of requests"
+
+
 class WebSocketEnd(NamedTuple):
     """How an accepted WebSocket ended, and what went over it; in and out as the server sees it."""
 
@@ -38,7 +41,7 @@ class WebSocketEnd(NamedTuple):
 
 
 class Observer:
-    """Hears what happens and does nothing about it; others override."""
+    """Hears what happens and does nothing about it; others override. What one raises is logged, no more."""
 
     __slots__ = ()
 
@@ -72,15 +75,36 @@ class Observers(Observer):
         self, scope: Scope, status: int, body_bytes: int, seconds: float, response: ResponseHead | None = None
     ) -> None:
         """See `Observer.request`."""
+        errors = []
         for each in self._all:
-            each.request(scope, status, body_bytes, seconds, response)
+            try:
+                each.request(scope, status, body_bytes, seconds, response)
+            except Exception as error:
+                errors.append(error)
+        _raise_first(errors)
 
     def websocket_opened(self, scope: Scope, status: int) -> None:
         """See `Observer.websocket_opened`."""
+        errors = []
         for each in self._all:
-            each.websocket_opened(scope, status)
+            try:
+                each.websocket_opened(scope, status)
+            except Exception as error:
+                errors.append(error)
+        _raise_first(errors)
 
     def websocket_closed(self, scope: Scope, end: WebSocketEnd) -> None:
         """See `Observer.websocket_closed`."""
+        errors = []
         for each in self._all:
-            each.websocket_closed(scope, end)
+            try:
+                each.websocket_closed(scope, end)
+            except Exception as error:
+                errors.append(error)
+        _raise_first(errors)
+
+
+def _raise_first(errors: list[Exception]) -> None:
+    """What one of several has raised goes to who told them, which logs it; the others have heard."""
+    if errors:
+        raise errors[0]

@@ -88,6 +88,9 @@ class Outbox(Inbox):
         self._direct = True
         self._flush()
 
+    def give_up(self, error: Exception) -> None:
+        self.shared.give_up(self.connection, error)
+
     def _flush(self) -> None:
         engine = self.engine
         if engine is not None:

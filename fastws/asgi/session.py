@@ -69,19 +69,21 @@ class Session(Closing):
             self._opening.early += data  # delivered in order after the accept
 
     def connection_lost(self) -> None:
-        if self.subscriber is not None:
-            self.subscriber.leave()
-        end = self._queued_end()
-        if end is not None:
-            self._finish(end)
-        if self.state is not CLOSED:
-            self._set_ended()
-        if self.engine is not None:
-            self.engine.receive_eof()
-        if self._opening is not None and self._opening.responder is not None:
-            self._opening.responder.disconnected()
-        self._wake()
-        self._log_closed()
+        try:
+            if self.subscriber is not None:
+                self.subscriber.leave()
+            end = self._queued_end()
+            if end is not None:
+                self._finish(end)
+        finally:
+            if self.state is not CLOSED:
+                self._set_ended()
+            if self.engine is not None:
+                self.engine.receive_eof()
+            if self._opening is not None and self._opening.responder is not None:
+                self._opening.responder.disconnected()
+            self._wake()
+            self._log_closed()
 
     # What the application's receive() calls.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastws.asgi.observer import NOBODY, Observer, WebSocketEnd
+from fastws.asgi.observer import NOBODY, OBSERVER_FAILED, Observer, WebSocketEnd
 from fastws.net.loop_core import LoopCore
 from fastws.websocket.text_size import text_size
 
@@ -32,7 +32,10 @@ class Traffic:
 
     def opened(self, status: int) -> None:
         """The handshake was answered with `status`: 101, or the one that denied it."""
-        self._observer.websocket_opened(self.scope, status)
+        try:
+            self._observer.websocket_opened(self.scope, status)
+        except Exception as error:
+            self._shared.log_application_error(OBSERVER_FAILED, error)
         self._began = self._shared.clock()
 
     def received(self, events: list[Any]) -> None:
@@ -89,4 +92,7 @@ class Traffic:
             self.messages_out,
             self.bytes_out,
         )
-        self._observer.websocket_closed(self.scope, end)
+        try:
+            self._observer.websocket_closed(self.scope, end)
+        except Exception as error:
+            self._shared.log_application_error(OBSERVER_FAILED, error)

@@ -22,6 +22,7 @@ cdef enum:
 cdef class Poller:
     cdef object __weakref__
     cdef object loop
+    cdef object context  # of what is done for members, whoever asks for it
     cdef object own_name  # what every member's sockname is; None where it depends
     cdef int family
     cdef int descriptor  # of the epoll set, or -1

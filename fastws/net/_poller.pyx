@@ -45,6 +45,7 @@ cdef class Poller:
 
     def __init__(self, loop, LoopCore state not None):
         self.loop = loop
+        self.context = state.context
         self.grows = True
         self.members = set()
         self.ready = []
@@ -85,7 +86,7 @@ cdef class Poller:
         if not member.queued:
             member.queued = True
             if not self.ready:
-                self.loop.call_soon(self._read_on)
+                self.loop.call_soon(self._read_on, context=self.context)
             self.ready.append(member)
 
     cdef forget(self, Polled member):

@@ -17,7 +17,7 @@ cdef class Channel:
     cdef public double last_seen
     cdef public long long allowance
     cdef public long long burst
-    cdef list _drain_waiters
+    cdef object _drain_waiters
     cdef long long _unsent
     cdef double _stalled_since
     cdef long long _stalled_unsent

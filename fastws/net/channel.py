@@ -17,6 +17,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from fastws.errors import ClientDisconnected
+from fastws.net.waiters import Waiters
 
 if TYPE_CHECKING:
     from fastws.net.loop_core import LoopCore
@@ -92,7 +93,7 @@ class Channel:
         self.allowance: int = -1  # bytes that are read until reading pauses; -1: no end
         self.writing_paused: bool = False
         self.burst: int = 0  # bytes that were written since an application last waited for the loop
-        self._drain_waiters: list[asyncio.Future[None]] | None = None
+        self._drain_waiters: Waiters | None = None
         # What is written is delimited by the end of the channel, and more of it is to come.
         self.unfinished: bool = False
         self._unsent: int = 0
@@ -105,6 +106,13 @@ class Channel:
     def peer_address(self) -> Any:
         """Who the peer is, as `socket.getpeername` has it; None where nobody can tell."""
         raise NotImplementedError
+
+    def peer_name(self) -> str:
+        """Who the peer is, for the log."""
+        address = self.peer_address()
+        if isinstance(address, tuple):
+            return f"{address[0]}:{address[1]}"
+        return str(address or "an unknown peer")
 
     def local_address(self) -> Any:
         """What the peer has connected to, as `socket.getsockname` has it; None where nobody can tell."""
@@ -161,18 +169,11 @@ class Channel:
         return None
 
     def drained(self) -> asyncio.Future[None]:
-        """A future of the moment when writing may go on; its error is `ClientDisconnected`.
-
-        One future for each waiter: a task that is cancelled while it waits must not take the others with it.
-        """
+        """A future of the moment when writing may go on; its error is `ClientDisconnected`."""
         waiter: asyncio.Future[None] = self.state.loop.create_future()
-        waiters = self._drain_waiters
-        if waiters is None:
-            self._drain_waiters = [waiter]
-            return waiter
-        if waiters and waiters[-1].done():  # cancelled, as those of an application that gives each send a timeout
-            waiters = self._drain_waiters = [each for each in waiters if not each.done()]
-        waiters.append(waiter)
+        if self._drain_waiters is None:
+            self._drain_waiters = Waiters()
+        self._drain_waiters.add(waiter)
         return waiter
 
     def next_turn(self) -> asyncio.Future[None]:
@@ -196,7 +197,9 @@ class Channel:
         self.writing_paused = False
         self.state.stalled.discard(self)
         self.last_seen = self.state.now  # who takes bytes is there, as who sends them
-        self._release_writers(None)
+        waiters, self._drain_waiters = self._drain_waiters, None
+        if waiters is not None:
+            waiters.wake()
         if self.handler is not None:
             self.handler.writing_resumed()
 
@@ -221,19 +224,6 @@ class Channel:
     def _watch_stalled(self, now: float) -> None:
         self._stalled_since = now
         self._stalled_unsent = self.unsent()
-
-    def _release_writers(self, error: ClientDisconnected | None) -> None:
-        waiters = self._drain_waiters
-        if waiters is None:
-            return
-        self._drain_waiters = None
-        for waiter in waiters:
-            if waiter.done():
-                continue
-            if error is None:
-                waiter.set_result(None)
-            else:
-                waiter.set_exception(error)
 
     # Reading.
 
@@ -301,11 +291,18 @@ class Channel:
         """It is gone: tell the handler, and who waits for room."""
         self.deadline = NEVER
         self.state.stalled.discard(self)
-        handler = self.handler
-        self.handler = None
-        if handler is not None:
-            handler.connection_lost()
-        self._release_writers(ClientDisconnected("the peer is gone"))
+        handler, self.handler = self.handler, None
+        waiters, self._drain_waiters = self._drain_waiters, None
+        try:
+            if handler is not None:
+                handler.connection_lost()
+        finally:
+            if waiters is not None:
+                waiters.fail(_gone)
+
+
+def _gone() -> ClientDisconnected:
+    return ClientDisconnected("the peer is gone")
 
 
 def next_turn_of(loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:

@@ -95,6 +95,9 @@ class Connection(Channel):
     def connection_lost(self, exc: BaseException | None) -> None:
         self.transport = None
         self._stream = None
+        self.state.run_own(self._lost)  # a transport that an application's call has ended may be in its context
+
+    def _lost(self) -> None:
         self.state.connection_closed(self)
         self.lost()
 
@@ -182,7 +185,10 @@ class Connection(Channel):
 
     def start_reading(self) -> None:
         assert self.transport is not None
-        self.transport.resume_reading()
+        if self._stream is not None:
+            self.transport.resume_reading()
+        else:  # asyncio's goes on to read in the context that there is
+            self.state.run_own(self.transport.resume_reading)
 
     def close(self) -> None:
         if self.unfinished:

@@ -146,12 +146,16 @@ class Http1Handler(Http1Reader):
         self.connection.deadline = self.state.now + self.state.timeout_keep_alive
         stash, self._stash = self._stash, b""
         if stash:
-            self._parse(stash)
+            self.state.run_own(self.parse_rest, stash)
             if self._stash and self._current is None:
                 self.connection.deadline = self.state.now + self.state.timeout_request_head
         if self.state.shutting_down:
             self.shut_down()
         self.update_reading()
+
+    def parse_rest(self, data: bytes) -> None:
+        """Go on with what has come behind a request: not in the context of the application that has answered it."""
+        self._parse(data)
 
     def update_reading(self) -> None:
         current = self._current

@@ -10,6 +10,7 @@ cdef class Resumable:
 
 cdef class LoopCore:
     cdef public object loop
+    cdef public object context
     cdef public object clock
     cdef public double now
     cdef public object receive_buffer

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Hashable, Mapping
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.http.head_scan import Limits
@@ -33,6 +34,8 @@ REPEATED_ENTRIES = 256
 APPLICATION_ERRORS = 10
 """Errors of one kind in the application that are logged at once."""
 
+_CUT = "Exception at the connection of %s, which is cut"
+
 logger = logging.getLogger("fastws.error")
 
 
@@ -42,12 +45,19 @@ class Corked(Protocol):
     def end_of_turn(self) -> None:
         """Write what waits."""
 
+    def give_up(self, error: Exception) -> None:
+        """`end_of_turn` has raised: log that with whom it belongs to, and end what cannot go on."""
+
 
 class Resumable:
     """Somebody who goes on in the loop's next turn."""
 
     def resume(self) -> None:
-        """Go on; raises nothing."""
+        """Go on."""
+        raise NotImplementedError
+
+    def give_up(self, error: Exception) -> None:
+        """`resume` has raised: log that with whom it belongs to, and end what cannot go on."""
         raise NotImplementedError
 
 
@@ -73,6 +83,8 @@ class LoopCore:
         self.engine = engine
         self.secure = secure
         self._on_error = on_error
+        # The server's own: what an application calls must not go on in the application's.
+        self.context = copy_context()
         # A clock for what lasts microseconds: uvloop's own has milliseconds, of when the turn of the loop began.
         coarse = type(loop).__module__.partition(".")[0] == "uvloop"
         self.clock: Callable[[], float] = time.perf_counter if coarse else loop.time
@@ -153,26 +165,36 @@ class LoopCore:
     def cork(self, corked: Corked) -> None:
         """Call `corked.end_of_turn()` once, when everything that is ready to run now has run."""
         if not self._corked:
-            self.loop.call_soon(self.end_turn)
+            self.loop.call_soon(self.end_turn, context=self.context)
         self._corked.append(corked)
 
     def resume_soon(self, resumable: Resumable) -> None:
         """Call `resumable.resume()` in the loop's next turn: one callback of the loop's for all that go on in it."""
         if not self._resumable:
-            self.loop.call_soon(self.resume_all)
+            self.loop.call_soon(self.resume_all, context=self.context)
         self._resumable.append(resumable)
+
+    def run_own(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call `function` in the server's own context, whoever has called the server."""
+        return self.context.copy().run(function, *arguments)
 
     def resume_all(self) -> None:
         """Let everybody go on who is to."""
         resumable, self._resumable = self._resumable, []
         for each in resumable:
-            each.resume()
+            try:
+                each.resume()
+            except Exception as error:
+                self._give_up_one(each, error)
 
     def end_turn(self) -> None:
         """Let everybody who is corked write."""
         corked, self._corked = self._corked, []
         for each in corked:
-            each.end_of_turn()
+            try:
+                each.end_of_turn()
+            except Exception as error:
+                self._give_up_one(each, error)
 
     # Tasks of the application.
 
@@ -218,6 +240,33 @@ class LoopCore:
             exc_info=error,
             request=request,
         )
+
+    # Of many, one that raises an exception costs itself only.
+
+    def give_up(self, channel: Any, error: Exception) -> None:
+        """What was done for `channel`, one of many, has raised `error`: log that, and cut it. Raises nothing."""
+        try:
+            peer = channel.peer_name()
+            if self._on_error is not None:
+                self._on_error(_CUT % peer, error)
+            room, kind = APPLICATION_ERRORS, (_CUT, type(error))
+            self.log_limit.log(self.now, logging.ERROR, _CUT, peer, kind=kind, room=room, exc_info=error)
+        except Exception as another:
+            self._tell_loop(another)
+        try:
+            channel.abort()
+        except Exception as another:
+            self._tell_loop(another)
+
+    def _give_up_one(self, one: Corked | Resumable, error: Exception) -> None:
+        try:
+            one.give_up(error)
+        except Exception as another:
+            self._tell_loop(another)
+
+    def _tell_loop(self, error: Exception) -> None:
+        context = {"message": "Exception in the end of what had raised one", "exception": error}
+        self.loop.call_exception_handler(context)
 
 
 def _nothing() -> None:

@@ -116,6 +116,7 @@ class LoopState(LoopCore):
                 )
             ),
             self._on_tick,
+            self.give_up,
             stalled=self.stalled,
             stall_timeout=config.timeout_stalled_write,
         )
@@ -225,8 +226,11 @@ class LoopState(LoopCore):
             self._sweep.hasten(max(SHORTEST_INTERVAL, window / DRAIN_SWEEPS))
         self._sweep.hasten(DRAIN_INTERVAL)
         for connection in list(self.connections):
-            if connection.handler is not None:
-                connection.handler.shut_down()
+            try:
+                if connection.handler is not None:
+                    connection.handler.shut_down()
+            except Exception as error:
+                self.give_up(connection, error)
 
     def drain_due(self) -> float:
         """When a connection that idles should end, now that the server shuts down: a time; 0.0 is now."""
@@ -242,12 +246,19 @@ class LoopState(LoopCore):
         while self.connections or self.tasks:
             waiter = self.loop.create_future()
             self.idle_waiters.append(waiter)
-            await waiter
+            try:
+                await waiter
+            finally:
+                if waiter in self.idle_waiters:
+                    self.idle_waiters.remove(waiter)  # it was cancelled
 
     def cut(self) -> None:
         """Cut every connection that is left: the application is told of each as of any that is lost."""
         for connection in list(self.connections):
-            connection.abort()
+            try:
+                connection.abort()
+            except Exception as error:
+                self.log_application_error("Exception in the end of a connection", error)
 
     def abort(self) -> None:
         """Cut every connection that is left and cancel the application's tasks."""

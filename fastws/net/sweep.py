@@ -34,7 +34,8 @@ def sweep_interval(timeouts: Iterable[float | None]) -> float:
 class Sweep:
     """Calls `Handler.on_deadline` of the connections whose deadline has passed, every `interval` seconds.
 
-    `on_tick` gets the time of each sweep before any deadline is looked at. `stalled` are the connections whose peer
+    `on_tick` gets the time of each sweep before any deadline is looked at, and `on_error` an exception that one of the
+    connections has raised: the others have their turn. `stalled` are the connections whose peer
     holds up what is written; each gets `Connection.check_stalled` with `stall_timeout`.
     """
 
@@ -44,6 +45,7 @@ class Sweep:
         connections: set[Channel],
         interval: float,
         on_tick: Callable[[float], None],
+        on_error: Callable[[Channel, Exception], None],
         *,
         stalled: set[Channel],
         stall_timeout: float | None,
@@ -51,6 +53,7 @@ class Sweep:
         self._loop = loop
         self._connections = connections
         self._on_tick = on_tick
+        self._on_error = on_error
         self._stalled = stalled
         self._stall_timeout = stall_timeout
         self._last = loop.time()
@@ -106,7 +109,10 @@ class Sweep:
             self._slice()
         if self._stall_timeout is not None:
             for connection in stalled:
-                connection.check_stalled(now, self._stall_timeout)
+                try:
+                    connection.check_stalled(now, self._stall_timeout)
+                except Exception as error:
+                    self._on_error(connection, error)
 
     def _spare(self, due: list[Channel], stalled: list[Channel]) -> tuple[list[Channel], list[Channel]]:
         """Those of `due` and `stalled` that have been spared before, or have waited for their slice.
@@ -131,5 +137,8 @@ class Sweep:
             self._next_slice = self._loop.call_soon(self._slice)
         for connection in part:
             handler = connection.handler
-            if handler is not None and connection.deadline <= now:
-                handler.on_deadline(now)
+            try:
+                if handler is not None and connection.deadline <= now:
+                    handler.on_deadline(now)
+            except Exception as error:
+                self._on_error(connection, error)

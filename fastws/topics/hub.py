@@ -111,8 +111,8 @@ class Hub:
         self.counts.topics = len(self._topics)
         if self.bus is not None:
             if first:
-                self.bus.subscribe(name)
-            self.bus.counted(name, len(topic.members))
+                self.shared.run_own(self.bus.subscribe, name)
+            self.shared.run_own(self.bus.counted, name, len(topic.members))
         if who is not None:
             topic.names[member] = who
             self._announce("join", name, who)
@@ -150,7 +150,7 @@ class Hub:
         if bus is None:
             return self._fan_out(topic, Outgoing(message, key), sender)
         outgoing = Outgoing(message, key)  # raises before anybody gets it
-        bus.publish(Publication(topic, message, key, self.id, sender))
+        self.shared.run_own(bus.publish, Publication(topic, message, key, self.id, sender))
         return 0 if bus.ordered_by_bus else self._fan_out(topic, outgoing, sender)
 
     def deliver(self, publication: Publication) -> int:
@@ -199,9 +199,12 @@ class Hub:
         bus = self.bus
         if last_id is None or bus is None or not bus.ordered_by_bus:
             self.subscribe(session, name, policy, who)
-            return None if bus is None else bus.coming(name)
+            coming: asyncio.Future[None] | None = None if bus is None else self.shared.run_own(bus.coming, name)
+            return coming
         resuming = cast(ResumingBus, bus)
-        return self.shared.loop.create_task(self._resume(resuming, session, name, policy, last_id, who))
+        coroutine = self._resume(resuming, session, name, policy, last_id, who)
+        task: asyncio.Task[None] = self.shared.run_own(self.shared.loop.create_task, coroutine)
+        return task
 
     async def _resume(
         self, bus: ResumingBus, session: Session, name: str, policy: Policy, last_id: str, who: str | None
@@ -263,7 +266,10 @@ class Hub:
         count = len(topic.members)
         if ending is not None:
             for member, reason in ending:
-                self._end(member, reason)
+                try:
+                    self._end(member, reason)
+                except Exception as error:
+                    self.shared.give_up(member.session.connection, error)
         return count
 
     def _end(self, member: Member, error: Exception) -> None:
@@ -282,9 +288,12 @@ class Hub:
             del self._topics[topic.name]
             self.counts.topics = len(self._topics)
         if self.bus is not None:
-            if not topic.members:
-                self.bus.unsubscribe(topic.name)
-            self.bus.counted(topic.name, len(topic.members))
+            try:
+                if not topic.members:
+                    self.shared.run_own(self.bus.unsubscribe, topic.name)
+                self.shared.run_own(self.bus.counted, topic.name, len(topic.members))
+            except Exception as error:  # the other topics of a connection that ends are left, too
+                self.shared.log_application_error("Exception in the bus of topics", error)
         if topic.names:
             who = topic.names.pop(member, None)
             if who is not None:
@@ -292,7 +301,9 @@ class Hub:
 
     def _announce(self, event: str, name: str, who: str) -> None:
         """Publish who has joined or left the topic: soon, since a fan-out may be what ended a subscription."""
-        self.shared.loop.call_soon(self.publish, presence_topic(name), describe_presence(event, name, who))
+        shared = self.shared
+        message = describe_presence(event, name, who)
+        shared.loop.call_soon(self.publish, presence_topic(name), message, context=shared.context)
 
     def _kind(self, session: Session) -> Kind | None:
         """What the frames of `session` have in common with others'."""

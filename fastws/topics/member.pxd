@@ -15,11 +15,10 @@ cdef class Turn:
     cdef public LoopCounts counts
     cdef object _kinds
     cdef list _members
-    cdef Py_ssize_t _done
     cdef public Py_ssize_t messages
 
     cdef list_member(self, Member member)
-    @cython.locals(members=list, member=Member, number=Py_ssize_t, stop=Py_ssize_t)
+    @cython.locals(part=list, member=Member, more=bint)
     cpdef end_of_turn(self)
 
 

@@ -41,7 +41,6 @@ class Turn:
         self.counts = shared.counts
         self._kinds = kinds
         self._members: list[Member] = []
-        self._done: int = 0  # of these, that were written to in the turns before
         self.messages: int = 0
         """Publications since the last end of a turn."""
 
@@ -54,24 +53,27 @@ class Turn:
     def end_of_turn(self) -> None:
         """Write to those that wait: a slice of them, or all that are left."""
         self.messages = 0
-        members = self._members
-        stop = min(self._done + SLICE, len(members))
-        for number in range(self._done, stop):
-            member = members[number]
+        part = self._members
+        self._members = part[SLICE:]  # the list may never be empty, and is not to grow for ever
+        more = bool(self._members)
+        if more:
+            self.shared.cork(self)
+            part = part[:SLICE]
+        for member in part:
             try:
                 member.flush()
             except Exception as error:  # of one connection: the others are written to
                 context = {"message": "A publication cannot be written", "exception": error}
                 self.shared.loop.call_exception_handler(context)
                 member.session.connection.abort()
-        if stop < len(members):
-            self._done = stop
-            self.shared.cork(self)
+        if more:
             return
-        self._members = []
-        self._done = 0
         for kind in self._kinds.values():
             kind.forget()
+
+    def give_up(self, error: Exception) -> None:
+        """What has raised `error` was nothing of one connection's."""
+        self.shared.log_application_error("Exception at the end of a turn of publications", error)
 
 
 class Topic:
