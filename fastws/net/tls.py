@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from fastws.config import Config
 from fastws.errors import ConfigError
+from fastws.net.tls_reason import CERTIFICATE, PRIVATE_KEY, reason_of, reason_of_file
 
 logger: Final = logging.getLogger("fastws.error")
 
@@ -131,7 +132,7 @@ def quiet_names(config: Config, warn: Callable[[str], None]) -> Iterator[None]:
     before = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:
-        if isinstance(unraisable.exc_value, UnicodeDecodeError) and isinstance(unraisable.object, bytes):
+        if _is_about_a_name(unraisable):
             warn("A TLS client asked for a server by a name that is none.")
         else:
             before(unraisable)
@@ -142,6 +143,14 @@ def quiet_names(config: Config, warn: Callable[[str], None]) -> Iterator[None]:
     finally:
         if sys.unraisablehook is hook:
             sys.unraisablehook = before
+
+
+def _is_about_a_name(unraisable: Any) -> bool:
+    """Whether Python could not decode a server's name: the bytes are the object, or from 3.14 on quoted in the text."""
+    error = unraisable.exc_value
+    if not isinstance(error, UnicodeDecodeError):
+        return False
+    return isinstance(unraisable.object, bytes) or repr(error.object) in (unraisable.err_msg or "")
 
 
 def _context(config: Config, option: str, certfile: str, keyfile: str | None) -> ServerContext:
@@ -161,17 +170,19 @@ def _context(config: Config, option: str, certfile: str, keyfile: str | None) ->
     context.set_alpn_protocols(ALPN)
     _load_certificate(context, config.ssl_keyfile_password, option, certfile, keyfile)
     if config.ssl_ca_certs:
-        _check_readable("--ssl-ca-certs", config.ssl_ca_certs)
+        text = _check_readable("--ssl-ca-certs", config.ssl_ca_certs)
         try:
             context.load_verify_locations(config.ssl_ca_certs)
         except ssl.SSLError as error:
-            raise ConfigError(f"--ssl-ca-certs: cannot use {config.ssl_ca_certs}: {_reason(error)}") from None
+            raise ConfigError(
+                f"--ssl-ca-certs: cannot use {config.ssl_ca_certs}: {reason_of_file(error, text, CERTIFICATE)}"
+            ) from None
     context.verify_mode = ssl.VerifyMode(config.ssl_cert_reqs)
     if config.ssl_ciphers:
         try:
             context.set_ciphers(config.ssl_ciphers)
         except ssl.SSLError as error:
-            raise ConfigError(f"--ssl-ciphers: {_reason(error)}: {config.ssl_ciphers!r:.100}") from None
+            raise ConfigError(f"--ssl-ciphers: {reason_of(error)}: {config.ssl_ciphers!r:.100}") from None
     return context
 
 
@@ -180,8 +191,7 @@ def _load_certificate(
 ) -> None:
     key_option = "--ssl-keyfile" if option == "--ssl-certfile" else option
     text = _check_readable(option, certfile)
-    if keyfile is not None:
-        _check_readable(key_option, keyfile)
+    key_text = text if keyfile is None else _check_readable(key_option, keyfile)
     asked = False
 
     def tell_password() -> str:
@@ -193,15 +203,23 @@ def _load_certificate(
     try:
         context.load_cert_chain(certfile, keyfile, tell_password)
     except (ssl.SSLError, ValueError) as error:
-        reason = _reason(error)
-        if reason == "key values mismatch":
+        if reason_of(error) == "key values mismatch":
             where = f"the key in {keyfile}" if keyfile else "the key that is in the same file"
             raise ConfigError(f"{key_option}: {where} is not that of the certificate in {certfile}") from None
-        what = f"{certfile} and {keyfile}" if keyfile else f"{certfile}, which must hold the private key too"
         if asked and password:
+            reason = reason_of_file(error, key_text, PRIVATE_KEY, decrypting=True)
             raise ConfigError(f"--ssl-keyfile-password: cannot decrypt {keyfile or certfile}: {reason}") from None
-        hint = "; the key is encrypted: give --ssl-keyfile-password" if asked else ""
-        raise ConfigError(f"{option}: cannot use {what}: {reason}{hint}") from None
+        what = f"{certfile} and {keyfile}" if keyfile else f"{certfile}, which must hold the private key too"
+        if asked:
+            reason = "the key is encrypted: give --ssl-keyfile-password"
+        else:
+            file, content, wanted = certfile, text, CERTIFICATE
+            if _is_certificate(certfile):
+                file, content, wanted = keyfile or certfile, key_text, PRIVATE_KEY
+            reason = reason_of_file(error, content, wanted)
+            if keyfile and reason != reason_of(error):
+                reason = f"{file}: {reason}"
+        raise ConfigError(f"{option}: cannot use {what}: {reason}") from None
     begin = text.find(_BEGIN)
     end = text.find(_END.rstrip(), begin)
     if begin >= 0 and end >= 0:
@@ -232,6 +250,10 @@ def _file_signature(path: str) -> tuple[int, int, int] | None:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _reason(error: Exception) -> str:
-    reason = getattr(error, "reason", None)
-    return str(reason).replace("_", " ").lower() if reason else str(error.args[0]).rstrip(".")
+def _is_certificate(path: str) -> bool:
+    """Whether a certificate can be read from the file, whatever else is in it."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(path)
+    except ssl.SSLError:
+        return False
+    return True
