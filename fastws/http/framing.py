@@ -40,7 +40,10 @@ def frame_response(
     """
     keep_alive = keep_alive and not response.close
     status = response.status
-    if method == "HEAD" or status == 204 or status == 304:
+    if status == 205:
+        framing = _NONE
+        lines = b"content-length: 0\r\n"  # RFC 9110 section 15.3.6
+    elif method == "HEAD" or status == 204 or status == 304:
         framing = _NONE
         lines = b""
     elif response.content_length is not None:

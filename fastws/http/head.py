@@ -183,7 +183,7 @@ def read_request(
     # RFC 9112 section 3.2: the forms of the target. The commonest first.
     rest = target if target and target[0] == 0x2F else _other_form(name, target, host)
     if 0x23 in rest:
-        rest = rest[: rest.index(b"#")]  # fragments are never sent (RFC 9110 section 7.1); dropped where they are
+        raise RequestError(400, "The request target has a fragment.")  # never sent (RFC 9112 section 3.2)
     raw_path, query_string = rest, b""
     if 0x3F in rest:
         raw_path, _, query_string = rest.partition(b"?")
@@ -255,7 +255,8 @@ def _other_form(method: str, target: bytes, host: bytes | None) -> bytes:
     scheme, authority, rest = match.groups()
     if not authority or not _HOST(authority):
         raise RequestError(400, "The request target is malformed.")
-    # Section 3.2.2 lets a server take the target's host and ignore Host. Whatever is in front may have used Host.
+    # Section 3.2.2 has the target's host win over Host. Whatever is in front may have used Host, and two servers must
+    # not take one request for different hosts': where they differ it is refused, on purpose.
     if host is not None and _without_default_port(scheme, authority) != _without_default_port(scheme, host):
         raise RequestError(400, "The request target and the Host header differ.")
     if not rest and method == "OPTIONS":

@@ -33,6 +33,12 @@ DEFAULT_LIMITS: Final = Limits()
 # RFC 9112 section 2.2: empty lines before the request line are ignored. Section 3: single spaces, and nothing else.
 _REQUEST_LINE: Final = re.compile(rb"(?:\r\n)*[!-~]+ [!-~]+ HTTP/1\.[01]\r\n").match
 _OTHER_VERSION: Final = re.compile(rb"[!-~]+ [!-~]+ HTTP/[1-9]\.[0-9]\r\n").match
+_METHOD: Final = re.compile(rb"(?:\r\n)*[!#$%&'*+.^_`|~0-9A-Za-z-]+ ").match  # RFC 9110 section 5.6.2
+_METHOD_FAILURES: Final = {
+    *("Invalid method encountered", "Expected space after method", "Invalid method for HTTP/x.x request"),
+    "Expected HTTP/2 Connection Preface",
+}
+"""What httptools says of methods that it does not know, or knows in other protocols."""
 _AROUND_TARGET: Final = 32  # bytes: the longest method that httptools knows, two spaces and the version
 
 
@@ -93,8 +99,13 @@ def _scan_slowly(buffer: bytes | bytearray, start: int, limits: Limits) -> int:
     return end + 4
 
 
-def parse_failure(message: str, http_version: str = "1.1") -> RequestError:
-    """The answer to bytes that httptools refused: `message` is its error's text, `http_version` what it had read."""
+def parse_failure(message: str, http_version: str = "1.1", head: bytes = b"") -> RequestError:
+    """The answer to bytes that httptools refused: `message` is its error's text, `http_version` what it had read.
+
+    `head` is what it was given: a method that it does not know may be one all the same (RFC 9110 section 9.1).
+    """
+    if message in _METHOD_FAILURES and _METHOD(head) is not None:
+        return RequestError(501, "The method is not known here.")
     if message == "Pause on PRI/Upgrade" or (message == "Invalid HTTP version" and not http_version.startswith("0.")):
         return RequestError(505, "This server speaks HTTP/1.1.")
     if "Transfer-Encoding" in message and "present with" not in message:

@@ -18,6 +18,7 @@ from fastws.http.repeats import Repeats
 
 _MAX_REPEATED: Final = 1024  # bytes of a response head that is remembered
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110 section 5.6.2
+_CONTROLS: Final = bytes(set(range(0x20)) - {0x09} | {0x7F})  # RFC 9110 section 5.5
 _STATUS_LINES: Final = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 
 # What a response field is to us; 0 is "nothing".
@@ -76,8 +77,9 @@ class ResponseHead:
 def response_head(status: int, headers: Iterable[Header]) -> ResponseHead:
     """Check and write the head of a response: an interim (1xx) or a final one.
 
-    Raises ApplicationError for a status outside 100 to 999, a name that is not a token, a value with CR, LF or NUL
-    (RFC 9110 sections 5.1, 5.5), anything that is not bytes, a malformed Content-Length or two that differ.
+    Raises ApplicationError for a status outside 100 to 999, a name that is not a token, a value with a control
+    character other than HTAB (RFC 9110 sections 5.1, 5.5), anything that is not bytes, a malformed Content-Length or
+    two that differ.
     """
     try:
         pieces = [_STATUS_LINES[status]]
@@ -100,8 +102,8 @@ def response_head(status: int, headers: Iterable[Header]) -> ResponseHead:
                             raise ApplicationError("Two Content-Length response headers differ.")
                         continue
                     content_length = length
-                    if status < 200 or status == 204:
-                        continue  # RFC 9110 section 8.6
+                    if status < 200 or status == 204 or status == 205:
+                        continue  # RFC 9110 section 8.6; of a 205 it is ours to say
                 elif kind == _DATE:
                     has_date = True
                 elif kind == _SERVER:
@@ -122,9 +124,9 @@ def response_head(status: int, headers: Iterable[Header]) -> ResponseHead:
         head = b"".join(pieces)
     except (TypeError, ValueError, AttributeError):
         raise _wrong_headers(headers) from None
-    # Each line brought one CRLF: any more came from a value.
-    if head.count(b"\n") != count or head.count(b"\r") != count or head.find(b"\0") >= 0:
-        raise ApplicationError("A response header value has CR, LF or NUL in it.")
+    # Each line brought one CRLF: any other control character came from a value.
+    if len(head) - len(head.translate(None, _CONTROLS)) != 2 * count:
+        raise ApplicationError("A response header value has CR, LF or NUL, or another control character, in it.")
     return ResponseHead(status, head, content_length, close, has_date, has_server)
 
 

@@ -159,7 +159,7 @@ class Http1Reader(HttpHandler):
                 raise error.__context__ from None
             raise
         except HttpParserError as error:
-            raise parse_failure(str(error), parser.get_http_version()) from None
+            raise parse_failure(str(error), parser.get_http_version(), data) from None
 
     def _feed_body(self, data: bytes | memoryview) -> None:
         """Parse `data`, a part of the body that does not reach beyond its end."""

@@ -401,7 +401,7 @@ async def test_an_empty_first_piece_sends_the_head() -> None:
 
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize(
-    ("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304), ("HEAD", 404), ("DELETE", 204)]
+    ("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 205), ("GET", 304), ("HEAD", 404), ("DELETE", 204)]
 )
 @on_fake_clock
 async def test_responses_without_a_body(method: str, status: int, streamed: bool) -> None:
@@ -413,6 +413,31 @@ async def test_responses_without_a_body(method: str, status: int, streamed: bool
     assert response(peer, method).status == status
     await peer.send(GET)
     assert not peer.transport.closing
+
+
+@pytest.mark.parametrize("headers", [[], [(b"content-length", b"4")]])
+@on_fake_clock
+async def test_a_205_says_that_it_has_no_content(headers: list[tuple[bytes, bytes]]) -> None:
+    call, peer = await begin()
+    await call.send({**START, "status": 205, "headers": headers})
+    await call.send(body(b"gone"))
+    head, _, rest = peer.take().partition(b"\r\n\r\n")
+    assert b"\r\ncontent-length: 0" in head
+    assert head.count(b"content-length") == 1
+    assert rest == b""
+    await peer.send(GET)
+    assert not peer.transport.closing
+
+
+@on_fake_clock
+async def test_a_control_character_in_a_trailer_is_the_applications_error() -> None:
+    call, peer = await begin(GET[:-2] + b"TE: trailers\r\n\r\n")
+    await call.send({**START, "trailers": True})
+    await call.send(body(b"x"))
+    with pytest.raises(ApplicationError, match="control character"):
+        await call.send({"type": "http.response.trailers", "headers": [(b"a", b"\x02")]})
+    await call.send({"type": "http.response.trailers", "headers": [(b"a", b"b")]})
+    assert peer.take().endswith(b"0\r\na: b\r\n\r\n")
 
 
 @on_fake_clock
@@ -609,6 +634,12 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a name that is no token": ({**START, "headers": [(b"a b", b"")]}, "token"),
     "an empty name": ({**START, "headers": [(b"", b"")]}, "token"),
     "CR LF in a value": ({**START, "headers": [(b"a", b"b\r\nset-cookie: stolen")]}, "CR, LF or NUL"),
+    "a control character in a value": ({**START, "headers": [(b"a", b"b\x01")]}, "control character"),
+    "DEL in a value": ({**START, "headers": [(b"a", b"\x7f")]}, "control character"),
+    "a control character in a hint": (
+        {"type": "http.response.early_hint", "links": [b"</a>\x1b"]},
+        "control character",
+    ),
     "bad length": ({**START, "headers": [(b"content-length", b"-1")]}, "Content-Length"),
     "two lengths": ({**START, "headers": [(b"content-length", b"1"), (b"Content-Length", b"2")]}, "Content-Length"),
     "trailers of a wrong type": ({**START, "trailers": "yes"}, "trailers"),

@@ -62,7 +62,9 @@ def receive_head(data: bytes, *, step: int = 0, limits: Limits = DEFAULT_LIMITS)
     except httptools.HttpParserUpgrade as error:
         upgraded_at = i + error.args[0]
     except httptools.HttpParserError as error:
-        raise callbacks.error or parse_failure(str(error), callbacks.parser.get_http_version()) from None
+        raise callbacks.error or parse_failure(
+            str(error), callbacks.parser.get_http_version(), bytes(buffer[:end])
+        ) from None
     if callbacks.error is not None:
         raise callbacks.error
     assert callbacks.head is not None
