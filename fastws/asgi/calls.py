@@ -116,7 +116,10 @@ class Calls:
 
     def _end_http(self, call: HttpCycle, scope: Scope, error: BaseException | None) -> None:
         shared = self._shared
-        if not call.finished():
+        leaves = call.left() and (error is None or isinstance(error, asyncio.CancelledError) or is_disconnect(error))
+        if leaves:
+            pass  # a client that leaves is nobody's error
+        elif not call.finished():
             if error is None:
                 self._log("The application returned without completing its response.", scope)
             else:
@@ -124,7 +127,10 @@ class Calls:
         elif error is not None and not is_disconnect(error):
             self._log_error(error, scope)
         self._end(call.task)
-        call.fail()
+        if leaves:
+            call.leave()
+        else:
+            call.fail()
         if call.stage is not DONE:  # else it was counted off when its response was complete
             shared.requests -= 1
 

@@ -39,6 +39,8 @@ cdef class HttpCycle(Responder):
     cdef bint _body_taken
     cdef bint _continue
     cdef bint _half_closed
+    cdef bint _told
+    cdef bint _lost
     cdef object _waiter
     cdef object _crowd
 

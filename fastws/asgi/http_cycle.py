@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 JOIN_BYTES = 65536
 """Up to this size a body is copied behind its head to be written as one; beyond, both are handed over as they are."""
 
+LEFT = 499
+"""What the log says of a request whose client has left before a response had begun, as nginx does; it is never sent."""
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -269,6 +272,8 @@ class HttpCycle(Responder):
         self._body_taken: bool = False
         self._continue: bool = head.expect_continue
         self._half_closed: bool = False
+        self._told: bool = False  # the application, that the client has left
+        self._lost: bool = False  # the connection, before a response was complete
         self._waiter: asyncio.Future[None] | None = None
         self._crowd: Waiters | None = None  # who waits beside that one
 
@@ -302,6 +307,7 @@ class HttpCycle(Responder):
 
     def disconnected(self) -> None:
         self.gone = True
+        self._lost = self.connection.is_gone()
         self._wake()
         if self._framing is not None:
             self._log()
@@ -326,12 +332,32 @@ class HttpCycle(Responder):
                 self._body_taken = True
                 return {"type": "http.request", "body": b"", "more_body": False}
         if self._half_closed:
+            self._told = True
             return {"type": "http.disconnect"}
         if self._continue and self._framing is None:
             self._continue = False
             self.connection.last_seen = self.shared.now
             self.connection.write(CONTINUE)
         return None
+
+    def left(self) -> bool:
+        """Whether the client has left before it had the whole response; one that only sends no more, once that is told.
+
+        An application that ends then without a response does as it should.
+        """
+        return self.stage is not DONE and (self.gone or self._told)
+
+    def leave(self) -> None:
+        """The client has left and the application has ended for that: nobody's error, and nobody gets a response."""
+        if self._framing is not None:
+            self.fail()
+        elif not self.gone:
+            self.status = LEFT
+            self.keep_alive = False
+            self._complete()
+        elif self._lost and not self.shared.shutting_down:
+            self.status = LEFT
+            self._log()
 
     def wait_for_event(self) -> asyncio.Future[None]:
         """A future that is done when `next_event` is worth another call."""
