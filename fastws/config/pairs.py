@@ -11,6 +11,14 @@ from fastws.config.redis_url import check_redis_url
 from fastws.config.table import OPTION, Fields
 from fastws.errors import ConfigError
 
+_FRAMING = (
+    *("connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding"),
+    "upgrade",
+)
+"""Fields that say where a message ends, or hold for one connection only (RFC 9110 section 7.6.1)."""
+_SINGLE = ("server", "date")
+"""Fields of the server's own that a configured one stands for."""
+
 
 def check_together(config: Fields) -> None:
     """Refuse options that contradict each other. Raises ConfigError, one line that names the option."""
@@ -41,6 +49,7 @@ def check_together(config: Fields) -> None:
             raise ConfigError(f"--access-log-format: {error}") from None
     if config.request_id_header is not None and not TOKEN.fullmatch(config.request_id_header):
         raise ConfigError(f"--request-id-header: {config.request_id_header!r:.100} is no name of a header field")
+    _check_headers(config)
     if config.topics_url is not None:
         try:
             check_redis_url(config.topics_url)
@@ -56,3 +65,21 @@ def check_together(config: Fields) -> None:
     for name in ("reload_dirs", "reload_includes", "reload_excludes"):
         if getattr(config, name) and not config.reload:
             raise ConfigError(f"{OPTION[name].cli}: needs --reload")
+
+
+def _check_headers(config: Fields) -> None:
+    """The fields that are added to each response may not contradict those that the server writes."""
+    seen: set[str] = set()
+    for name, _ in config.headers:
+        lowered = name.lower()
+        _check_not_ours("--header", name, _FRAMING)
+        if lowered in _SINGLE and lowered in seen:
+            raise ConfigError(f"--header: {name.title()} is given twice, and a response has one")
+        seen.add(lowered)
+    if config.request_id_header is not None:
+        _check_not_ours("--request-id-header", config.request_id_header, (*_FRAMING, *_SINGLE))
+
+
+def _check_not_ours(option: str, name: str, ours: tuple[str, ...]) -> None:
+    if name.lower() in ours or name.lower().startswith("sec-websocket-"):
+        raise ConfigError(f"{option}: {name} is the server's to write")

@@ -209,7 +209,10 @@ class Fields:
 
     http: str = _http("choice", "auto", "HTTP parser.", choices=("auto", "httptools"))
     headers: Sequence[tuple[str, str]] = _http(
-        "headers", (), "Add this header field to every response; may be repeated."
+        "headers",
+        (),
+        "Add this header field to every response, instead of the server's own where it is Server or Date; may be "
+        "repeated.",
     )
     server_header: bool = _http("flag", True, "Send the header field Server.")
     date_header: bool = _http("flag", True, "Send the header field Date.")

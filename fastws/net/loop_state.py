@@ -78,7 +78,16 @@ class LoopState(LoopCore):
         """Connections that were accepted and are not made yet: their TLS handshakes are under way."""
         self._server_line = b"server: fastws\r\n" if config.server_header else b""
         self._date_line = b""
-        self._extra_lines = b"".join(b"%b: %b\r\n" % each for each in config.default_headers)
+        self._extra_lines = b""
+        self._own_date = False
+        for name, value in config.default_headers:
+            line = b"%b: %b\r\n" % (name, value)
+            if name == b"server":
+                self._server_line = line
+            elif name == b"date":
+                self._date_line, self._own_date = line, True
+            else:
+                self._extra_lines += line
         self.deflaters: Deflaters | None = None
         if config.ws_per_message_deflate:
             self.deflaters = Deflaters(
@@ -203,7 +212,7 @@ class LoopState(LoopCore):
         self.wake_when_idle()
 
     def default_lines(self, date: bool, server: bool) -> bytes:
-        """Our header lines, with Date and Server only where the application has not set them."""
+        """Our header lines and the configured ones, with Date and Server where the application has not set them."""
         return (self._date_line if date else b"") + (self._server_line if server else b"") + self._extra_lines
 
     # What the server calls.
@@ -279,7 +288,7 @@ class LoopState(LoopCore):
         if second != self._date_second:
             self._date_second = second
             self._other_descriptors = lowest_free() - self.accepted()
-            if self.config.date_header:
+            if self.config.date_header and not self._own_date:
                 self._date_line = b"date: " + formatdate(second, usegmt=True).encode("ascii") + b"\r\n"
             self.head_lines = self.default_lines(True, True)
 
