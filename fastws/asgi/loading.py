@@ -5,11 +5,13 @@ Whatever is wrong is a ConfigError, one line that names APP; an AppError where t
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import os
 import sys
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator
 from types import TracebackType
 from typing import Any, TypeAlias
 
@@ -32,6 +34,29 @@ class AppError(ConfigError):
     """The user's own code raised: its `__cause__` has a traceback that begins there, and is worth showing."""
 
 
+_under_way: dict[int, str] = {}
+
+
+@contextlib.contextmanager
+def under_way(module: str) -> Iterator[None]:
+    """While the block runs, this thread imports the module `module` to serve what is in it."""
+    ident = threading.get_ident()
+    before = _under_way.get(ident)
+    _under_way[ident] = module
+    try:
+        yield
+    finally:
+        if before is None:
+            del _under_way[ident]
+        else:
+            _under_way[ident] = before
+
+
+def module_under_way() -> str | None:
+    """The module that this thread is importing to serve what is in it, if it is."""
+    return _under_way.get(threading.get_ident())
+
+
 def load_application(config: Config) -> ASGIApplication:
     """The application of `config` as an ASGI 3 callable. Raises ConfigError."""
     app, name = config.app, "the application"
@@ -51,7 +76,8 @@ def _import(text: str, app_dir: str) -> Any:
         meant = as_module(module_name, attributes)
         raise ConfigError(f"APP: {module_name!r} is no module, whose name has no path: did you mean {meant!r}?")
     try:
-        module = importlib.import_module(module_name)
+        with under_way(module_name):
+            module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
             where = f"in {app_dir} or on Python's path"

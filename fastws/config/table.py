@@ -68,7 +68,11 @@ class Fields:
     bind: Sequence[str] = _address(
         "addresses", (), "Listen on host:port, unix:path or fd://number instead of --host and --port; may be repeated."
     )
-    uds_mode: int = _address("mode", 0o666, "Permissions of Unix domain sockets, in octal.  [default: 666]")
+    uds_mode: int | None = _address(
+        "mode",
+        None,
+        "Permissions of Unix domain sockets, in octal.  [default: those of the socket that is there already, else 666]",
+    )
     uds_owner: str | None = _address("text", None, "Owner of Unix domain sockets, as user, user:group or :group.")
     backlog: int = _address("integer", 2048, "Connections that the kernel may hold until they are accepted.", minimum=1)
 

@@ -36,9 +36,12 @@ from fastws.net.accepting import Accepting, accept
 from fastws.net.event_loop import new_event_loop, run_in
 from fastws.net.listeners import address, directory_for_sockets
 from fastws.net.loop_state import LoopState
+from fastws.net.standard_descriptors import open_standard_descriptors
 from fastws.net.tls import ALPN
 from fastws.process.drain import watch_process
 from fastws.process.even_spread import Gate
+from fastws.process.guard import this_is_a_worker
+from fastws.process.leaving import leave
 from fastws.process.scoreboard import Row, Scoreboard, Stage
 from fastws.process.server import Server
 
@@ -59,7 +62,6 @@ class WorkerServer(Server):
         super().__init__(config, **options)
         self._row = row
         self._gate: Gate | None = None
-        self._state: LoopState | None = None
 
     def beat(self) -> int:
         """Tell the other workers that the loop turns, and how many connections it has. Returns the requests served."""
@@ -73,12 +75,16 @@ class WorkerServer(Server):
         """See `Server.limit_reached`; the limit is gunicorn's here."""
         super().limit_reached(what.replace("--limit-max-requests", "max_requests"))
 
+    def _in_child(self) -> None:
+        if self._row is not None:
+            self._row.board.leave()
+        super()._in_child()
+
     def _others_accept(self) -> bool:
         """Whether a worker goes on that has the same sockets."""
         return self._row is not None and self._row.board.somebody_accepts()
 
     async def _accept(self, state: LoopState, sock: socket.socket) -> Accepting:
-        self._state = state
         if self._row is not None and self._gate is None:
             self._gate = Gate(self._row, state.accepted)
         return await accept(state, sock, self.config.backlog, self._tls, self.config.timeout_request_head, self._gate)
@@ -130,6 +136,8 @@ class FastWSWorker(Worker):
 
     def init_process(self) -> None:
         """Prepare what the application does not need, then let gunicorn load it and call `run`."""
+        this_is_a_worker()
+        open_standard_descriptors()
         _log_as_gunicorn(self.log)
         self._topics_dir = self._make_topics_dir()
         try:
@@ -167,9 +175,10 @@ class FastWSWorker(Worker):
                 os.rmdir(self._topics_dir)
         self.alive = False
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one that comes while Python ends would look like a crash
-        watch_process(max(self.cfg.graceful_timeout, QUICK_SECONDS))  # threads of the application may go on for ever
-        if self._exit_code or self.server.exit_code:
-            raise SystemExit(self._exit_code or self.server.exit_code)
+        status = self._exit_code or self.server.exit_code
+        leave(status, max(self.cfg.graceful_timeout, QUICK_SECONDS))
+        if status:
+            raise SystemExit(status)
 
     def _take_row(self) -> Row:
         """A row of the memory that the workers of this master share, after those of workers that are gone are free."""

@@ -97,6 +97,10 @@ cdef class SocketServer(Poller):
         """The listening socket, until it is closed."""
         return () if self.listening < 0 else (self.listener,)
 
+    def descriptors(self):
+        """What was opened for this, but for connections: the listening socket and the epoll set."""
+        return [self.listening, self.descriptor]
+
     def is_serving(self):
         """Whether connections are accepted."""
         return self.listening >= 0

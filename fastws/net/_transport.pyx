@@ -20,6 +20,9 @@ import socket
 
 cdef extern from "<sys/socket.h>" nogil:
     ssize_t c_recv "recv"(int, void *, size_t, int)
+    int c_shutdown "shutdown"(int, int)
+    enum:
+        SHUT_RDWR
 
 cdef extern from "<unistd.h>" nogil:
     int c_close "close"(int)
@@ -133,11 +136,14 @@ cdef class SocketTransport(SocketWriter):
     cdef end(self, error):
         if self.ending:
             return
+        cdef bint told = self.eof_wanted and self.backlog is None
         self.ending = True
         self.closing = True
         self.backlog = None
         self.waiting = 0
         self.poller.forget(self)
+        if not told:
+            c_shutdown(self.descriptor, SHUT_RDWR)  # the peer learns of it, whatever process has a copy
         c_close(self.descriptor)
         self.descriptor = -1
         self.poller.loop.call_soon(self.lost, error)

@@ -50,6 +50,9 @@ class Accepting(Protocol):
     def close(self) -> None:
         """Accept no more; connections go on."""
 
+    def descriptors(self) -> list[int]:
+        """What was opened for this, but for connections that the state knows."""
+
 
 async def accept(
     state: LoopState,
@@ -86,7 +89,7 @@ class LoopServer:
         self._sock: socket.socket | None = sock
         self._gate = gate
         self._arguments = arguments
-        self._opening: set[asyncio.Task[None]] = set()
+        self._opening: dict[asyncio.Task[None], socket.socket] = {}
         self._loop.add_reader(sock, self._on_readable)
 
     @property
@@ -101,6 +104,10 @@ class LoopServer:
             self._sock.close()
             self._sock = None
             self._loop.call_later(LAST_HANDSHAKE_SECONDS, self._give_up)
+
+    def descriptors(self) -> list[int]:
+        """The listening socket, and those of TLS handshakes that are under way."""
+        return [each.fileno() for each in (*self.sockets, *self._opening.values())]
 
     def accept_waiting(self) -> None:
         """Accept what waits, whatever the gate would say."""
@@ -133,7 +140,7 @@ class LoopServer:
         connection.setblocking(False)
         self._state.opening += 1
         task = self._loop.create_task(self._open(connection))
-        self._opening.add(task)
+        self._opening[task] = connection
         self._state.tasks.add(task)  # the server ends behind it
         task.add_done_callback(functools.partial(self._opened, connection))
         return True
@@ -142,7 +149,7 @@ class LoopServer:
         if task.cancelled():
             connection.close()
         self._state.opening -= 1
-        self._opening.discard(task)
+        self._opening.pop(task, None)
         self._state.end_task(task)
 
     def _give_up(self) -> None:

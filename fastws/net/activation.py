@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Final
 
 FIRST_DESCRIPTOR: Final = 3
 """The descriptors that systemd passes are this one and those after it."""
 
 
+def is_activated(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether systemd opened sockets for this process, and `listen_descriptors` was not asked for them yet."""
+    return environ.get("LISTEN_PID", "") == str(os.getpid()) and environ.get("LISTEN_FDS", "").isdigit()
+
+
 def listen_descriptors(environ: MutableMapping[str, str] = os.environ) -> list[int]:
     """The descriptors of the sockets that systemd opened for this process; none where there are none."""
-    pid, count = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
+    activated = is_activated(environ)
+    count = environ.pop("LISTEN_FDS", "")
+    environ.pop("LISTEN_PID", None)
     environ.pop("LISTEN_FDNAMES", None)
-    if pid != str(os.getpid()) or not count.isdigit():
+    if not activated:
         return []
     descriptors = list(range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + int(count)))
     for each in descriptors:

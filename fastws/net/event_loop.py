@@ -6,16 +6,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import select
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fastws.errors import ConfigError
+from fastws.net.forking import end_child
+from fastws.net.standard_descriptors import open_standard_descriptors
 
 
 def new_event_loop(name: str) -> asyncio.AbstractEventLoop:
     """A new loop: uvloop's or asyncio's. Raises ConfigError where uvloop is asked for and not installed."""
+    open_standard_descriptors()  # else the loop gets some of their numbers
     if name != "asyncio":
         try:
             import uvloop
@@ -25,6 +30,20 @@ def new_event_loop(name: str) -> asyncio.AbstractEventLoop:
         else:
             return uvloop.new_event_loop()
     return asyncio.SelectorEventLoop()
+
+
+def part_with_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """In a forked child: let the loop, which is a copy, wait for nothing of what its parent's waits for.
+
+    Both have one epoll set, and what the child did to it, in tidying up for one, would be done to the parent. libuv
+    aborts where it has none, so it gets an empty one.
+    """
+    selector: Any = getattr(loop, "_selector", None)
+    number: Any = getattr(loop, "_get_backend_id", None)  # uvloop's
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # another kind of loop or of selector, or none left
+        descriptor = selector.fileno() if selector is not None else number()
+        with select.epoll() as empty:
+            os.dup2(empty.fileno(), descriptor, inheritable=False)
 
 
 def loop_name(loop: asyncio.AbstractEventLoop) -> str:
@@ -39,10 +58,15 @@ def run_in(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]
     threads before they exit.
     """
     executor = ThreadPoolExecutor(thread_name_prefix="asyncio")  # as the loop would make it itself
+    process = os.getpid()
     try:
         asyncio.set_event_loop(loop)
         loop.set_default_executor(executor)
         loop.run_until_complete(coroutine)
+    except BaseException as error:
+        if os.getpid() != process:
+            end_child(error)
+        raise
     finally:
         try:
             left = asyncio.all_tasks(loop)

@@ -21,26 +21,33 @@ from typing import Final
 from fastws.config import Config
 from fastws.config.bind_address import BindAddress, Descriptor, TcpAddress, UnixAddress, parse_address
 from fastws.errors import StartupError
-from fastws.net.activation import listen_descriptors
+from fastws.net.activation import is_activated, listen_descriptors
 
 logger: Final = logging.getLogger("fastws.error")
 
+UNIX_MODE: Final = 0o666
+"""Permissions of a Unix domain socket where nobody says otherwise."""
 MAX_DIRECTORY_BYTES: Final = 60
 """So much of a Unix socket's path may be taken by the directory for temporary files."""
 
 
 @contextlib.contextmanager
-def bound(config: Config) -> Iterator[list[socket.socket]]:
-    """The sockets to listen on, bound; at the end they are closed, and the files of Unix domain sockets removed."""
+def bound(config: Config, *, adopt: bool = False) -> Iterator[list[socket.socket]]:
+    """The sockets to listen on, bound; at the end they are closed, and the files of Unix domain sockets removed.
+
+    A descriptor that an option names stays open for whoever has opened it, unless `adopt` says that it was opened for
+    this server alone, as on a command line.
+    """
     sockets: list[socket.socket] = []
     files: dict[str, int] = {}
+    adopt = adopt or is_activated()  # systemd's are nobody else's either
     try:
         for address in addresses(config):
             if isinstance(address, UnixAddress):
                 sockets.append(_bind_unix(address.path, config.uds_mode, config.uds_owner))
                 files[address.path] = os.stat(address.path).st_ino
             elif isinstance(address, Descriptor):
-                sockets.append(_from_descriptor(address.number))
+                sockets.append(_from_descriptor(address.number, adopt=adopt))
             else:
                 sockets += _bind_tcp(address.host, address.port)
         yield sockets
@@ -147,13 +154,13 @@ def problem(where: str, error: OSError) -> str:
     return f"cannot listen on {where}: {error.strerror}"
 
 
-def _bind_unix(path: str, mode: int, owner: str | None) -> socket.socket:
+def _bind_unix(path: str, mode: int | None, owner: str | None) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         user, group = _owner(owner) if owner is not None else (-1, -1)
-        _remove_stale(path)
+        found = _remove_stale(path)
         sock.bind(path)
-        os.chmod(path, mode)
+        os.chmod(path, found if mode is None else mode)
         if owner is not None:
             os.chown(path, user, group)
     except OSError as error:
@@ -176,12 +183,15 @@ def _owner(text: str) -> tuple[int, int]:
     return uid, gid
 
 
-def _remove_stale(path: str) -> None:
-    """Remove the socket that a server left behind; refuse to remove anything else, or one that still answers."""
+def _remove_stale(path: str) -> int:
+    """Remove the socket that a server left behind, or somebody has prepared. Its permissions, or those of a new one.
+
+    Refuses to remove anything else, or one that still answers.
+    """
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
-        return
+        return UNIX_MODE
     if not stat.S_ISSOCK(mode):
         raise StartupError(f"--uds: cannot listen on {path}: there is something else, which is not a socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -194,9 +204,10 @@ def _remove_stale(path: str) -> None:
             raise StartupError(f"--uds: cannot listen on {path}: it is in use") from None
         else:
             raise StartupError(f"--uds: cannot listen on {path}: another server is listening there")
+    return stat.S_IMODE(mode)
 
 
-def _from_descriptor(descriptor: int) -> socket.socket:
+def _from_descriptor(descriptor: int, *, adopt: bool) -> socket.socket:
     try:
         sock = socket.socket(fileno=descriptor)
     except OSError as error:
@@ -204,4 +215,11 @@ def _from_descriptor(descriptor: int) -> socket.socket:
     if sock.type != socket.SOCK_STREAM:
         sock.detach()
         raise StartupError(f"--fd: {descriptor} is a socket, but not for streams")
-    return sock
+    if adopt:
+        return sock
+    try:
+        return sock.dup()
+    except OSError as error:
+        raise StartupError(f"--fd: {descriptor}: {error.strerror}") from None
+    finally:
+        sock.detach()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
@@ -260,6 +260,17 @@ class LoopState(LoopCore):
             finally:
                 if waiter in self.idle_waiters:
                     self.idle_waiters.remove(waiter)  # it was cancelled
+
+    def descriptors(self) -> Iterator[int]:
+        """The descriptors of all connections, as far as they have one."""
+        for channel in list(self.connections):
+            sock = (
+                channel.transport.get_extra_info("socket")
+                if isinstance(channel, Connection) and channel.transport
+                else None
+            )
+            if sock is not None:
+                yield sock.fileno()
 
     def cut(self) -> None:
         """Cut every connection that is left: the application is told of each as of any that is lost."""

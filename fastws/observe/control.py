@@ -17,13 +17,14 @@ import os
 import platform
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
 
 from fastws.asgi.http_cycle import HttpCycle
 from fastws.asgi.session import Session
 from fastws.errors import ApplicationError, StartupError
 from fastws.net.channel import Channel
+from fastws.net.forking import listening
 from fastws.net.http_handler import HttpHandler
 from fastws.net.loop_state import LoopState
 from fastws.observe.metrics import resident_memory, waiting
@@ -57,7 +58,7 @@ class Control:
         self._drain = drain
         self._began = state.loop.time()
         self._server: asyncio.AbstractServer | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def start(self) -> None:
         """Listen. Raises StartupError."""
@@ -83,10 +84,15 @@ class Control:
         for task in self._tasks:
             task.cancel()
 
+    def descriptors(self) -> Iterator[int]:
+        """The descriptors of the socket, and of who has connected."""
+        yield from listening(self._server)
+        yield from (writer.get_extra_info("socket").fileno() for writer in self._tasks.values())
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
+        self._tasks[task] = writer
         try:
             while line := await asyncio.wait_for(reader.readline(), PATIENCE):
                 async for answer in self._answer(line):
@@ -95,7 +101,7 @@ class Control:
         except (OSError, ValueError, asyncio.TimeoutError, asyncio.CancelledError):
             pass  # a client that is gone, sends no line or does not read; or we end
         finally:
-            self._tasks.discard(task)
+            del self._tasks[task]
             writer.close()
 
     async def _answer(self, line: bytes) -> AsyncIterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import fastws
@@ -17,6 +17,7 @@ from fastws.asgi.application import Application
 from fastws.asgi.observer import Observer, Observers
 from fastws.config import Config
 from fastws.errors import StartupError
+from fastws.net.forking import listening
 from fastws.net.loop_state import LoopState
 from fastws.observe import access_log
 from fastws.observe.access_format import FormattedAccessLog
@@ -102,6 +103,12 @@ class Operations:
         if self._control is not None:
             self._control.stop()
 
+    def descriptors(self) -> Iterator[int]:
+        """The descriptors of all that was started."""
+        for part in (self._port, self._control):
+            if part is not None:
+                yield from part.descriptors()
+
     def metrics_addresses(self) -> list[tuple[str, int]]:
         """The addresses and ports of --metrics-port."""
         return [] if self._port is None else self._port.addresses()
@@ -161,6 +168,10 @@ class _MetricsPort:
     def addresses(self) -> list[tuple[str, int]]:
         sockets = [] if self._server is None else getattr(self._server, "sockets", [])
         return [sock.getsockname()[:2] for sock in sockets]
+
+    def descriptors(self) -> Iterator[int]:
+        yield from listening(self._server)
+        yield from self.state.descriptors()
 
     async def stop(self) -> None:
         if self._server is not None:

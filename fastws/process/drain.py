@@ -30,6 +30,12 @@ MIN_WINDOW: Final = 0.1
 """A window below this is none: a few connections are no herd."""
 MAX_WINDOW: Final = 10.0
 """The greatest default of --drain-window, in seconds."""
+STARTUP_SECONDS: Final = 5.0
+"""How long a startup may go on when the server is told to exit; behind that the application is cancelled."""
+HURRIED_SECONDS: Final = 1.0
+"""How long connections have, where nobody waits for their end."""
+HURRIED_LIFESPAN_SECONDS: Final = 5.0
+"""How long the application then has to shut down."""
 LAST_SECONDS: Final = 1.0
 """How long before the deadline of a shutdown connections are cut; a quarter of that time where that is less."""
 
@@ -52,6 +58,15 @@ class Drain:
         self._config = config
         self._force = force
         self._watch = watch
+        self.hurried = False
+        """Whether to end in some seconds: who waits for the server was cancelled, and is not to wait for long."""
+
+    def startup_seconds(self) -> float:
+        """How long an application that is starting may go on with it, before it is shut down."""
+        timeout = self._config.timeout_graceful_shutdown
+        if self.hurried:
+            return 0.0
+        return STARTUP_SECONDS if timeout is None else min(STARTUP_SECONDS, timeout)
 
     async def end_connections(self, state: LoopState, cut: Callable[[LoopState], None]) -> None:
         """Let open connections end, and `cut` those that do not in time.
@@ -60,14 +75,16 @@ class Drain:
         """
         logger.info("Shutting down")
         self._watch()
-        state.shut_down(drain_window(self._config, len(state.connections)))
+        state.shut_down(0.0 if self.hurried else drain_window(self._config, len(state.connections)))
         if state.connections:
             logger.info("Waiting for %d connections to close (CTRL+C to force quit)", len(state.connections))
-        timeout = self._config.timeout_graceful_shutdown
+        timeout = self._timeout(HURRIED_SECONDS)
         last = 0.0 if timeout is None else min(LAST_SECONDS, timeout / 4)
         if await unless(self._force, state.wait_closed(), None if timeout is None else timeout - last):
             return
-        why = "told to hurry" if self._force.is_set() else f"--timeout-graceful-shutdown of {timeout:g} s is over"
+        why = "told to hurry"
+        if not self._force.is_set() and not self.hurried:
+            why = f"--timeout-graceful-shutdown of {timeout:g} s is over"
         logger.warning("Cutting %d connections: %s", len(state.connections), why)
         self._watch()
         cut(state)
@@ -90,7 +107,7 @@ class Drain:
         A second signal hurries.
         """
         self._watch()
-        timeout = self._config.timeout_graceful_shutdown
+        timeout = self._timeout(HURRIED_LIFESPAN_SECONDS)
         succeeded = False
 
         async def shut_down() -> None:
@@ -102,8 +119,17 @@ class Drain:
         if self._force.is_set():
             logger.warning("Not waiting for the application to shut down")
             return True
-        logger.error("Application shutdown failed: --timeout-graceful-shutdown of %g s is over", timeout)
+        if self.hurried:
+            logger.error("Application shutdown failed: it took longer than %g s", timeout)
+        else:
+            logger.error("Application shutdown failed: --timeout-graceful-shutdown of %g s is over", timeout)
         return False
+
+    def _timeout(self, hurried: float) -> float | None:
+        timeout = self._config.timeout_graceful_shutdown
+        if not self.hurried:
+            return timeout
+        return hurried if timeout is None else min(hurried, timeout)
 
 
 async def unless(

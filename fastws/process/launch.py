@@ -8,27 +8,22 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import socket
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from fastws.config import OPTION, Config
 from fastws.config.environment import load_env_file
 from fastws.config.near import did_you_mean
 from fastws.config.uvicorn_options import MISSING, judge
 from fastws.errors import ConfigError
+from fastws.net.standard_descriptors import open_standard_descriptors
 from fastws.observe.log_files import reopen_on_signal
 from fastws.observe.terminal import say
+from fastws.process.frozen import worker_channel
+from fastws.process.guard import refuse_running_loop, refuse_without_guard
 from fastws.process.systemd import Notifier
 
-if TYPE_CHECKING:
-    from fastws.process.server import Server
-
 logger: Final = logging.getLogger("fastws.error")
-
-MAX_NAMED_THREADS: Final = 5
-"""How many threads that keep the process the log names."""
 
 
 def run(app: Any, **options: Any) -> None:
@@ -38,6 +33,9 @@ def run(app: Any, **options: Any) -> None:
     they ask for what is so anyway. Exits the process with 2 for a wrong option, with 3 where the server cannot start,
     each with one line that says what is wrong.
     """
+    _serve_if_worker()
+    refuse_running_loop()
+    refuse_without_guard(starts_processes=bool(options.get("reload")) or (options.get("workers") or 1) != 1)
     environ = dict(os.environ)
     try:
         options = _known(options)
@@ -78,9 +76,12 @@ def serve_config(
     """Serve as `config` says, and exit as `run` does.
 
     New processes read it anew from `source`, which can be pickled, in the environment `environ`.
-    `last` says that the process has nothing to do afterwards: then threads of the application that go on do not keep it
-    for longer than --timeout-graceful-shutdown.
+    `last` says that the process has nothing to do afterwards, and was started for this alone. What the application left
+    behind does not keep it for longer than --timeout-graceful-shutdown, behind the end of the main thread otherwise.
     """
+    _serve_if_worker()
+    open_standard_descriptors()
+    refuse_without_guard(starts_processes=config.reload or (config.workers or 1) > 1)
     if config.reload or (config.workers or 1) > 1:
         if not isinstance(config.app, str):
             why = "--reload" if config.reload else "--workers (or WEB_CONCURRENCY)"
@@ -88,7 +89,8 @@ def serve_config(
             raise SystemExit(2)
         from fastws.process.supervisor import supervise
 
-        raise SystemExit(supervise(config, source, environ))
+        raise SystemExit(supervise(config, source, environ, adopt=last))
+    from fastws.process.leaving import run_server
     from fastws.process.server import Server  # late: a supervisor needs neither an event loop nor the compiled modules
 
     notifier = Notifier()
@@ -101,28 +103,17 @@ def serve_config(
             notifier.stopping()
 
     server = Server(config, on_started=notifier.ready, on_tick=on_tick)
+    server.adopts_descriptors = last
     if notifier.watchdog_seconds is not None:
         server.tick_seconds = min(server.tick_seconds, notifier.watchdog_seconds)
     run_server(server, last=last)
 
 
-def run_server(server: Server, sockets: Sequence[socket.socket] | None = None, *, last: bool) -> None:
-    """Run the server to its end, on `sockets` if given. CTRL+C while the application is imported shows no traceback."""
-    try:
-        server.run(sockets)
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    finally:
-        if last:
-            _end_threads(server.config.timeout_graceful_shutdown)
+def _serve_if_worker() -> None:
+    """Be a worker, if this frozen program was started as one, and then exit."""
+    channel = worker_channel()
+    if channel is not None:
+        from fastws.process.worker import main
 
-
-def _end_threads(timeout: float | None) -> None:
-    """Say which threads keep the process, and end it under them when they have had their time."""
-    own = threading.current_thread()
-    left = [each.name for each in threading.enumerate() if each is not own and not each.daemon]
-    if left and timeout is not None:
-        logger.info("Waiting for %d threads of the application: %s", len(left), ", ".join(left[:MAX_NAMED_THREADS]))
-        from fastws.process.drain import watch_process
-
-        watch_process(timeout)
+        main(channel)
+        raise SystemExit(0)

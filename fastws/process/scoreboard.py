@@ -34,7 +34,16 @@ class Scoreboard:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self._memory = mmap.mmap(descriptor, _BYTES)
+        self._map(mmap.mmap(descriptor, _BYTES))
+
+    def leave(self) -> None:
+        """Keep the numbers as they are, for this process alone: a forked child of a worker is none."""
+        private = mmap.mmap(-1, _BYTES)
+        private[:] = self._memory[:]
+        self._map(private)
+
+    def _map(self, memory: mmap.mmap) -> None:
+        self._memory = memory
         cells = memoryview(self._memory).cast("q")
         self._stages, self._connections, self._beats = (cells[n * ROWS : (n + 1) * ROWS] for n in range(3))
         self._used, self._held_until = cells[3 * ROWS : 3 * ROWS + 1], cells[3 * ROWS + 1 :]

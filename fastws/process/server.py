@@ -17,7 +17,7 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FrameType
 from typing import Final
 
@@ -33,18 +33,21 @@ from fastws.errors import STARTUP_FAILURE, ConfigError, StartupError
 from fastws.net import listeners
 from fastws.net.accepting import Accepting, accept
 from fastws.net.descriptors import quiet_accept
-from fastws.net.event_loop import loop_name, new_event_loop, run_in
+from fastws.net.event_loop import loop_name, new_event_loop, part_with_loop, run_in
+from fastws.net.forking import end_child, give_up, in_children
 from fastws.net.loop_state import LoopState
+from fastws.net.standard_descriptors import open_standard_descriptors
 from fastws.net.tls import ReloadableContext, quiet_names
 from fastws.net.tracing import TracedLoopState
 from fastws.observe.health import Health
 from fastws.observe.log_setup import configure_logging, log_failure
 from fastws.observe.operations import Operations
 from fastws.observe.terminal import has_terminal
+from fastws.process import signals
 from fastws.process.drain import Drain, unless, watch_process
 from fastws.process.greeting import log_process
+from fastws.process.guard import refuse_import, refuse_running_loop
 from fastws.process.recycling import Recycling
-from fastws.process.signals import Handler, handled
 from fastws.topics.buses import bus_for
 from fastws.topics.hub import Hub
 from fastws.websocket.deflate_backends import load_backend
@@ -59,7 +62,6 @@ WATCH_SECONDS: Final = 5.0
 """How much longer than it may take a step of a shutdown takes before the process is ended under it."""
 TICK_SECONDS: Final = 1.0
 """How often `on_tick` is called, and the limits on a process' lifetime and memory are looked at."""
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Server:
@@ -97,10 +99,15 @@ class Server:
         """Whether the server accepts, or has accepted, connections."""
         self.servers: list[Accepting] = []
         self.exit_code: int = 0
+        self.adopts_descriptors: bool = False
+        """Whether descriptors that options name were opened for this server alone, which then closes them."""
         self.tick_seconds: float = TICK_SECONDS
         self._app: ASGIApplication | None = None
         self._engine: type[Engine] | None = None
         self._tls: ssl.SSLContext | None = ssl_context
+        self._state: LoopState | None = None
+        self._hub: Hub | None = None
+        self._sockets: list[socket.socket] = []
         self._access_log = access_log
         self._catch_signals = catch_signals
         self._recycling: Recycling | None = None
@@ -110,8 +117,10 @@ class Server:
         """The application's lifespan, once it has begun."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._exit_flag = self._force_flag = self._catching = self._owns_loop = False
-        self._had_terminal = has_terminal()
+        # With `nohup` a terminal may go: that is what it is for.
+        self._had_terminal = has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
         self._log_problem: ConfigError | None = None
+        open_standard_descriptors()
         try:
             configure_logging(config)  # now, so that what a program changes until it serves stays
         except ConfigError as error:
@@ -155,6 +164,16 @@ class Server:
             self._watch(self.config.drain_delay)
         self.should_exit = True
 
+    def handle_hangup(self, signum: int, frame: FrameType | None) -> None:
+        """Handle SIGHUP: reload the certificates, but end where it says that the terminal is gone."""
+        if self._had_terminal and not has_terminal():
+            self._say("The terminal is gone; shutting down")
+            self.handle_exit(signum, frame)
+        elif isinstance(self._tls, ReloadableContext):
+            self.reload_tls()
+        else:
+            self._say("SIGHUP: there is nothing to reload; the server goes on")
+
     def reload_tls(self) -> None:
         """Load the files of the options `ssl_*` anew, for connections to come; any thread may ask for it.
 
@@ -164,24 +183,19 @@ class Server:
             with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
                 self._loop.call_soon_threadsafe(self._tls.renew)
 
-    def _handle_hangup(self, signum: int, frame: FrameType | None) -> None:
-        """Handle SIGHUP: reload the certificates, but end where it says that the terminal is gone."""
-        if self._had_terminal and not has_terminal():
-            self.handle_exit(signum, frame)
-        else:
-            self.reload_tls()
-
     def run(self, sockets: Sequence[socket.socket] | None = None) -> None:
         """Serve in an event loop of its own, until the server is told to exit.
 
         A failed startup is logged in one line and raises SystemExit with code 3; a failed shutdown of the application
-        raises it with code 1.
+        raises it with code 1. Raises RuntimeError in a running event loop.
         """
+        refuse_running_loop()
         try:
-            self._prepare()
-            self._owns_loop = True
-            with self._signals():
-                run_in(new_event_loop(self.config.loop), self.serve(sockets))
+            with signals.starting() if self._catch_signals else contextlib.nullcontext():
+                self._prepare()
+                self._owns_loop = True
+                with self._signals():
+                    run_in(new_event_loop(self.config.loop), self.serve(sockets))
         except (ConfigError, StartupError) as error:
             log_failure(error, error.__cause__ if isinstance(error, AppError) else None)
             raise SystemExit(STARTUP_FAILURE) from None
@@ -191,16 +205,36 @@ class Server:
     async def serve(self, sockets: Sequence[socket.socket] | None = None) -> None:
         """Serve in the running event loop, on `sockets` if given, until the server is told to exit.
 
+        A signal that has ended the server is raised again behind it, for the rest of the program. A task that is
+        cancelled here ends the server as a signal does, in some seconds at the most, and then is cancelled.
+
         Raises ConfigError or StartupError, one line, where it cannot start.
         """
         self._prepare()
         self._loop = asyncio.get_running_loop()
         self._set_events()
         try:
-            with self._signals(), self._ticking():
-                await self._serve(sockets)
+            with self._signals(), self._ticking(), in_children(self._in_child):
+                serving = self._loop.create_task(self._serve(sockets), name="fastws server")
+                cancelled = await self._wait_for(serving)
+            serving.result()
         finally:
             self._finished.set()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _wait_for(self, serving: asyncio.Task[None]) -> asyncio.CancelledError | None:
+        """Wait for the end, whoever cancels this meanwhile; how that was done first, if it was."""
+        cancelled: asyncio.CancelledError | None = None
+        while not serving.done():
+            try:
+                await asyncio.wait((serving,))
+            except asyncio.CancelledError as error:  # in anyio's scopes again and again
+                if cancelled is None:
+                    cancelled = error
+                    self._drain.hurried = True
+                    self.should_exit = True
+        return cancelled
 
     async def shutdown(self) -> None:
         """Begin a graceful shutdown and wait for its end. For tasks of the loop that `serve()` runs in."""
@@ -212,6 +246,7 @@ class Server:
         """Do what needs no event loop, so that the application is imported outside of one. Idempotent."""
         if self._app is not None:
             return
+        refuse_import()
         if self._log_problem is not None:
             raise self._log_problem
         if self.config.env_file is not None:
@@ -238,8 +273,7 @@ class Server:
         log_process(self.config, engine, loop_name(asyncio.get_running_loop()))
         with self._bound(given) as sockets:
             try:
-                if self._exit_flag or not await unless(self._exit, lifespan.startup()):
-                    logger.info("Told to exit during startup")
+                if not await self._start(lifespan):
                     return
                 state = (TracedLoopState if logger.isEnabledFor(TRACE) else LoopState)(
                     asyncio.get_running_loop(),
@@ -250,8 +284,9 @@ class Server:
                     tls=self._tls,
                     on_error=self._on_error,
                 )
+                self._state = state
                 Health(state)
-                hub = Hub(state, bus_for(self.config))
+                self._hub = hub = Hub(state, bus_for(self.config))
                 await hub.start()
                 await operations.start(state, lambda: self.limit_reached("`fastws drain`"))
                 try:
@@ -282,15 +317,30 @@ class Server:
                 await lifespan.cancel()
         logger.info("Finished server process [%d]", os.getpid())
 
+    async def _start(self, lifespan: Lifespan) -> bool:
+        """Start the application. False where the server is told to exit meanwhile, which ends it again."""
+        startup = asyncio.ensure_future(lifespan.startup()) if not self._exit_flag else None
+        if startup is not None and await unless(self._exit, _end_of(startup)):
+            startup.result()
+            return True
+        logger.info("Told to exit during startup")
+        if startup is not None and await unless(self._force, _end_of(startup), self._drain.startup_seconds()):
+            startup.result()
+            await self._end_lifespan(lifespan)
+        elif startup is not None:
+            startup.cancel()
+        return False
+
     @contextlib.contextmanager
     def _bound(self, given: Sequence[socket.socket] | None) -> Iterator[list[socket.socket]]:
         """The sockets to listen on, closed at the end."""
         with contextlib.ExitStack() as stack:
             if given is None:
-                given = stack.enter_context(listeners.bound(self.config))
+                given = stack.enter_context(listeners.bound(self.config, adopt=self.adopts_descriptors))
             for sock in given:
                 stack.callback(sock.close)
-            yield list(given)
+            self._sockets = list(given)
+            yield self._sockets
 
     async def _listen(self, state: LoopState, sockets: Sequence[socket.socket]) -> None:
         """Accept connections, then say where."""
@@ -342,7 +392,7 @@ class Server:
 
     def drain_delay(self) -> float:
         """Seconds that listening goes on when readiness has turned."""
-        return self.config.drain_delay
+        return 0.0 if self._drain.hurried else self.config.drain_delay
 
     def _cut(self, state: LoopState) -> None:
         """Cut every connection that is left."""
@@ -368,10 +418,8 @@ class Server:
         if self._catching or not self._catch_signals or threading.current_thread() is not threading.main_thread():
             yield
             return
-        handlers: dict[signal.Signals, Handler] = dict.fromkeys(_SIGNALS, self.handle_exit)
-        if isinstance(self._tls, ReloadableContext):
-            handlers[signal.SIGHUP] = self._handle_hangup
-        with handled(handlers):
+        reloads = isinstance(self._tls, ReloadableContext)
+        with signals.caught(self, owns_process=self._owns_loop, must_reload=reloads):
             self._catching = True
             try:
                 yield
@@ -406,6 +454,31 @@ class Server:
         if self._on_tick is not None:
             self._on_tick()
 
+    def _in_child(self) -> None:
+        """Be no server, in a child that the application has forked: keep no socket, and end where its loop goes on."""
+        if self._loop is not None:
+            part_with_loop(self._loop)
+            self._loop.call_soon(end_child)
+        give_up(self._descriptors())
+
+    def _descriptors(self) -> Iterable[int]:
+        """All that this server has opened."""
+        yield from (each.fileno() for each in self._sockets)
+        for server in self.servers:
+            yield from server.descriptors()
+        if self._state is not None:
+            yield from self._state.descriptors()
+        if self.operations is not None:
+            yield from self.operations.descriptors()
+        if self._hub is not None and self._hub.bus is not None:
+            yield from self._hub.bus.descriptors()
+
+    def _say(self, line: str) -> None:
+        """Log a line from a signal handler, which may have come in the middle of another one."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                self._loop.call_soon_threadsafe(logger.info, line)
+
     def _wake(self) -> None:
         """Tell the loop that a flag has changed. The caller may be any thread, or a signal handler."""
         if self._loop is not None:
@@ -417,3 +490,8 @@ class Server:
             self._exit.set()
         if self._force_flag:
             self._force.set()
+
+
+async def _end_of(task: asyncio.Future[None]) -> None:
+    """Wait until it has ended, and let it go on where nobody waits any longer."""
+    await asyncio.wait((task,))

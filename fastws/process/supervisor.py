@@ -36,13 +36,14 @@ from fastws.process.backoff import Backoff
 from fastws.process.hearts import Hearts
 from fastws.process.reloader import RELOAD_OVERRIDES, ChangeWatcher
 from fastws.process.scoreboard import Scoreboard, Stage
-from fastws.process.signals import as_bytes, held_back
+from fastws.process.signals import FIRST_PROCESS, as_bytes, held_back, starting
 from fastws.process.systemd import Notifier
 from fastws.process.worker_handle import (
     ENDING,
     LIMIT_REACHED,
     STARTED,
     SUPERVISED_SIGNALS,
+    UNGUARDED,
     Worker,
     clean_environment,
     describe_exit,
@@ -53,21 +54,22 @@ logger: Final = logging.getLogger("fastws.error")
 
 RELOAD_KILL_SECONDS: Final = 5.0
 """How long a worker gets to end when files have changed, after which it is killed."""
-FIRST_PROCESS: Final = 1
-"""The number of the process that inherits those whose parents have ended: the supervisor's, in many a container."""
 LONGEST_WAIT: Final = 1.0
 NOT_YET_SECONDS: Final = 1e6
 TOGETHER_AT_FIRST_SECONDS: Final = 5.0
 """How long connections wait, when the first worker serves, for the others to do so too."""
 
 
-def supervise(config: Config, source: Callable[[], Config], environ: Mapping[str, str]) -> int:
-    """Serve with workers, each of which gets its configuration from `source`, until a signal; returns the exit code."""
+def supervise(config: Config, source: Callable[[], Config], environ: Mapping[str, str], *, adopt: bool = False) -> int:
+    """Serve with workers, each of which gets its configuration from `source`, until a signal; returns the exit code.
+
+    With `adopt`, descriptors that options name were opened for this service alone.
+    """
     try:
         configure_logging(config)
         watcher = ChangeWatcher(config) if config.reload else None
         notifier = Notifier()
-        with listeners.bound(config) as sockets, _overrides(config) as overrides:
+        with starting(), listeners.bound(config, adopt=adopt) as sockets, _overrides(config) as overrides:
             for sock in sockets:
                 sock.setblocking(False)
             return Supervisor(config, _pickled(source), overrides, environ, sockets, notifier, watcher).run()
@@ -132,7 +134,7 @@ class Supervisor:
         self._board = Scoreboard.create()
         self._board.hold(NOT_YET_SECONDS)  # until the first worker serves
         self._selector = selectors.DefaultSelector()
-        self._had_terminal = has_terminal()
+        self._had_terminal = has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # see Server
         self._exit_code = 0
         self._signals_to_end = 0
         self._ever_served = self._restarting = self._waiting_for_change = False
@@ -203,6 +205,8 @@ class Supervisor:
         if STARTED in said:
             worker.serving_since = time.monotonic()
             self._now_serves(worker)
+        if UNGUARDED in said:
+            worker.unguarded = True
         if LIMIT_REACHED in said:
             worker.why_replaced = "limit"
         if ENDING in said and not worker.told_to_end:
@@ -274,11 +278,11 @@ class Supervisor:
 
     def _died(self, worker: Worker, status: int, now: float) -> None:
         what = describe_exit(status)
-        if self._watcher is not None:
+        if self._watcher is not None and not worker.unguarded:
             logger.error("Worker [%d] %s; waiting for a change of files", worker.pid, what)
             self._waiting_for_change = True
             return
-        if not self._ever_served:
+        if not self._ever_served or worker.unguarded:
             if status != STARTUP_FAILURE:  # else it has said why
                 logger.error("The first worker %s before it served", what)
             self._exit_code = STARTUP_FAILURE
@@ -307,15 +311,18 @@ class Supervisor:
     # Signals, and waiting for them.
 
     def _handle(self, number: int) -> None:
-        if number in (signal.SIGTERM, signal.SIGINT):
+        if number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             self._end()
         elif number == signal.SIGHUP and self._had_terminal and not has_terminal():
-            self._end()  # the terminal is closed
+            logger.info("The terminal is gone; shutting down")
+            self._end()
         elif number == signal.SIGHUP and not self._signals_to_end:
             self._restart()
         elif number in (signal.SIGTTIN, signal.SIGTTOU) and self._watcher is None and not self._signals_to_end:
             self.wanted = max(1, self.wanted + (1 if number == signal.SIGTTIN else -1))
             logger.info("%s: %d workers are wanted now", signal.Signals(number).name, self.wanted)
+        elif number == signal.SIGUSR2:
+            logger.info("SIGUSR2: means nothing to this server, which goes on")
         elif number == signal.SIGUSR1:
             reopen_log_files()
             for worker in self.workers:

@@ -24,14 +24,18 @@ from typing import Final
 from fastws.config import Config
 from fastws.errors import STARTUP_FAILURE, ConfigError
 from fastws.net.accepting import Accepting, accept
+from fastws.net.forking import give_up, in_children
 from fastws.net.loop_state import LoopState
+from fastws.net.standard_descriptors import open_standard_descriptors
 from fastws.observe.log_files import reopen_on_signal
 from fastws.observe.terminal import say
 from fastws.process.even_spread import Gate
-from fastws.process.launch import run_server
+from fastws.process.guard import this_is_a_worker
+from fastws.process.leaving import run_server
 from fastws.process.scoreboard import Row, Scoreboard, Stage
 from fastws.process.server import Server
-from fastws.process.worker_handle import ENDING, LIMIT_REACHED, STARTED, SUPERVISED_SIGNALS, Order
+from fastws.process.signals import disregard
+from fastws.process.worker_handle import ENDING, LIMIT_REACHED, STARTED, SUPERVISED_SIGNALS, UNGUARDED, Order
 
 logger: Final = logging.getLogger("fastws.error")
 
@@ -44,7 +48,6 @@ class WorkerServer(Server):
         super().__init__(config, on_started=self._tell_started, on_tick=self._beat)
         self._channel = channel
         self._row = row
-        self._state: LoopState | None = None
         self._gate: Gate | None = None
         self._replaced = False
         if config.timeout_worker_healthcheck is not None:
@@ -71,7 +74,6 @@ class WorkerServer(Server):
 
     async def _accept(self, state: LoopState, sock: socket.socket) -> Accepting:
         if self._gate is None:
-            self._state = state
             self._gate = Gate(self._row, state.accepted)
         config = self.config
         return await accept(state, sock, config.backlog, self._tls, config.timeout_request_head, self._gate)
@@ -88,6 +90,10 @@ class WorkerServer(Server):
     def _announce(self, sockets: Sequence[socket.socket]) -> None:
         """The supervisor says it, once."""
 
+    def _in_child(self) -> None:
+        self._row.board.leave()
+        super()._in_child()
+
     def _tell_started(self) -> None:
         self._row.stage = Stage.ACCEPTING
         self._tell(STARTED)
@@ -103,22 +109,33 @@ class WorkerServer(Server):
         self._reopen()
 
     def _tell(self, what: bytes) -> None:
-        with contextlib.suppress(OSError):  # the supervisor is gone
-            self._channel.send(what)
+        _tell(self._channel, what)
 
 
-def main() -> None:
-    """Serve as the order says that comes over the channel whose descriptor is the argument."""
+def _tell(channel: socket.socket, what: bytes) -> None:
+    with contextlib.suppress(OSError):  # the supervisor is gone
+        channel.send(what)
+
+
+def main(descriptor: int) -> None:
+    """Serve as the order says that comes over the channel, whose descriptor is the argument."""
+    open_standard_descriptors()
     # The supervisor blocked the signals, so that none can end this process before it knows what to do.
-    for each in SUPERVISED_SIGNALS - {signal.SIGTERM, signal.SIGABRT}:
-        signal.signal(each, signal.SIG_IGN)
+    disregard(SUPERVISED_SIGNALS - {signal.SIGTERM})
     with contextlib.suppress(AttributeError, ValueError, OSError, RuntimeError):  # no file behind sys.stderr
         faulthandler.enable()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SUPERVISED_SIGNALS)
-    channel = socket.socket(fileno=int(sys.argv[1]))
+    channel = socket.socket(fileno=descriptor)
+    this_is_a_worker(lambda: _tell(channel, UNGUARDED))
     order = _receive(channel)
-    for descriptor in (channel.fileno(), order.scoreboard, *order.sockets):
-        os.set_inheritable(descriptor, False)
+    inherited = (channel.fileno(), order.scoreboard, *order.sockets)
+    for each in inherited:
+        os.set_inheritable(each, False)
+    with in_children(lambda: give_up(inherited)):
+        _serve(order, channel)
+
+
+def _serve(order: Order, channel: socket.socket) -> None:
     sys.path[:] = order.path
     try:
         source: Callable[[], Config] = pickle.loads(order.source)
@@ -155,4 +172,4 @@ def _watch(channel: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))

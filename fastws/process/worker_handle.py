@@ -19,6 +19,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from fastws.process.frozen import worker_command
 from fastws.process.scoreboard import Row, Stage
 
 STARTED: Final = b"s"
@@ -27,6 +28,8 @@ LIMIT_REACHED: Final = b"l"
 """It has served enough and asks for a successor."""
 ENDING: Final = b"e"
 """It was told to end, by whomever."""
+UNGUARDED: Final = b"g"
+"""The application's module asks for workers of its own, see `fastws.process.guard`: no new start mends that."""
 
 SUPERVISED_SIGNALS: Final = frozenset(
     {
@@ -36,6 +39,8 @@ SUPERVISED_SIGNALS: Final = frozenset(
         signal.SIGTTIN,
         signal.SIGTTOU,
         signal.SIGUSR1,
+        signal.SIGUSR2,
+        signal.SIGQUIT,
     }
 )
 """The signals that a supervisor acts on."""
@@ -73,6 +78,7 @@ class Worker:
         self.started = time.monotonic()
         self.serving_since: float | None = None
         self.told_to_end = False
+        self.unguarded = False
         self.why_replaced: str | None = None
         self.predecessor: Worker | None = None
         self.kill_at: float | None = None
@@ -81,11 +87,8 @@ class Worker:
         self.channel, theirs = socket.socketpair()
         with theirs:
             passed = (*descriptors, row.board.descriptor, theirs.fileno())
-            self.process = subprocess.Popen(
-                [sys.executable, *_interpreter_flags(), "-m", "fastws.process.worker", str(theirs.fileno())],
-                pass_fds=passed,
-                env=environ,
-            )
+            command, more = worker_command(theirs.fileno())
+            self.process = subprocess.Popen(command, pass_fds=passed, env={**environ, **more})
         self.pid = self.process.pid
         with contextlib.suppress(OSError):  # it is gone already, which is seen soon
             self.channel.sendall(pickle.dumps(order))
@@ -148,12 +151,6 @@ def reap_orphans(ours: Collection[int]) -> None:
             if ended.si_pid in ours:
                 return
             os.waitpid(ended.si_pid, os.WNOHANG)
-
-
-def _interpreter_flags() -> list[str]:
-    """The options of Python that this process was started with, as `multiprocessing` passes them on."""
-    flags: list[str] = getattr(subprocess, "_args_from_interpreter_flags")()  # noqa: B009  # it has no public name
-    return flags
 
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:

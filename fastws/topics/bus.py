@@ -86,6 +86,9 @@ class Bus(Protocol):
     async def audience(self, topic: str) -> Audience:
         """How many they are, and in how many processes."""
 
+    def descriptors(self) -> Iterable[int]:
+        """The descriptors of all that was opened."""
+
     async def stop(self) -> None:
         """End; what was published is taken along where that is a matter of a second or so."""
 

@@ -21,9 +21,11 @@ import os
 import secrets
 import socket
 import stat
+from collections.abc import Iterator
 from typing import Final
 
 from fastws.errors import StartupError
+from fastws.net.forking import listening
 from fastws.topics import mesh_frames
 from fastws.topics.audience import Audience
 from fastws.topics.bus import Local, Publication
@@ -154,6 +156,13 @@ class Mesh:
             stream.abort()
         for accepted in list(self._streams_here):
             accepted.abort()
+
+    def descriptors(self) -> Iterator[int]:
+        """The descriptors of the socket and of the streams."""
+        yield from listening(self._server)
+        for stream in (*self._streams.values(), *self._streams_here):
+            if stream.transport is not None:
+                yield stream.transport.get_extra_info("socket").fileno()
 
     @property
     def connected(self) -> bool:

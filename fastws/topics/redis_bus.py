@@ -145,6 +145,10 @@ class RedisBus:
             del self._questions[number]
         return Audience(question.subscribers, question.processes)
 
+    def descriptors(self) -> list[int]:
+        """The descriptors of the connections to Redis."""
+        return self._connector.descriptors()
+
     async def stop(self) -> None:
         """End, when Redis has what was published or a moment has passed."""
         if self._tasks:

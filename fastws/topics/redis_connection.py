@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import weakref
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -66,6 +67,7 @@ class Connector:
         """What a connection raises when it is lost, or cannot be made; an answer that is an error among them."""
         self.answers: tuple[type[Exception], ...] = (redis.ResponseError,)
         """What it raises for an answer that is an error."""
+        self._made: weakref.WeakSet[Any] = weakref.WeakSet()
         known = redis.exceptions
         self._slot: int | None = redis.crc.key_slot(slot_of.encode()) if is_cluster(url) else None
         self._passing = (known.ReadOnlyError, known.NoScriptError, known.ClusterDownError, known.MasterDownError)
@@ -93,9 +95,15 @@ class Connector:
         found._pool = type(pool)(pool.connection_class, **{**pool.connection_kwargs, "host": host, "port": port})
         return found
 
+    def descriptors(self) -> list[int]:
+        """The descriptors of the connections that are open."""
+        writers = (getattr(each, "_writer", None) for each in list(self._made))
+        return [writer.get_extra_info("socket").fileno() for writer in writers if writer is not None]
+
     async def connect(self) -> Any:
         """A new connection. Raises one of `errors`."""
         connection = self._pool.make_connection()
+        self._made.add(connection)
         try:
             await asyncio.wait_for(connection.connect(), CONNECT_SECONDS)
             if self._slot is None:

@@ -62,8 +62,9 @@ def test_a_thread_that_hangs_does_not_keep_the_process() -> None:
     arguments = ("fault_apps:hangs_in_a_thread", "--timeout-graceful-shutdown", "0.2")
     with serve_process(*arguments) as process, closing(begin(process)):
         process.signal(signal.SIGTERM)
-        assert process.wait() == 1
+        assert process.wait() == 0
         assert "Waiting for 1 threads of the application: asyncio_0" in process.output
+        assert "Leaving 1 threads of the application behind: asyncio_0" in process.output
         assert "the application shuts down" in process.output
 
 

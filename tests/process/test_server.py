@@ -495,9 +495,11 @@ def test_who_runs_a_server_is_told_that_it_started_and_that_its_loop_turns(monke
     assert seen.index("started") < seen.index("tick True")
 
 
-def test_signal_handlers_are_restored() -> None:
+def test_signal_handlers_are_restored_and_get_what_ended_the_server() -> None:
+    seen = []
+
     def mine(number: int, frame: Any) -> None:
-        raise AssertionError
+        seen.append((number, signal.getsignal(signal.SIGTERM) is mine))
 
     async def main() -> None:
         server = fastws.Server(fastws.Config(app, port=0, log_config=None))
@@ -506,6 +508,7 @@ def test_signal_handlers_are_restored() -> None:
             await asyncio.sleep(0)
         os.kill(os.getpid(), signal.SIGTERM)
         await serving
+        assert seen == [(signal.SIGTERM, True)]
 
     before = signal.signal(signal.SIGTERM, mine)
     try:

@@ -1,0 +1,97 @@
+"""The end of a process whose server has ended: in time and with its exit code, whatever the application left behind.
+
+Python waits for threads that are no daemons, for jobs of executors, for children of `multiprocessing`, and for what is
+registered with `atexit`, each for ever. Here all of them together have as long as open connections had. Then children
+are told to end, and the process ends under the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from fastws.process.drain import watch_process
+from fastws.process.server import Server
+
+logger: Final = logging.getLogger("fastws.error")
+
+MAX_NAMED: Final = 5
+"""How many threads, or children, that keep the process the log names."""
+LAST_SECONDS: Final = 5.0
+"""How much later the process ends where not even a thread of its own runs any more; its stacks are then written."""
+
+
+def run_server(server: Server, sockets: Sequence[socket.socket] | None = None, *, last: bool) -> None:
+    """Run the server to its end, on `sockets` if given. CTRL+C while the application is imported shows no traceback."""
+    status: object = 0
+    try:
+        server.run(sockets)
+    except KeyboardInterrupt:
+        status = 130
+        raise SystemExit(status) from None
+    except SystemExit as error:
+        status = error.code
+        raise
+    except BaseException:
+        status = 1
+        raise
+    finally:
+        leave(status if isinstance(status, int) else 1, server.config.timeout_graceful_shutdown, after_main=not last)
+
+
+def leave(status: int, timeout: float | None, *, after_main: bool = False) -> None:
+    """See to it that this process ends with `status`, `timeout` seconds from now at the latest; None is for ever.
+
+    With `after_main` the seconds begin when the main thread has come to its end, since it may have more to do.
+    """
+    if timeout is None:
+        return
+    if not after_main:
+        if names := _left(threading.current_thread()):
+            logger.info("Waiting for %d threads of the application: %s", len(names), ", ".join(names[:MAX_NAMED]))
+        if children := _children():
+            logger.info("Waiting for %d child processes of the application: %s", len(children), _named(children))
+        watch_process(timeout + LAST_SECONDS)
+    threading.Thread(target=_end, args=(status, timeout, after_main), name="fastws-leaving", daemon=True).start()
+
+
+def _end(status: int, timeout: float, after_main: bool) -> None:
+    main = threading.main_thread()
+    if after_main:
+        main.join()
+        watch_process(timeout + LAST_SECONDS)
+    time.sleep(timeout)
+    children = _children()
+    if names := _left(main):
+        logger.warning("Leaving %d threads of the application behind: %s", len(names), ", ".join(names[:MAX_NAMED]))
+    if children:
+        logger.warning("Ending %d child processes of the application: %s", len(children), _named(children))
+        for each in children:
+            with contextlib.suppress(OSError, ValueError):
+                each.terminate()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(status)
+
+
+def _left(*own: threading.Thread) -> list[str]:
+    """The names of the threads that Python would wait for."""
+    return [each.name for each in threading.enumerate() if each not in own and not each.daemon]
+
+
+def _children() -> list[Any]:
+    """The children that Python would wait for, or end and wait for."""
+    multiprocessing = sys.modules.get("multiprocessing")
+    return [] if multiprocessing is None else list(multiprocessing.active_children())
+
+
+def _named(children: list[Any]) -> str:
+    return ", ".join(f"{each.name} [{each.pid}]" for each in children[:MAX_NAMED])
