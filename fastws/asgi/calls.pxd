@@ -35,6 +35,8 @@ cdef class Run(Resumable):
     cdef bint _ahead
     cdef object _result
     cdef object _error
+    cdef bint _withdrawn
+    cdef object _message
 
     cdef resume(self)
     cdef _park(self, Session session, result)
@@ -45,6 +47,7 @@ cdef class Run(Resumable):
     cdef _end(self, error)
 
 
+cdef bint WITHDRAWS
 cdef object ENDED
 cdef object DONE
 cdef object CLOSING

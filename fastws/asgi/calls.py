@@ -7,6 +7,7 @@ module has none, and is compiled by Cython where the extension was built (calls.
 from __future__ import annotations
 
 import asyncio
+import sys
 from asyncio.tasks import _enter_task, _leave_task  # documented, for other kinds of tasks
 from collections.abc import Awaitable, Callable, Generator
 from contextvars import Context
@@ -165,6 +166,9 @@ class Calls:
         shared.log_application_error(message, error, attributes(scope, shared.config.log_query_values))
 
 
+WITHDRAWS = sys.version_info >= (3, 13)
+"""Whether `Task.uncancel()` takes back a cancellation that the task has not been told."""
+
 ENDED = object()
 """What a step is worth at the application's end: cheaper than an exception."""
 
@@ -192,6 +196,9 @@ class Run(Resumable):
         self._ahead: bool = False
         self._result: Any = None
         self._error: BaseException | None = None
+        # Of a cancellation in a step that the task knew nothing of: that it was withdrawn, or its last message.
+        self._withdrawn: bool = False
+        self._message: tuple[Any] | None = None
 
     def __getattr__(self, name: str) -> Any:
         """What else a coroutine tells of itself, such as where it waits, is the application's."""
@@ -245,12 +252,24 @@ class Run(Resumable):
         self._straight = False
         self._ahead = True
         self._result = result
+        if future.cancelled():
+            self._note_cancellation(task)
         if not future.done():
             future.set_result(None)
 
     def give_up(self, error: Exception) -> None:
         if self.session is not None:
             self.session.give_up(error)
+
+    def _note_cancellation(self, task: Any) -> None:
+        """The application has cancelled its own task, which asyncio took for one that waits: what it would else mean.
+
+        Inside a step the last message counts, and on 3.13 as many `uncancel()` take it back.
+        """
+        if WITHDRAWS and not task.cancelling():
+            self._withdrawn = True
+        elif task._must_cancel:  # it was cancelled more than once
+            self._message = (task._cancel_message,)
 
     def _park(self, session: Session, result: Any) -> None:
         """The task is about to wait in `result`: if that is the next event, it need not be woken for it."""
@@ -279,15 +298,24 @@ class Run(Resumable):
 
     def _catch_up(self, error: BaseException | None) -> Any:
         """Tell the task what it has missed; `error` is what it throws meanwhile."""
-        result, raised = self._result, self._error
-        self._ahead = False
-        self._result = self._error = self._future = None
+        result, raised, message = self._result, self._error, self._message
+        withdrawn = self._withdrawn
+        session = self.session
+        self._ahead = self._withdrawn = False
+        self._result = self._error = self._future = self._message = None
         if raised is not None:
             return self._ended(raised)
+        if withdrawn and session is not None:
+            task: Any = session.task
+            if not task.cancelling():
+                return result
         if error is not None:
             # The task was cancelled in a step of its own: it cancels what it is to wait for, which tells who waits.
             cancel = getattr(result, "cancel", None)
-            if cancel is None or not isinstance(error, asyncio.CancelledError) or not cancel():
+            if message is not None:
+                error = asyncio.CancelledError(*(each for each in message if each is not None))
+            options = {"msg": error.args[0]} if error.args else {}
+            if cancel is None or not isinstance(error, asyncio.CancelledError) or not cancel(**options):
                 return self._step(None, error)
         return result
 
