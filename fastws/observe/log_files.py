@@ -41,7 +41,19 @@ def reopen_log_files() -> None:
     for each in {handler for logger in loggers if isinstance(logger, logging.Logger) for handler in logger.handlers}:
         if isinstance(each, logging.FileHandler):
             with each.lock or threading.RLock():
-                if each.stream is not None:
-                    each.stream.close()
-                    each.mode = "a"  # whatever is at the name now is not to be emptied
-                    each.stream = each._open()
+                _reopen(each)
+
+
+def _reopen(handler: logging.FileHandler) -> None:
+    """Open the file of the handler at its name. Where that cannot be, what is open is written to as before."""
+    if handler.stream is None:
+        return
+    handler.mode = "a"  # whatever is at the name now is not to be emptied
+    try:
+        opened = handler._open()
+    except OSError as error:
+        why = error.strerror or error
+        logger.error("Cannot open the log file %s anew: %s; writing to the old one", handler.baseFilename, why)
+        return
+    handler.stream.close()
+    handler.stream = opened

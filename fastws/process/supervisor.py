@@ -32,7 +32,7 @@ from fastws.net import listeners
 from fastws.observe.log_files import reopen_log_files
 from fastws.observe.log_setup import configure_logging, log_failure
 from fastws.observe.terminal import has_terminal
-from fastws.process.backoff import Backoff
+from fastws.process.backoff import FIRST_DELAY, Backoff
 from fastws.process.hearts import Hearts
 from fastws.process.reloader import RELOAD_OVERRIDES, ChangeWatcher
 from fastws.process.scoreboard import Scoreboard, Stage
@@ -190,11 +190,38 @@ class Supervisor:
     def _start(self, predecessor: Worker | None = None) -> None:
         """Start a worker; it takes over from its predecessor, if there is one, when it serves."""
         row = self._board.take_row()
-        with held_back(SUPERVISED_SIGNALS):
-            worker = Worker(self._source, self._overrides, self._sockets, row, self.generation, self._environ)
+        try:
+            with held_back(SUPERVISED_SIGNALS):
+                worker = Worker(self._source, self._overrides, self._sockets, row, self.generation, self._environ)
+        except OSError as error:  # no process, memory or descriptor can be had, or the interpreter is being replaced
+            row.free()
+            self._cannot_start(predecessor, error.strerror or str(error))
+            return
         worker.predecessor = predecessor
         self.workers.append(worker)
         self._selector.register(worker.channel, selectors.EVENT_READ, lambda: self._listen_to(worker))
+
+    def _cannot_start(self, predecessor: Worker | None, why: str) -> None:
+        """The system did not let a worker start: do without, as far as that goes."""
+        if not self._ever_served:
+            logger.error("Cannot start a worker: %s", why)
+            self._exit_code = STARTUP_FAILURE
+            self._signals_to_end = 1
+            return
+        now = time.monotonic()
+        delay = max(self._backoff.died(now, 0.0), FIRST_DELAY)
+        self._backoff.next_start = max(self._backoff.next_start, now + delay)
+        if predecessor is not None and predecessor.why_replaced == "restart":
+            logger.error("Cannot start a worker: %s; the old ones go on", why)
+            self._give_restart_up()
+        else:
+            logger.error("Cannot start a worker: %s; trying again in %.1f s", why, delay)
+
+    def _give_restart_up(self) -> None:
+        for each in self.workers:
+            each.why_replaced = None if each.why_replaced == "restart" else each.why_replaced
+        self._restarting = False
+        self._notifier.ready("The last restart failed")
 
     def _listen_to(self, worker: Worker) -> None:
         """Act on what the worker says."""
@@ -290,10 +317,7 @@ class Supervisor:
             return
         if worker.predecessor is not None and worker.predecessor.why_replaced == "restart":
             logger.error("The new worker [%d] %s before it served: the old ones go on", worker.pid, what)
-            for each in self.workers:
-                each.why_replaced = None if each.why_replaced == "restart" else each.why_replaced
-            self._restarting = False
-            self._notifier.ready("The last restart failed")
+            self._give_restart_up()
             return
         served = now - worker.serving_since if worker.serving_since is not None else 0.0
         delay = self._backoff.died(now, served)

@@ -88,7 +88,11 @@ class Worker:
         with theirs:
             passed = (*descriptors, row.board.descriptor, theirs.fileno())
             command, more = worker_command(theirs.fileno())
-            self.process = subprocess.Popen(command, pass_fds=passed, env={**environ, **more})
+            try:
+                self.process = subprocess.Popen(command, pass_fds=passed, env={**environ, **more})
+            except OSError:
+                self.channel.close()
+                raise
         self.pid = self.process.pid
         with contextlib.suppress(OSError):  # it is gone already, which is seen soon
             self.channel.sendall(pickle.dumps(order))
