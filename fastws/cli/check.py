@@ -24,6 +24,7 @@ from fastws.asgi.lifespan import Lifespan, State
 from fastws.cli.command import MAX_WIDTH, MIN_WIDTH, SETTINGS, Command, Formatter, UsageError
 from fastws.cli.main import server_params, take_from
 from fastws.config import OPTION, Config
+from fastws.config.effects import without_effect
 from fastws.config.option import LOG_LEVELS
 from fastws.config.sources import Given, gather, notes
 from fastws.errors import ConfigError
@@ -105,7 +106,8 @@ def _check(app: str | None, **values: Any) -> None:
         logger.removeFilter(server._keep)
     if server.should_exit:
         raise SystemExit(130)
-    click.echo(_report(given, server, [*warnings, *server.warnings]), nl=False, color=click.get_current_context().color)
+    warnings = list(dict.fromkeys((*warnings, *without_effect(config), *server.warnings)))
+    click.echo(_report(given, server, warnings), nl=False, color=click.get_current_context().color)
 
 
 def _report(given: Given, server: Rehearsal, warnings: list[str]) -> str:

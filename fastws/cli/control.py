@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from fastws.cli.command import command
+from fastws.cli.from_file import required_or_of_file
 from fastws.errors import ConfigError
 from fastws.http.escaped import escape
 from fastws.observe import control_client
@@ -20,9 +21,9 @@ _SOCKET = click.option(
     "--control-socket",
     "path",
     envvar="FASTWS_CONTROL_SOCKET",
-    required=True,
+    callback=required_or_of_file,
     metavar="PATH",
-    help="What the server was given as --control-socket.",
+    help="What the server was given as --control-socket.  [default: that of the configuration file]",
 )
 _RATES: Final = ("messages_in", "bytes_in", "messages_out", "bytes_out", "cpu_seconds", "requests_total")
 

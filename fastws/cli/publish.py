@@ -8,6 +8,7 @@ from typing import IO, Any, Final
 import click
 
 from fastws.cli.command import command
+from fastws.cli.from_file import or_of_file
 from fastws.config import OPTION
 from fastws.errors import ConfigError
 from fastws.observe import control_client
@@ -26,6 +27,7 @@ MOST_OVER_SOCKET: Final = 40_000
     "--topics-url",
     "url",
     envvar="FASTWS_TOPICS_URL",
+    callback=or_of_file,
     metavar="URL",
     help="What the servers were given as --topics-url.",
 )
@@ -33,6 +35,7 @@ MOST_OVER_SOCKET: Final = 40_000
     "--topics-password",
     "password",
     envvar="FASTWS_TOPICS_PASSWORD",
+    callback=or_of_file,
     metavar="TEXT",
     help="What the servers were given as --topics-password; better said by the environment variable.",
 )
@@ -40,15 +43,15 @@ MOST_OVER_SOCKET: Final = 40_000
     "--topics-prefix",
     "prefix",
     envvar="FASTWS_TOPICS_PREFIX",
-    default=OPTION["topics_prefix"].default,
-    show_default=True,
+    callback=or_of_file,
     metavar="TEXT",
-    help="What the servers were given as --topics-prefix.",
+    help=f"What the servers were given as --topics-prefix.  [default: {OPTION['topics_prefix'].default}]",
 )
 @click.option(
     "--control-socket",
     "path",
     envvar="FASTWS_CONTROL_SOCKET",
+    callback=or_of_file,
     metavar="PATH",
     help="Where no Redis is used: what the server was given as --control-socket.",
 )
@@ -60,7 +63,7 @@ def publish(
     key: str | None,
     url: str | None,
     password: str | None,
-    prefix: str,
+    prefix: str | None,
     path: str | None,
 ) -> None:
     """Publish MESSAGE, or what --file has, to the subscribers of TOPIC, and say how many there are.
@@ -82,6 +85,7 @@ def publish(
         raise click.UsageError("the message is not UTF-8: --binary publishes bytes") from None
     try:
         if url is not None:
+            prefix = prefix or OPTION["topics_prefix"].default
             subscribers, processes = _over_redis(url, password, prefix, topic, data, key)
         else:
             assert path is not None

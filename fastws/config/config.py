@@ -28,7 +28,7 @@ class Config(Fields):
             given = getattr(self, each.name)
             value = each.default if given is None and each.name in NONE_IS_DEFAULT else given
             object.__setattr__(self, each.name, each.check(value))
-        if not self.forwarded_allow_ips:
+        if self.forwarded_allow_ips is None:  # an empty one trusts nobody
             trusted = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
             object.__setattr__(self, "forwarded_allow_ips", OPTION["forwarded_allow_ips"].check(trusted))
         if self.workers is None:

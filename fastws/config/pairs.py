@@ -10,6 +10,7 @@ from fastws.config.option import TOKEN
 from fastws.config.redis_url import check_redis_url
 from fastws.config.table import OPTION, Fields
 from fastws.errors import ConfigError
+from fastws.http.forwarded import names_peer
 
 _FRAMING = (
     *("connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding"),
@@ -50,6 +51,13 @@ def check_together(config: Fields) -> None:
     if config.request_id_header is not None and not TOKEN.fullmatch(config.request_id_header):
         raise ConfigError(f"--request-id-header: {config.request_id_header!r:.100} is no name of a header field")
     _check_headers(config)
+    for name in ("forwarded_allow_ips", "proxy_allow_ips"):
+        for peer in getattr(config, name):
+            if not names_peer(peer):
+                raise ConfigError(
+                    f"{OPTION[name].cli}: {peer!r:.100} is no address, network, path, `unix` or `*`, and would trust "
+                    "nobody: names are not looked up, and a network is such as 10.0.0.0/24"
+                )
     if config.topics_url is not None:
         try:
             check_redis_url(config.topics_url)

@@ -221,11 +221,11 @@ class Fields:
     server_header: bool = _http("flag", True, "Send the header field Server.")
     date_header: bool = _http("flag", True, "Send the header field Date.")
     proxy_headers: bool = _http("flag", True, "Take scheme and client from X-Forwarded-Proto and X-Forwarded-For.")
-    forwarded_allow_ips: str | Sequence[str] = _http(
+    forwarded_allow_ips: str | Sequence[str] = _http(  # type: ignore[assignment]  # Config replaces None
         "list",
-        (),
-        "Whose X-Forwarded-* to believe: addresses, networks, `unix`, paths, or * for all, with commas between."
-        "  [default: $FORWARDED_ALLOW_IPS, else 127.0.0.1,::1]",
+        None,
+        "Whose X-Forwarded-* to believe: addresses, networks, `unix`, paths, or * for all, with commas between; empty: "
+        "nobody's.  [default: $FORWARDED_ALLOW_IPS, else 127.0.0.1,::1]",
     )
     livez_path: str = _http("text", "/livez", "Path of a page that says 200 while the event loop runs; empty: none.")
     readyz_path: str = _http(

@@ -29,6 +29,12 @@ _ADDRESS: Final = re.compile(r"[0-9A-Fa-f:.]+").fullmatch
 _SCHEMES: Final = {b"http": False, b"ws": False, b"https": True, b"wss": True}  # is it secure
 
 
+def names_peer(item: str) -> bool:
+    """Whether an element of a list of peers can be that of a real one: no host name, and no pattern but ``*``."""
+    item = item.strip()
+    return not item or item == "*" or "/" in item or item.startswith(UNIX) or _LOOKS_LIKE_ADDRESS(item) is not None
+
+
 class TrustedPeers:
     """The peers whose X-Forwarded headers are believed.
 

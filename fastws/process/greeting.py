@@ -9,11 +9,18 @@ from typing import Final
 
 import fastws
 from fastws.config import Config
+from fastws.config.effects import without_effect
 
 logger: Final = logging.getLogger("fastws.error")
 
 BALANCER_SECONDS: Final = 55.0
 """Load balancers cut connections that are silent for 60 s: a ping interval from this on is too long for them."""
+
+
+def log_without_effect(config: Config) -> None:
+    """Name the options that do nothing."""
+    for line in without_effect(config):
+        logger.warning("%s", line)
 
 
 def log_process(config: Config, engine: str, loop: str) -> None:
@@ -30,5 +37,7 @@ def log_process(config: Config, engine: str, loop: str) -> None:
             "--ws-ping-interval is %s: load balancers cut what is silent for 60 s, so it should be less than 55",
             "none" if interval is None else f"{interval:g} s",
         )
+    if not config.reload and (config.workers or 1) == 1:  # a supervisor says it once for all its workers
+        log_without_effect(config)
     if config.ws == "auto" and engine != "cython":
         logger.warning("The compiled module fastws._codec is not installed: the engine %s is slower", engine)

@@ -56,10 +56,20 @@ class ChangeWatcher:
             return True
         if any(directory in path.parents for directory in self._not_in):
             return False
-        names = [path.name, *(parent.name for parent in path.parents if self._is_watched(parent))]
-        if any(Path(name).match(pattern) for name in names for pattern in self._excludes):
+        if any(self._is_excluded(each) for each in (path, *filter(self._is_watched, path.parents))):
             return False
         return any(path.match(pattern) for pattern in self._includes)
+
+    def _is_excluded(self, path: Path) -> bool:
+        """Whether a pattern excludes the file or directory: by its name, or where it has a slash, by its path."""
+        name = Path(path.name)
+        below = [path.relative_to(each) for each in self.directories if each in path.parents]
+        return any(
+            any(each.match(pattern) for each in (*below, path) if os.path.isabs(pattern) or each is not path)
+            if "/" in pattern.rstrip("/")
+            else name.match(pattern)
+            for pattern in self._excludes
+        )
 
     def __enter__(self) -> socket.socket:
         ours, self._theirs = socket.socketpair()

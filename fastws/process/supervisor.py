@@ -33,6 +33,7 @@ from fastws.observe.log_files import reopen_log_files
 from fastws.observe.log_setup import configure_logging, log_failure
 from fastws.observe.terminal import has_terminal
 from fastws.process.backoff import FIRST_DELAY, Backoff
+from fastws.process.greeting import log_without_effect
 from fastws.process.hearts import Hearts
 from fastws.process.reloader import RELOAD_OVERRIDES, ChangeWatcher
 from fastws.process.scoreboard import Scoreboard, Stage
@@ -148,6 +149,7 @@ class Supervisor:
         """Supervise until a signal ends it, or nothing can start; returns the exit code."""
         if self.config.reload and (self.config.workers or 1) > 1:
             logger.warning("--workers is ignored with --reload")
+        log_without_effect(self.config)
         logger.info("Started supervisor process [%d], fastws %s", os.getpid(), fastws.__version__)
         with self._signals(), self._watching():
             while True:

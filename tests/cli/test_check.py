@@ -101,6 +101,7 @@ def test_what_can_be_served_is_reported(directory: Path) -> None:
     }
     assert [line for line in lines if line.startswith("- ")] == [
         "- FASTWS_PROT names no option: did you mean FASTWS_PORT?",
+        "- --uds-mode has no effect where no Unix domain socket is made: --uds, --bind unix:",
         "- --ws-ping-interval is 60 s: load balancers cut what is silent for 60 s, so it should be less than 55",
     ]
 

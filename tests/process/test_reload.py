@@ -174,3 +174,25 @@ def test_without_watchfiles_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
 def test_the_options_of_reload_need_it() -> None:
     with pytest.raises(ConfigError, match="--reload-dir: needs --reload"):
         Config("a:b", reload_dirs=[os.curdir])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "counts"),
+    [
+        ("vendor/*", "vendor/a.py", False),
+        ("vendor/*", "vendor/deep/a.py", False),
+        ("vendor/*", "sub/vendor/a.py", False),
+        ("vendor/*", "vendored.py", True),
+        ("vendor/", "vendor/a.py", False),
+        ("vendor/*.py", "vendor/a.py", False),
+        ("vendor/*.py", "vendor/deep/a.py", True),
+        ("*/migrations/*", "app/migrations/a.py", False),
+        ("./vendor/*", "vendor/a.py", False),
+        ("{here}/vendor/*", "vendor/a.py", False),
+        ("{here}/vendor/*", "other/vendor/a.py", True),
+    ],
+)
+def test_patterns_with_a_slash_exclude(tmp_path: Path, pattern: str, path: str, counts: bool) -> None:
+    excludes = [pattern.format(here=tmp_path)]
+    watcher = ChangeWatcher(Config("a:b", reload=True, reload_dirs=[str(tmp_path)], reload_excludes=excludes))
+    assert watcher.counts(tmp_path / path) is counts
