@@ -76,6 +76,11 @@ def caught(catcher: Catcher, *, owns_process: bool, must_reload: bool) -> Iterat
                     signal.raise_signal(each)
 
 
+def are_caught() -> bool:
+    """Whether SIGTERM is still told to the servers: an application may have taken it for itself."""
+    return signal.getsignal(signal.SIGTERM) is _end
+
+
 @contextlib.contextmanager
 def starting() -> Iterator[None]:
     """Until a server catches signals, while the application is imported: none is lost, and none ends it without a word.

@@ -29,12 +29,12 @@ from fastws.net.loop_state import LoopState
 from fastws.net.standard_descriptors import open_standard_descriptors
 from fastws.observe.log_files import reopen_on_signal
 from fastws.observe.terminal import say
+from fastws.process import signals
 from fastws.process.even_spread import Gate
 from fastws.process.guard import this_is_a_worker
 from fastws.process.leaving import run_server
 from fastws.process.scoreboard import Row, Scoreboard, Stage
 from fastws.process.server import Server
-from fastws.process.signals import disregard
 from fastws.process.worker_handle import ENDING, LIMIT_REACHED, STARTED, SUPERVISED_SIGNALS, UNGUARDED, Order
 
 logger: Final = logging.getLogger("fastws.error")
@@ -121,7 +121,7 @@ def main(descriptor: int) -> None:
     """Serve as the order says that comes over the channel, whose descriptor is the argument."""
     open_standard_descriptors()
     # The supervisor blocked the signals, so that none can end this process before it knows what to do.
-    disregard(SUPERVISED_SIGNALS - {signal.SIGTERM})
+    signals.disregard(SUPERVISED_SIGNALS - {signal.SIGTERM})
     with contextlib.suppress(AttributeError, ValueError, OSError, RuntimeError):  # no file behind sys.stderr
         faulthandler.enable()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SUPERVISED_SIGNALS)
@@ -145,7 +145,7 @@ def _serve(order: Order, channel: socket.socket) -> None:
         raise SystemExit(STARTUP_FAILURE) from None
     row = Scoreboard(order.scoreboard).row(order.row)
     server = WorkerServer(config, channel, row)
-    threading.Thread(target=_watch, args=(channel,), name="fastws-supervisor-watch", daemon=True).start()
+    threading.Thread(target=_watch, args=(channel, server), name="fastws-supervisor-watch", daemon=True).start()
     try:
         run_server(server, [socket.socket(fileno=each) for each in order.sockets], last=True)
     finally:
@@ -160,13 +160,25 @@ def _receive(channel: socket.socket) -> Order:
     return order
 
 
-def _watch(channel: socket.socket) -> None:
-    """End this process gracefully when the supervisor is gone; the loop may be stuck, so this is a thread."""
+def _watch(channel: socket.socket, server: WorkerServer) -> None:
+    """End this process gracefully when the supervisor says so or is gone; the loop may be stuck, so this is a thread.
+
+    It says so with SIGTERM too, which is enough but where the application has taken that signal for itself.
+    """
     with contextlib.suppress(OSError):
         while channel.recv(1):
-            pass
+            if server.started and not signals.are_caught():
+                _end(server)
     logger.warning("The supervisor is gone; shutting down")
-    ident = threading.main_thread().ident
+    _end(server)
+
+
+def _end(server: WorkerServer) -> None:
+    if server.started:
+        if not server.should_exit:
+            server.handle_exit(signal.SIGTERM, None)
+        return
+    ident = threading.main_thread().ident  # it imports the application, or starts it
     assert ident is not None
     signal.pthread_kill(ident, signal.SIGTERM)
 

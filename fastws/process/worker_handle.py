@@ -31,6 +31,9 @@ ENDING: Final = b"e"
 UNGUARDED: Final = b"g"
 """The application's module asks for workers of its own, see `fastws.process.guard`: no new start mends that."""
 
+END: Final = b"x"
+"""What a worker is told, beside SIGTERM."""
+
 SUPERVISED_SIGNALS: Final = frozenset(
     {
         signal.SIGTERM,
@@ -128,6 +131,8 @@ class Worker:
         """Tell it to drain; once more, to hurry."""
         self.told_to_end = True
         self.row.stage = Stage.ENDING
+        with contextlib.suppress(OSError):  # it is gone
+            self.channel.send(END)
         self.send_signal(signal.SIGTERM)
 
     def close(self) -> None:
