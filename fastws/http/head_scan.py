@@ -39,6 +39,8 @@ _METHOD_FAILURES: Final = {
     "Expected HTTP/2 Connection Preface",
 }
 """What httptools says of methods that it does not know, or knows in other protocols."""
+_ASKED: Final = re.compile(rb"(?:\r\n)*([!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}) ([!->@-~]{1,200})").match
+_PROXY_2: Final = b"\r\n\r\n\0\r\nQUIT\n"
 _AROUND_TARGET: Final = 32  # bytes: the longest method that httptools knows, two spaces and the version
 
 
@@ -78,9 +80,9 @@ def _scan_slowly(buffer: bytes | bytearray, start: int, limits: Limits) -> int:
         if _REQUEST_LINE(buffer, begin, line_end + 2) is None:
             if _OTHER_VERSION(buffer, begin, line_end + 2) is not None:
                 raise RequestError(505, "This server speaks HTTP/1.1.")
-            raise RequestError(400, "The request line is malformed.")
+            raise _malformed(buffer, start, begin)
     elif begin < stop and not 0x21 <= buffer[begin] <= 0x7E and (buffer[begin] != 0x0D or stop - begin > 1):
-        raise RequestError(400, "The request line is malformed.")  # such as TLS on a plain port: no need to wait
+        raise _malformed(buffer, start, begin)  # such as TLS on a plain port: no need to wait
     if (end + 4 if end >= 0 else stop) - start > limits.head:
         raise RequestError(431, "The request head is too large.")
     if end < 0:
@@ -97,6 +99,26 @@ def _scan_slowly(buffer: bytes | bytearray, start: int, limits: Limits) -> int:
         if line_end - begin > limits.field_size:
             raise RequestError(431, "A header field is too large.")
     return end + 4
+
+
+def _malformed(buffer: bytes | bytearray, start: int, begin: int) -> RequestError:
+    """The answer to what is no request line, by what it is, where that can be told from its first bytes."""
+    if buffer.startswith((b"PROXY ", _PROXY_2), start):
+        return RequestError(400, "This port does not expect a PROXY header.")
+    if buffer.startswith(b"\x16\x03", begin):
+        return RequestError(400, "This port speaks HTTP, not TLS.")
+    if buffer.startswith((b"\x04\x01", b"\x05"), begin):
+        return RequestError(400, "This port speaks HTTP, not SOCKS.")
+    return RequestError(400, "The request line is malformed.")
+
+
+def asked_for(buffer: bytes | bytearray, start: int = 0) -> str:
+    """Method and path of the head that begins at `start` of `buffer`, for the log; empty where they cannot be told.
+
+    Printable ASCII of bounded length, without the query, which may have secrets.
+    """
+    match = _ASKED(buffer, start)
+    return "" if match is None else f"{match[1].decode('ascii')} {match[2].decode('ascii')}"
 
 
 def parse_failure(message: str, http_version: str = "1.1", head: bytes = b"") -> RequestError:

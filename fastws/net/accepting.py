@@ -15,6 +15,7 @@ import functools
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Protocol, TypeAlias
 
 from fastws.net.descriptors import ACCEPT_FAILED, NO_DESCRIPTOR
@@ -166,7 +167,11 @@ class LoopServer:
             self._loop.add_reader(self._sock, self._on_readable)
 
     async def _open(self, connection: socket.socket) -> None:
+        peer = None
+        with suppress(OSError):
+            peer = connection.getpeername()
         try:
             await self._loop.connect_accepted_socket(self._state.new_connection, connection, **self._arguments)
-        except (OSError, asyncio.TimeoutError):  # a TLS handshake that failed is the client's business
+        except (OSError, asyncio.TimeoutError) as error:  # a TLS handshake that failed is the client's business
+            self._state.tls_failed(error, peer)
             connection.close()

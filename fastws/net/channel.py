@@ -305,6 +305,14 @@ def _gone() -> ClientDisconnected:
     return ClientDisconnected("the peer is gone")
 
 
+def show_address(address: Any) -> str:
+    """An address as sockets have it, or as ASGI has, for the log."""
+    if not isinstance(address, tuple) or address[1] is None:
+        return "a unix socket"
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def next_turn_of(loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
     """A future of the next turn of `loop`."""
     waiter: asyncio.Future[None] = loop.create_future()

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from fastws.errors import RequestError
 from fastws.http.framing import error_response
 from fastws.http.head import RequestHead
+from fastws.http.head_scan import asked_for
 from fastws.http.pages import METHODS, Page, PageResponse, encode_page
 from fastws.net.channel import NEVER, Channel
-from fastws.net.http1_reader import Http1Reader
+from fastws.net.http1_reader import Http1Reader, shown
 from fastws.net.http_handler import NEW_SECONDS, HttpHandler
 from fastws.websocket.handshake import UpgradeRequest, check_origin, read_upgrade
 
@@ -94,7 +95,7 @@ class Http1Handler(Http1Reader):
         elif self._current is not None:
             self._await_body(now)
         elif self._stash:
-            self._fail(RequestError(408, "The request head did not arrive in time."))
+            self._fail(RequestError(408, "The request head did not arrive in time."), asked=asked_for(self._stash))
         else:
             self._close()
 
@@ -263,12 +264,16 @@ class Http1Handler(Http1Reader):
         connection.resume_reading()
         connection.handler = self.state.application.websocket(self, head, upgrade, early_data)
 
-    def _fail(self, error: RequestError, head_only: bool = False) -> None:
-        kind = "Invalid HTTP request received" if error.status < 500 else "HTTP request refused"
+    def _fail(self, error: RequestError, head_only: bool = False, asked: str = "") -> None:
+        message = "Invalid HTTP request received" if error.status < 500 else "HTTP request refused"
+        if not asked and self._head is not None and (self._in_body or self._current is not None):
+            asked = shown(self._head)
+        where = f"{error.status}, {self.client()}" + (f", {asked}" if asked else "")
+        kind = f"{error.status} {error.detail}"  # each is counted apart
         if error.log_hint:
-            self.state.warn("%s", error.log_hint, kind=error.detail)
+            self.state.warn("%s (%s)", error.log_hint, where, kind=kind)
         else:
-            self.state.warn(kind + ": %s", error.detail)
+            self.state.warn(message + ": %s (%s)", error.detail, where, kind=kind)
         self._answer_error(error, head_only)
         self._linger()
 

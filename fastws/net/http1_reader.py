@@ -19,7 +19,7 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 
 from fastws.errors import RequestError
 from fastws.http.head import RequestHead, plain_head, read_request
-from fastws.http.head_scan import parse_failure, read_request_line, scan_head
+from fastws.http.head_scan import asked_for, parse_failure, read_request_line, scan_head
 from fastws.net.http_handler import HttpHandler
 
 if TYPE_CHECKING:
@@ -33,6 +33,11 @@ REPEATED_HEAD_BYTES = 1024
 
 CHUNK_OVERHEAD_BYTES = 12
 """Framing bytes that each chunk of a body may have before they count towards the limit on the head."""
+
+
+def shown(head: RequestHead) -> str:
+    """Method and path of `head` for the log, as `asked_for` has them."""
+    return asked_for(b"%b %b" % (head.method.encode("ascii"), head.target))
 
 
 class Http1Reader(HttpHandler):
@@ -75,8 +80,8 @@ class Http1Reader(HttpHandler):
         """Whether what lies behind the head that ends at `position` of `data` is parsed; else it was seen to."""
         raise NotImplementedError
 
-    def _fail(self, error: RequestError, head_only: bool = False) -> None:
-        """Refuse the request that is arriving, and close."""
+    def _fail(self, error: RequestError, head_only: bool = False, asked: str = "") -> None:
+        """Refuse the request that is arriving, and close; `asked` is its method and path for the log, if known."""
         raise NotImplementedError
 
     def _linger(self) -> None:
@@ -112,7 +117,7 @@ class Http1Reader(HttpHandler):
                 raw = data if end - position == length else data[position:end]
                 self._feed_head(raw)
             except RequestError as error:
-                self._fail(error, data.startswith(b"HEAD ", position))
+                self._fail(error, data.startswith(b"HEAD ", position), asked_for(data, position))
                 return
             position = end
             if len(raw) <= REPEATED_HEAD_BYTES and self._current is not None:
@@ -130,7 +135,7 @@ class Http1Reader(HttpHandler):
         try:
             self._begin(head)
         except RequestError as error:
-            self._fail(error, head.method == "HEAD")
+            self._fail(error, head.method == "HEAD", shown(head))
             return
         if self.connection.reading_paused:
             self.update_reading()

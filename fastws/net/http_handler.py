@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fastws.net.channel import Channel, Handler
+from fastws.net.channel import Channel, Handler, show_address
 from fastws.net.loop_core import LoopCore
 
 if TYPE_CHECKING:
@@ -57,6 +57,10 @@ class HttpHandler(Handler):
         self.addresses: tuple[Any, Any] | None = None
         # Whether the client came over TLS to the proxy, which has told so.
         self.tls_at_proxy: bool = False
+
+    def client(self) -> str:
+        """Who the peer is, for the log: what a PROXY header said, or the socket."""
+        return show_address(self.connection.peer_address() if self.addresses is None else self.addresses[0])
 
     def exchange(self) -> Exchange | None:
         """The request that is being answered."""

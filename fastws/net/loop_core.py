@@ -156,6 +156,10 @@ class LoopCore:
         """
         raise NotImplementedError
 
+    def tls_failed(self, error: BaseException, peer: Any) -> None:
+        """A TLS handshake with `peer`, an address, has failed: count it, and log it for the operator."""
+        raise NotImplementedError
+
     def drain_due(self) -> float:
         """When a connection that idles should end, now that the server shuts down: a time; 0.0 is now."""
         raise NotImplementedError

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastws.errors import RequestError
 from fastws.http.forwarded import TrustedPeers
+from fastws.net.channel import show_address
 from fastws.net.client_counts import ClientCounts
 from fastws.net.connection import Connection
 from fastws.net.descriptors import first_kept, last_refused, lowest_free
@@ -27,8 +29,6 @@ from fastws.websocket.deflate import Deflaters
 from fastws.websocket.deflate_backends import load_backend
 
 if TYPE_CHECKING:
-    import ssl
-
     from fastws.config import Config
     from fastws.http.proxy_protocol import Address
     from fastws.websocket.engine import Engine
@@ -74,6 +74,8 @@ class LoopState(LoopCore):
     ) -> None:
         super().__init__(loop, config, application, engine, secure, on_error)
         self.tls = tls
+        self.tls_failures: dict[str, int] = {}
+        """TLS handshakes that failed, by why: "protocol", "timeout", "left"."""
         self.opening = 0
         """Connections that were accepted and are not made yet: their TLS handshakes are under way."""
         self._server_line = b"server: fastws\r\n" if config.server_header else b""
@@ -214,6 +216,19 @@ class LoopState(LoopCore):
     def default_lines(self, date: bool, server: bool) -> bytes:
         """Our header lines and the configured ones, with Date and Server where the application has not set them."""
         return (self._date_line if date else b"") + (self._server_line if server else b"") + self._extra_lines
+
+    def tls_failed(self, error: BaseException, peer: Any) -> None:
+        """A TLS handshake with `peer` has failed: count it, and log what is more than the leaving of a client."""
+        if isinstance(error, ssl.SSLError):
+            reason = error.reason or "no TLS"
+            text = "plain HTTP on this port, which is for TLS" if reason == "HTTP_REQUEST" else reason
+            self.tls_failures["protocol"] = self.tls_failures.get("protocol", 0) + 1
+            self.warn("A TLS handshake failed: %s (%s)", text, show_address(peer), kind=f"TLS {reason}")
+        elif isinstance(error, (TimeoutError, asyncio.TimeoutError, ConnectionAbortedError)):
+            self.tls_failures["timeout"] = self.tls_failures.get("timeout", 0) + 1
+            self.warn("A TLS handshake did not end in time (%s)", show_address(peer), kind="TLS timeout")
+        else:
+            self.tls_failures["left"] = self.tls_failures.get("left", 0) + 1
 
     # What the server calls.
 

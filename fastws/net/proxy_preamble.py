@@ -101,6 +101,8 @@ class ProxyPreamble(Handler):
             )
         except (OSError, asyncio.CancelledError) as error:  # TLS's own errors are OSErrors
             self._end_task()
+            if isinstance(error, OSError) and self._header is not None:
+                state.tls_failed(error, self._header.source or connection.peer_address())
             if connection.transport is not None:
                 connection.abort()
                 connection.connection_lost(None)

@@ -477,7 +477,7 @@ async def test_a_flood_of_refused_requests_does_not_flood_the_log(caplog: pytest
     for _ in range(500):
         await server.connect().send(b"nonsense\r\n\r\n")
     await asyncio.sleep(1.5)
-    line = "Invalid HTTP request received: The request line is malformed."
+    line = "Invalid HTTP request received: The request line is malformed. (400, 192.0.2.1:50000)"
     assert caplog.messages == [line, f"{line} (499 like it)"]
     await asyncio.sleep(5)
     await server.connect().send(b"nonsense\r\n\r\n")
