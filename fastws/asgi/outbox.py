@@ -58,11 +58,17 @@ class Outbox(Inbox):
         if self.subscriber is not None:
             self.subscriber.settle()
         if data is None and isinstance(text, str):
-            pending = engine.send_text(text)
+            message = text
         elif text is None and isinstance(data, (bytes, bytearray, memoryview)):
-            pending = engine.send_bytes(data)
+            message = data
         else:
             raise ApplicationError(describe_bad_message(text, data))
+        if engine.deflater is not None:
+            pending = self.send_compressed(message)
+        elif text is None:
+            pending = engine.send_bytes(message)
+        else:
+            pending = engine.send_text(message)
         self._last_message = self.shared.now
         if self._traffic is not None:
             self._traffic.sent(text if data is None else data)
@@ -75,6 +81,24 @@ class Outbox(Inbox):
             self._corked = True
             self.shared.cork(self)
         return self.connection.wait_for_room()
+
+    def send_compressed(self, message: Any) -> int:
+        """Give the engine `message`, text or bytes, which it may compress; the bytes that wait there.
+
+        An exception behind the compressor costs a context that is kept between messages: the peer's would not be ours any
+        more, and all that follows be garbage to it (RFC 7692 section 7.1.1). So the connection ends. Arguments are refused
+        before a compressor has seen them.
+        """
+        engine = self.engine
+        assert engine is not None
+        deflater = engine.deflater
+        try:
+            return engine.send_text(message) if isinstance(message, str) else engine.send_bytes(message)
+        except BaseException as error:
+            if deflater is not None and deflater.context_takeover:
+                if deflater.lost or not isinstance(error, (TypeError, ValueError, BufferError)):
+                    self.connection.abort()
+            raise
 
     def _application_waits(self) -> None:
         """The application has come back for more, and there is nothing: write what it has sent."""
