@@ -1,3 +1,7 @@
+import cython
+
+
+@cython.no_gc  # holds bytes, and the two codecs of the session's, which know no engine
 cdef class Engine:
     cdef public object deflater
     cdef public bytes rest
