@@ -57,6 +57,7 @@ class Outbox(Inbox):
         data = event.get("bytes") if text is None or len(event) > 2 else None
         if self.subscriber is not None:
             self.subscriber.settle()
+        message: Any
         if data is None and isinstance(text, str):
             message = text
         elif text is None and isinstance(data, (bytes, bytearray, memoryview)):
@@ -85,9 +86,9 @@ class Outbox(Inbox):
     def send_compressed(self, message: Any) -> int:
         """Give the engine `message`, text or bytes, which it may compress; the bytes that wait there.
 
-        An exception behind the compressor costs a context that is kept between messages: the peer's would not be ours any
-        more, and all that follows be garbage to it (RFC 7692 section 7.1.1). So the connection ends. Arguments are refused
-        before a compressor has seen them.
+        An exception behind the compressor costs a context that is kept between messages: the peer's would not be ours
+        any more, and all that follows be garbage to it (RFC 7692 section 7.1.1). So the connection ends. Arguments are
+        refused before a compressor has seen them.
         """
         engine = self.engine
         assert engine is not None
@@ -95,9 +96,9 @@ class Outbox(Inbox):
         try:
             return engine.send_text(message) if isinstance(message, str) else engine.send_bytes(message)
         except BaseException as error:
-            if deflater is not None and deflater.context_takeover:
-                if deflater.lost or not isinstance(error, (TypeError, ValueError, BufferError)):
-                    self.connection.abort()
+            refused = isinstance(error, (TypeError, ValueError, BufferError))
+            if deflater is not None and deflater.context_takeover and (deflater.lost or not refused):
+                self.connection.abort()
             raise
 
     def _application_waits(self) -> None:

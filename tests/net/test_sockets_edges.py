@@ -151,7 +151,7 @@ def test_where_epoll_fails_a_connection_ends_and_does_not_wait(run: Run) -> None
     async def main() -> None:
         before = pollers()
         async with bench() as b:
-            client, connection = await b.connect()
+            _, connection = await b.connect()
             (poller,) = pollers() - before
             nothing = os.open(os.devnull, os.O_RDONLY)
             kept = os.dup(poller)

@@ -1,6 +1,6 @@
 """Exceptions in a compressor or decompressor: what one connection's message leaves behind never reaches another's.
 
-A fault is put where memory ends: in the n-th call of what allocates, or in the n-th allocation of the interpreter itself.
+A fault is put where memory ends: in a step of the stream, or in an allocation of the interpreter.
 """
 
 from __future__ import annotations
