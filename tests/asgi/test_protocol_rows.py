@@ -648,4 +648,4 @@ async def test_what_a_peer_sends_is_escaped_in_the_log(engine: str, caplog: pyte
                 assert str(text).isascii()
                 assert str(text).isprintable()
                 assert str(text).replace('\\"', "").count('"') in (0, 2), text
-    assert AccessLog.__slots__ == ("_logger",)  # it keeps nothing of a peer
+    assert AccessLog.__slots__ == ("_logger", "_query_values")  # it keeps nothing of a peer
