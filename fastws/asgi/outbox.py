@@ -57,19 +57,12 @@ class Outbox(Inbox):
         data = event.get("bytes") if text is None or len(event) > 2 else None
         if self.subscriber is not None:
             self.subscriber.settle()
-        message: Any
         if data is None and isinstance(text, str):
-            message = text
+            pending = engine.send_text(text)
         elif text is None and isinstance(data, (bytes, bytearray, memoryview)):
-            message = data
+            pending = engine.send_bytes(data)
         else:
             raise ApplicationError(describe_bad_message(text, data))
-        if engine.deflater is not None:
-            pending = self.send_compressed(message)
-        elif text is None:
-            pending = engine.send_bytes(message)
-        else:
-            pending = engine.send_text(message)
         self._last_message = self.shared.now
         if self._traffic is not None:
             self._traffic.sent(text if data is None else data)
@@ -82,24 +75,6 @@ class Outbox(Inbox):
             self._corked = True
             self.shared.cork(self)
         return self.connection.wait_for_room()
-
-    def send_compressed(self, message: Any) -> int:
-        """Give the engine `message`, text or bytes, which it may compress; the bytes that wait there.
-
-        An exception behind the compressor costs a context that is kept between messages: the peer's would not be ours
-        any more, and all that follows be garbage to it (RFC 7692 section 7.1.1). So the connection ends. Arguments are
-        refused before a compressor has seen them.
-        """
-        engine = self.engine
-        assert engine is not None
-        deflater = engine.deflater
-        try:
-            return engine.send_text(message) if isinstance(message, str) else engine.send_bytes(message)
-        except BaseException as error:
-            refused = isinstance(error, (TypeError, ValueError, BufferError))
-            if deflater is not None and deflater.context_takeover and (deflater.lost or not refused):
-                self.connection.abort()
-            raise
 
     def _application_waits(self) -> None:
         """The application has come back for more, and there is nothing: write what it has sent."""

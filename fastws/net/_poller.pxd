@@ -10,7 +10,6 @@ cdef extern from "<sys/epoll.h>" nogil:
         epoll_data_t data
     enum:
         EPOLLIN
-        EPOLLPRI
         EPOLLOUT
         EPOLLERR
         EPOLLHUP
@@ -39,11 +38,10 @@ cdef class Poller:
     cdef epoll_event events[MAX_EVENTS]
 
     cdef add(self, Polled member)
-    cdef int watch(self, Polled member, bint writing) noexcept
+    cdef watch(self, Polled member, bint writing)
     cdef read_soon(self, Polled member)
     cdef forget(self, Polled member)
     cdef remove(self, Polled member)
-    cdef object failed(self, Polled member, error)
     cdef end_if_idle(self)
 
 

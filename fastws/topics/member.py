@@ -170,7 +170,10 @@ class Member(Subscriber):
         self.session.count_sent(message.size)
         kind = self._kind
         if kind is None:
-            waiting = self.session.send_compressed(message.message)
+            engine = self.session.engine
+            assert engine is not None
+            text = message.message
+            waiting = engine.send_text(text) if isinstance(text, str) else engine.send_bytes(text)
             if waiting >= JOINED_BYTES:
                 self.flush_now()
             return

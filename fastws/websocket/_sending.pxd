@@ -1,11 +1,9 @@
-cimport cython
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint64_t
 
 from fastws.websocket.engine cimport Engine
 
 
-@cython.no_gc  # as Engine
 cdef class FrameSender(Engine):
     cdef uint64_t deflate_threshold
     cdef list output  # whole frames or parts of frames, or None

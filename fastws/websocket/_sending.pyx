@@ -9,7 +9,7 @@ compressed where that makes it shorter. Nothing is sent on the engine's own acco
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.list cimport PyList_Append
-from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF, PyObject
+from cpython.ref cimport Py_DECREF, Py_XDECREF, PyObject
 from cpython.unicode cimport PyUnicode_Check
 from libc.stdint cimport UINT64_MAX, uint8_t
 from libc.string cimport memcpy
@@ -85,8 +85,6 @@ cdef class FrameSender(Engine):
             PyBuffer_Release(&view)
 
     cpdef Py_ssize_t append_frame(self, bytes frame) except -1:
-        if frame is None:
-            raise TypeError("frame must be bytes, not NoneType")
         if self.tail != NULL:
             close_tail(self)
         if self.output is None:
@@ -134,29 +132,16 @@ cdef Py_ssize_t put(FrameSender self, uint8_t first, const char *payload, Py_ssi
 cdef Py_ssize_t put_large(FrameSender self, uint8_t first, bytes payload) except -1:
     """Append one frame whose payload is not copied."""
     cdef Py_ssize_t length = PyBytes_GET_SIZE(payload)
-    cdef Py_ssize_t size = fastws_header_size(length)
-    if self.output is None:
-        self.output = []
-    fastws_write_header(reserve(self, size), first, length)
-    try:
-        close_tail(self)
-        PyList_Append(self.output, payload)
-    except:  # a header without its payload would make the next frame that
-        if self.tail == NULL and self.tail_used:
-            take_back(self)
-        if self.tail != NULL:
-            self.tail_used -= size
-            self.waiting -= size
-        raise
+    fastws_write_header(reserve(self, fastws_header_size(length)), first, length)
+    close_tail(self)
+    self.output.append(payload)
     self.waiting += length
     return self.waiting
 
 
 cdef Py_ssize_t put_compressed(FrameSender self, uint8_t first, bytes payload) except -1:
     """Append one message, compressed if that makes it shorter (RFC 7692 section 7.2.1)."""
-    cdef object shorter = None
-    if self.deflater is not None:
-        shorter = (<Deflater?>self.deflater).compress(payload)
+    cdef object shorter = (<Deflater>self.deflater).compress(payload)
     if shorter is not None:
         first |= RSV1
         payload = shorter
@@ -181,7 +166,7 @@ cdef uint8_t *reserve(FrameSender self, Py_ssize_t size) except NULL:
         self.tail_used = 0
     needed = self.tail_used + size
     if needed > raw_bytes_size(self.tail):
-        resize_tail(self, min(max(2 * needed, FIRST_ROOM), CORK))
+        resize_bytes(&self.tail, min(max(2 * needed, FIRST_ROOM), CORK))
     self.waiting += size
     self.tail_used = needed
     return <uint8_t *>raw_bytes(self.tail) + needed - size
@@ -190,30 +175,11 @@ cdef uint8_t *reserve(FrameSender self, Py_ssize_t size) except NULL:
 cdef int close_tail(FrameSender self) except -1:
     cdef PyObject *tail
     if self.tail_used != raw_bytes_size(self.tail):
-        resize_tail(self, self.tail_used)
-    if self.output is None:
-        self.output = []
-    PyList_Append(self.output, <object>self.tail)
+        resize_bytes(&self.tail, self.tail_used)
     tail = self.tail
     self.tail = NULL
+    if self.output is None:
+        self.output = []
+    PyList_Append(self.output, <object>tail)
     Py_DECREF(<object>tail)
     return 0
-
-
-cdef int resize_tail(FrameSender self, Py_ssize_t size) except -1:
-    """Give the tail `size` bytes of room. Where there is no memory, it is lost with the whole frames in it."""
-    try:
-        resize_bytes(&self.tail, size)
-    except:
-        self.waiting -= self.tail_used
-        self.tail_used = 0
-        raise
-    return 0
-
-
-cdef void take_back(FrameSender self) noexcept:
-    """Make the last part of the output the tail again."""
-    cdef object last = self.output.pop()
-    Py_INCREF(last)
-    self.tail = <PyObject *>last
-    self.tail_used = PyBytes_GET_SIZE(last)

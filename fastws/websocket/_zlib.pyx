@@ -66,7 +66,6 @@ cdef class Compressor:
     cdef fastws_stream stream
 
     def __init__(self, int level, int window_bits, int mem_level):
-        fastws_zlib.deflate_end(&self.stream)  # of an earlier call
         if fastws_deflate_init(&self.stream, level, window_bits, mem_level) != OK:
             raise MemoryError("zlib makes no stream for these parameters")
 
@@ -78,19 +77,15 @@ cdef class Compressor:
         cdef int status = OK
         cdef bytes made
         give_input(&self.stream, data)
-        try:
-            made = run(&self.stream, fastws_zlib.deflate, mode, PY_SSIZE_T_MAX, TAIL, &status)
-            if status != OK and status != BUF_ERROR:
-                raise RuntimeError(f"zlib's deflate says {status}")
-        except:
-            fastws_zlib.deflate_end(&self.stream)  # with what it has of this message; zlib refuses it from now on
-            raise
+        made = run(&self.stream, fastws_zlib.deflate, mode, PY_SSIZE_T_MAX, TAIL, &status)
+        if status != OK and status != BUF_ERROR:
+            raise RuntimeError(f"zlib's deflate says {status}")
         return made
 
 
 @cython.final
 cdef class Decompressor:
-    """Inflates whole messages; the stream that it uses for them all is made with the first one, or behind an exception."""
+    """Inflates whole messages; the stream that it uses for them all is made with the first one."""
 
     cdef fastws_stream stream
 
@@ -102,19 +97,13 @@ cdef class Decompressor:
         cdef int status = OK
         cdef uint8_t nothing[1]
         cdef object plain
-        if limit < 0:
-            raise ValueError("limit must not be negative")
         if self.stream.state == NULL:
             if fastws_inflate_init(&self.stream, window_bits) != OK:
                 raise MemoryError("zlib makes no stream")
         elif fastws_zlib.inflate_reset(&self.stream, -window_bits) != OK:
             raise MemoryError("zlib makes no stream")
         give_input(&self.stream, data)
-        try:
-            plain = run(&self.stream, fastws_zlib.inflate, SYNC_FLUSH, limit, 0, &status)
-        except:
-            fastws_zlib.inflate_end(&self.stream)
-            raise
+        plain = run(&self.stream, fastws_zlib.inflate, SYNC_FLUSH, limit, 0, &status)
         if status != OK and status != STREAM_END and status != BUF_ERROR:
             return _INVALID_DEFLATE
         if PyBytes_GET_SIZE(plain) > limit:

@@ -18,7 +18,6 @@ cdef class Deflater:
     cdef public int mem_level
     cdef public object backend
     cdef public DeflateCounts counts
-    cdef public bint lost
     cdef object _stream
     cdef bytes _last_payload
     cdef bytes _last_shorter

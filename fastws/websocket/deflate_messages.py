@@ -46,10 +46,6 @@ class Deflater:
     Without context takeover one Deflater may be shared by all connections with the same window: a full flush after
     each message makes the compressor forget it, so that nothing of one connection's messages shows in another's. With
     it, each connection needs its own, which costs memory for as long as it is open.
-
-    An exception in the compressor, out of memory say, throws the compressor away, with what it has of the message: the
-    next message begins with a new one. Where a context is kept, the peer's would be another one then: it is `lost`, and
-    the connection has to end.
     """
 
     __slots__ = (
@@ -60,7 +56,6 @@ class Deflater:
         "context_takeover",
         "counts",
         "level",
-        "lost",
         "mem_level",
         "threshold",
         "window_bits",
@@ -92,37 +87,21 @@ class Deflater:
         self.mem_level = mem_level
         self.backend = backend
         self.counts = counts or DeflateCounts()
-        self.lost: bool = False
-        """A context that was to be kept is gone: `compress` raises RuntimeError, and nothing can be sent any more."""
         self._stream: Compressor | None = None
         # The last payload, and what became of it: a broadcast is compressed once.
-        self._last_payload: bytes | None = None
+        self._last_payload: bytes = b""
         self._last_shorter: bytes | None = None
 
     def compress(self, payload: bytes) -> bytes | None:
         """The compressed payload of one message, or None where it should be sent as it is."""
-        shorter: bytes | None
-        try:
-            shorter = self._compress(payload)
-        except BaseException:
-            self.throw_away()
-            raise
+        shorter: bytes | None = self._compress(payload)
         if shorter is not None:
             counts = self.counts
             counts.plain_out += len(payload)
             counts.compressed_out += len(shorter)
         return shorter
 
-    def throw_away(self) -> None:
-        """Forget the compressor, and all that it knows of messages: one may be in it that is not sent."""
-        self._stream = None
-        self._last_payload = None
-        self._last_shorter = None
-        self.lost = self.context_takeover
-
     def _compress(self, payload: bytes) -> bytes | None:
-        if self.lost:
-            raise RuntimeError("the compression context of this connection is lost")
         if len(payload) < self.threshold:
             return None
         if payload == self._last_payload:
@@ -136,9 +115,8 @@ class Deflater:
         compressed = stream.message(payload, zlib.Z_FULL_FLUSH)
         shorter = compressed if len(compressed) < len(payload) or not self.threshold else None
         if len(payload) <= _MAX_KEPT:
-            self._last_payload = None  # never a payload with what became of another one
-            self._last_shorter = shorter
             self._last_payload = payload
+            self._last_shorter = shorter
         return shorter
 
 
@@ -220,9 +198,6 @@ class Inflater:
                 return INVALID_DEFLATE
         except zlib.error:
             return INVALID_DEFLATE
-        except BaseException:
-            self._stream = None  # what it has inflated is lost
-            raise
         self._count(len(data), len(plain))
         return plain
 

@@ -1,7 +1,3 @@
-import cython
-
-
-@cython.no_gc  # holds bytes, and the two codecs of the session's, which know no engine
 cdef class Engine:
     cdef public object deflater
     cdef public bytes rest

@@ -72,14 +72,6 @@ class WsprotoEngine(Engine):
             return events
         data = bytes(data) if self.rest is None else self.rest + bytes(data)
         self.rest = None
-        try:
-            self._receive(data, events)
-        except BaseException:  # out of memory, most likely: what was under construction may be lost
-            self.receive_eof()
-            raise
-        return events
-
-    def _receive(self, data: bytes, events: list[Event]) -> None:
         self._assembly.inflated = 0
         self._decoder.receive_bytes(data)
         unread = self._decoder.buffer.buffer
@@ -87,13 +79,14 @@ class WsprotoEngine(Engine):
             if self._assembly.inflated > INFLATE_BUDGET and self._decoder.header is None and unread:
                 self.rest = bytes(unread)
                 unread.clear()
-                return
+                return events
             event, more = self._next()
             if event is not None:
                 events.append(event)
             elif not more:
-                return
+                return events
         self.receive_eof()
+        return events
 
     def receive_eof(self) -> None:
         self._ended = True
