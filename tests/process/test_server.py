@@ -326,7 +326,7 @@ def test_client_certificates(
         ({"ssl_certfile": "rubbish", "ssl_keyfile": "key"}, r"^--ssl-certfile: cannot use \S+rubbish\.pem and \S+: "),
         (
             {"ssl_certfile": "cert", "ssl_keyfile": "locked"},
-            r"^--ssl-certfile: cannot use .*; the key is encrypted: give --ssl-keyfile-password$",
+            r"^--ssl-certfile: cannot use .*: the key is encrypted: give --ssl-keyfile-password$",
         ),
         ({"ssl_certfile": "both", "ssl_ca_certs": "rubbish"}, r"^--ssl-ca-certs: cannot use \S+rubbish\.pem: "),
         ({"ssl_certfile": "both", "ssl_ciphers": "none"}, r"^--ssl-ciphers: [^()]*: 'none'$"),
