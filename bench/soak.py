@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import itertools
 import json
-import os
 import random
 import re
 import signal
@@ -387,7 +386,6 @@ class Server:
             if not (held["connections"] or held["calls"]) or time.monotonic() > deadline:
                 break
             time.sleep(0.1)
-        held["descriptors"] = len(os.listdir(f"/proc/{self.process.pid}/fd"))
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         for name, field in (("memory", "RssAnon"), ("threads", "Threads")):
             found = re.search(rf"^{field}:\s+(\d+)", status, re.MULTILINE)
