@@ -64,9 +64,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("deploy") and item.path.stem in NOT_UNDERSTOOD:
             item.add_marker(pytest.mark.flaky(reruns=2))
-
-
-@pytest.fixture(autouse=True)
-def goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process of the tests goes on when the command that a test has called in it ends: nothing sees to its end."""
-    monkeypatch.setattr("fastws.process.leaving.leave", lambda *_, **__: None)

@@ -49,7 +49,8 @@ def run_server(server: Server, sockets: Sequence[socket.socket] | None = None, *
 def leave(status: int, timeout: float | None, *, after_main: bool = False) -> None:
     """See to it that this process ends with `status`, `timeout` seconds from now at the latest; None is for ever.
 
-    With `after_main` the seconds begin when the main thread has come to its end, since it may have more to do.
+    The seconds begin when the main thread has come to its end, since it may have more to do: other programs call a
+    command, too. With `after_main` that is to be expected, and nothing is said before.
     """
     if timeout is None:
         return
@@ -58,15 +59,17 @@ def leave(status: int, timeout: float | None, *, after_main: bool = False) -> No
             logger.info("Waiting for %d threads of the application: %s", len(names), ", ".join(names[:MAX_NAMED]))
         if children := _children():
             logger.info("Waiting for %d child processes of the application: %s", len(children), _named(children))
-        watch_process(timeout + LAST_SECONDS)
-    threading.Thread(target=_end, args=(status, timeout, after_main), name="fastws-leaving", daemon=True).start()
+    at_end = threading.Event()
+    # What the main thread does last is to call these, the latest first, and so to join what executors have started: its
+    # own `join` returns behind that only.
+    threading._register_atexit(at_end.set)  # type: ignore[attr-defined]
+    threading.Thread(target=_end, args=(status, timeout, at_end), name="fastws-leaving", daemon=True).start()
 
 
-def _end(status: int, timeout: float, after_main: bool) -> None:
+def _end(status: int, timeout: float, at_end: threading.Event) -> None:
     main = threading.main_thread()
-    if after_main:
-        main.join()
-        watch_process(timeout + LAST_SECONDS)
+    at_end.wait()
+    watch_process(timeout + LAST_SECONDS)
     time.sleep(timeout)
     children = _children()
     if names := _left(main):
