@@ -1,4 +1,8 @@
 """What an application sees: scopes, calls, the HTTP cycle, the WebSocket session, lifespan, loading.
 
 Knows `fastws.net` and below. Topics, logs and metrics are above it: they come in by a seam each (subscriber, observer).
+
+In reading order: application, scopes, calls and waiting (how an application is called, and waits; _awaitables is that
+without coroutines); http_cycle (a request and its response), request_id and request_text, tls_extension. A WebSocket:
+states, opening, session, inbox, outbox, lifetime, closing, traffic. Then lifespan, loading and tracing.
 """

@@ -43,6 +43,7 @@ from fastws.process.even_spread import Gate
 from fastws.process.guard import this_is_a_worker
 from fastws.process.leaving import leave
 from fastws.process.scoreboard import Row, Scoreboard, Stage
+from fastws.process.scratch import TOPICS_PREFIX, SharedDirectory
 from fastws.process.server import Server
 
 logger: Final = logging.getLogger("fastws.error")
@@ -117,7 +118,7 @@ class FastWSWorker(Worker):
         self.loop: asyncio.AbstractEventLoop
         self.server: WorkerServer | None = None
         self._tls: ssl.SSLContext | None = None
-        self._topics_dir: str | None = None
+        self._topics_dir: SharedDirectory | None = None
         self._exit_code = 0
         self._ending = False
 
@@ -171,8 +172,7 @@ class FastWSWorker(Worker):
         except (ConfigError, StartupError) as error:
             self._cannot_start(error)
         if self._topics_dir is not None:
-            with contextlib.suppress(OSError):  # the other workers use it
-                os.rmdir(self._topics_dir)
+            self._topics_dir.leave()
         self.alive = False
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one that comes while Python ends would look like a crash
         status = self._exit_code or self.server.exit_code
@@ -219,18 +219,17 @@ class FastWSWorker(Worker):
     def _config(self, app: Any) -> Config:
         config = config_for(app, self.cfg, self.CONFIG, os.environ, self.max_requests)
         if config.topics_url is None and config.topics_dir is None and self._topics_dir is not None:
-            config = dataclasses.replace(config, topics_dir=self._topics_dir)
+            config = dataclasses.replace(config, topics_dir=self._topics_dir.path)
         return config
 
-    def _make_topics_dir(self) -> str | None:
+    def _make_topics_dir(self) -> SharedDirectory | None:
         """The directory in which the workers of one master find each other."""
         try:
-            path = os.path.join(directory_for_sockets(), f"fastws-topics-{os.geteuid()}-{self.ppid}")
-            os.makedirs(path, mode=0o700, exist_ok=True)
+            path = os.path.join(directory_for_sockets(), f"{TOPICS_PREFIX}{os.geteuid()}-{self.ppid}")
+            return SharedDirectory(path, TOPICS_PREFIX)
         except OSError as error:
             self.log.warning("No place for a directory: topics do not reach other workers: %s", error)
             return None
-        return path
 
     def _ssl_context(self) -> ssl.SSLContext | None:
         """The context that gunicorn makes, and its hook `ssl_context`. Raises ConfigError: never serve in plain."""

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import select
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -92,3 +92,21 @@ def where(task: asyncio.Task[Any]) -> str:
             place = f"{frame.f_code.co_name} ({frame.f_code.co_filename}:{frame.f_lineno})"
         coroutine = getattr(coroutine, "cr_await", None)
     return place
+
+
+@contextlib.contextmanager
+def calling(tick: Callable[[float], None], seconds: Callable[[], float]) -> Iterator[None]:
+    """Call `tick` with the running loop's time, at once and then every `seconds()`, while the block runs."""
+    loop = asyncio.get_running_loop()
+    timer: asyncio.Handle
+
+    def call() -> None:
+        nonlocal timer
+        timer = loop.call_later(seconds(), call)
+        tick(loop.time())
+
+    call()
+    try:
+        yield
+    finally:
+        timer.cancel()

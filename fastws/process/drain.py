@@ -61,12 +61,21 @@ class Drain:
         self.hurried = False
         """Whether to end in some seconds: who waits for the server was cancelled, and is not to wait for long."""
 
-    def startup_seconds(self) -> float:
-        """How long an application that is starting may go on with it, before it is shut down."""
+    async def end_startup(self, startup: asyncio.Future[None] | None) -> bool:
+        """Let a startup go on for a moment where it has begun; whether the application has started, and has to end.
+
+        Raises what the startup raised.
+        """
+        logger.info("Told to exit during startup")
+        if startup is None:
+            return False
         timeout = self._config.timeout_graceful_shutdown
-        if self.hurried:
-            return 0.0
-        return STARTUP_SECONDS if timeout is None else min(STARTUP_SECONDS, timeout)
+        seconds = STARTUP_SECONDS if timeout is None else min(STARTUP_SECONDS, timeout)
+        if await unless(self._force, end_of(startup), 0.0 if self.hurried else seconds):
+            startup.result()
+            return True
+        startup.cancel()
+        return False
 
     async def end_connections(self, state: LoopState, cut: Callable[[LoopState], None]) -> None:
         """Let open connections end, and `cut` those that do not in time.
@@ -148,6 +157,11 @@ async def unless(
         for each in (task, *waiting):
             each.cancel()
         await asyncio.wait((task, *waiting))
+
+
+async def end_of(task: asyncio.Future[None]) -> None:
+    """Wait until it has ended, and let it go on where nobody waits any longer."""
+    await asyncio.wait((task,))
 
 
 def watch_process(seconds: float) -> None:

@@ -87,7 +87,7 @@ def serve_config(
             why = "--reload" if config.reload else "--workers (or WEB_CONCURRENCY)"
             say("Error", f"{why}: needs APP as module:attribute, since each process imports it by itself")
             raise SystemExit(2)
-        from fastws.process.supervisor import supervise
+        from fastws.process.service import supervise
 
         raise SystemExit(supervise(config, source, environ, adopt=last))
     from fastws.process.leaving import run_server

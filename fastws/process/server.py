@@ -23,17 +23,15 @@ from typing import Final
 
 from fastws.asgi.application import Application
 from fastws.asgi.lifespan import Lifespan
-from fastws.asgi.loading import AppError, ASGIApplication, load_application
+from fastws.asgi.loading import AppError, ASGIApplication
 from fastws.asgi.observer import Observer
-from fastws.asgi.tracing import Traced
 from fastws.config import Config
-from fastws.config.environment import load_env_file
 from fastws.config.log_defaults import TRACE
 from fastws.errors import STARTUP_FAILURE, ConfigError, StartupError
 from fastws.net import listeners
 from fastws.net.accepting import Accepting, accept
 from fastws.net.descriptors import quiet_accept
-from fastws.net.event_loop import loop_name, new_event_loop, part_with_loop, run_in
+from fastws.net.event_loop import calling, loop_name, new_event_loop, part_with_loop, run_in
 from fastws.net.forking import end_child, give_up, in_children
 from fastws.net.loop_state import LoopState
 from fastws.net.standard_descriptors import open_standard_descriptors
@@ -44,15 +42,15 @@ from fastws.observe.log_setup import configure_logging, log_failure
 from fastws.observe.operations import Operations
 from fastws.observe.terminal import has_terminal
 from fastws.process import signals
-from fastws.process.drain import Drain, unless, watch_process
+from fastws.process.drain import Drain, end_of, unless, watch_process
+from fastws.process.endable import Endable
 from fastws.process.greeting import log_process
 from fastws.process.guard import refuse_import, refuse_running_loop
+from fastws.process.preparing import prepare
 from fastws.process.recycling import Recycling
 from fastws.topics.buses import bus_for
 from fastws.topics.hub import Hub
-from fastws.websocket.deflate_backends import load_backend
 from fastws.websocket.engine import Engine
-from fastws.websocket.engines import load_engine
 
 logger: Final = logging.getLogger("fastws.error")
 
@@ -64,7 +62,7 @@ TICK_SECONDS: Final = 1.0
 """How often `on_tick` is called, and the limits on a process' lifetime and memory are looked at."""
 
 
-class Server:
+class Server(Endable):
     """Serves the application of `config` in one event loop, once.
 
     `run()` makes the loop; `await serve()` uses the running one. On the main thread both end on SIGINT and SIGTERM,
@@ -91,6 +89,7 @@ class Server:
         on_tick: Callable[[], None] | None = None,
         on_error: Callable[[str, BaseException | None], None] | None = None,
     ) -> None:
+        super().__init__()
         self.config: Config = config
         self._on_error = on_error
         self._on_started = on_started
@@ -115,8 +114,7 @@ class Server:
         """The access log, the metrics and the control socket, once it serves."""
         self.lifespan: Lifespan | None = None
         """The application's lifespan, once it has begun."""
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._exit_flag = self._force_flag = self._catching = self._owns_loop = False
+        self._catching = self._owns_loop = False
         # With `nohup` a terminal may go: that is what it is for.
         self._had_terminal = has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
         self._log_problem: ConfigError | None = None
@@ -125,44 +123,8 @@ class Server:
             configure_logging(config)  # now, so that what a program changes until it serves stays
         except ConfigError as error:
             self._log_problem = error
-        self._exit = asyncio.Event()
-        self._force = asyncio.Event()
         self._finished = asyncio.Event()
         self._drain = Drain(config, self._force, self._watch)
-
-    @property
-    def should_exit(self) -> bool:
-        """Set it to begin a graceful shutdown, from any thread."""
-        return self._exit_flag
-
-    @should_exit.setter
-    def should_exit(self, value: bool) -> None:
-        self._exit_flag = value
-        self._wake()
-
-    @property
-    def force_exit(self) -> bool:
-        """Set it to cut a shutdown short: open connections are aborted, the application's shutdown is not awaited."""
-        return self._force_flag
-
-    @force_exit.setter
-    def force_exit(self, value: bool) -> None:
-        self._force_flag = value
-        self._wake()
-
-    def handle_exit(self, signum: int, frame: FrameType | None) -> None:
-        """Handle SIGINT or SIGTERM: the first is graceful, the second hurries, the third ends the process at once.
-
-        The third is for a loop that the application blocks, where the others cannot be acted on.
-        """
-        if self._force_flag:
-            signal.signal(signum, signal.SIG_DFL)
-            signal.raise_signal(signum)
-        if self._exit_flag:
-            self.force_exit = True
-        else:
-            self._watch(self.config.drain_delay)
-        self.should_exit = True
 
     def handle_hangup(self, signum: int, frame: FrameType | None) -> None:
         """Handle SIGHUP: reload the certificates, but end where it says that the terminal is gone."""
@@ -213,8 +175,9 @@ class Server:
         self._prepare()
         self._loop = asyncio.get_running_loop()
         self._set_events()
+        self._recycling = Recycling(self.config, self._loop.time())
         try:
-            with self._signals(), self._ticking(), in_children(self._in_child):
+            with self._signals(), calling(self._tick, lambda: self.tick_seconds), in_children(self._in_child):
                 serving = self._loop.create_task(self._serve(sockets), name="fastws server")
                 cancelled = await self._wait_for(serving)
             serving.result()
@@ -249,16 +212,7 @@ class Server:
         refuse_import()
         if self._log_problem is not None:
             raise self._log_problem
-        if self.config.env_file is not None:
-            load_env_file(self.config.env_file)
-        if self._tls is None and self.config.is_ssl:
-            self._tls = ReloadableContext(self.config)
-        if self.config.ws != "none":
-            self._engine = load_engine(self.config.ws)
-            load_backend(self.config.ws_deflate_backend)  # says at once what is missing
-        self._app = load_application(self.config)
-        if logging.getLogger("fastws.asgi").isEnabledFor(TRACE):
-            self._app = Traced(self._app, self.config.log_query_values)
+        self._app, self._engine, self._tls = prepare(self.config, self._tls)
 
     async def _serve(self, given: Sequence[socket.socket] | None) -> None:
         assert self._app is not None
@@ -320,15 +274,11 @@ class Server:
     async def _start(self, lifespan: Lifespan) -> bool:
         """Start the application. False where the server is told to exit meanwhile, which ends it again."""
         startup = asyncio.ensure_future(lifespan.startup()) if not self._exit_flag else None
-        if startup is not None and await unless(self._exit, _end_of(startup)):
+        if startup is not None and await unless(self._exit, end_of(startup)):
             startup.result()
             return True
-        logger.info("Told to exit during startup")
-        if startup is not None and await unless(self._force, _end_of(startup), self._drain.startup_seconds()):
-            startup.result()
+        if await self._drain.end_startup(startup):
             await self._end_lifespan(lifespan)
-        elif startup is not None:
-            startup.cancel()
         return False
 
     @contextlib.contextmanager
@@ -402,6 +352,9 @@ class Server:
         if not await self._drain.end_lifespan(lifespan):
             self.exit_code = SHUTDOWN_FAILURE
 
+    def _ends(self) -> None:
+        self._watch(self.config.drain_delay)
+
     def _watch(self, extra: float = 0.0) -> None:
         """End the process, with the stacks of its threads on standard error, if the next step of a shutdown hangs.
 
@@ -427,24 +380,6 @@ class Server:
                 if self._owns_loop:
                     faulthandler.cancel_dump_traceback_later()
                 self._catching = False
-
-    @contextlib.contextmanager
-    def _ticking(self) -> Iterator[None]:
-        """Call `_tick` from the running loop, at once and then every `tick_seconds`."""
-        loop = asyncio.get_running_loop()
-        timer = loop.call_soon(lambda: None)
-
-        def tick() -> None:
-            nonlocal timer
-            timer = loop.call_later(self.tick_seconds, tick)
-            self._tick(loop.time())
-
-        self._recycling = Recycling(self.config, loop.time())
-        tick()
-        try:
-            yield
-        finally:
-            timer.cancel()
 
     def _tick(self, now: float) -> None:
         if self.started and self._recycling is not None and (what := self._recycling.exceeded(now)) is not None:
@@ -472,26 +407,3 @@ class Server:
             yield from self.operations.descriptors()
         if self._hub is not None and self._hub.bus is not None:
             yield from self._hub.bus.descriptors()
-
-    def _say(self, line: str) -> None:
-        """Log a line from a signal handler, which may have come in the middle of another one."""
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                self._loop.call_soon_threadsafe(logger.info, line)
-
-    def _wake(self) -> None:
-        """Tell the loop that a flag has changed. The caller may be any thread, or a signal handler."""
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                self._loop.call_soon_threadsafe(self._set_events)
-
-    def _set_events(self) -> None:
-        if self._exit_flag:
-            self._exit.set()
-        if self._force_flag:
-            self._force.set()
-
-
-async def _end_of(task: asyncio.Future[None]) -> None:
-    """Wait until it has ended, and let it go on where nobody waits any longer."""
-    await asyncio.wait((task,))

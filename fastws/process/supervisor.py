@@ -16,28 +16,25 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import pickle
 import selectors
 import signal
 import socket
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import fastws
 from fastws.config import Config
-from fastws.errors import STARTUP_FAILURE, ConfigError, StartupError
+from fastws.errors import STARTUP_FAILURE
 from fastws.net import listeners
 from fastws.observe.log_files import reopen_log_files
-from fastws.observe.log_setup import configure_logging, log_failure
 from fastws.observe.terminal import has_terminal
 from fastws.process.backoff import FIRST_DELAY, Backoff
 from fastws.process.greeting import log_without_effect
 from fastws.process.hearts import Hearts
-from fastws.process.reloader import RELOAD_OVERRIDES, ChangeWatcher
+from fastws.process.reloader import ChangeWatcher
 from fastws.process.scoreboard import Scoreboard, Stage
-from fastws.process.signals import FIRST_PROCESS, as_bytes, held_back, starting
+from fastws.process.signals import FIRST_PROCESS, as_bytes, held_back
 from fastws.process.systemd import Notifier
 from fastws.process.worker_handle import (
     ENDING,
@@ -59,52 +56,6 @@ LONGEST_WAIT: Final = 1.0
 NOT_YET_SECONDS: Final = 1e6
 TOGETHER_AT_FIRST_SECONDS: Final = 5.0
 """How long connections wait, when the first worker serves, for the others to do so too."""
-
-
-def supervise(config: Config, source: Callable[[], Config], environ: Mapping[str, str], *, adopt: bool = False) -> int:
-    """Serve with workers, each of which gets its configuration from `source`, until a signal; returns the exit code.
-
-    With `adopt`, descriptors that options name were opened for this service alone.
-    """
-    try:
-        configure_logging(config)
-        watcher = ChangeWatcher(config) if config.reload else None
-        notifier = Notifier()
-        with starting(), listeners.bound(config, adopt=adopt) as sockets, _overrides(config) as overrides:
-            for sock in sockets:
-                sock.setblocking(False)
-            return Supervisor(config, _pickled(source), overrides, environ, sockets, notifier, watcher).run()
-    except (ConfigError, StartupError) as error:
-        log_failure(error)
-        return STARTUP_FAILURE
-
-
-def _pickled(source: Callable[[], Config]) -> bytes:
-    """What a worker gets to make its configuration of."""
-    try:
-        return pickle.dumps(source)
-    except Exception as error:  # pickle itself raises three kinds, and objects whatever they like
-        raise ConfigError(f"--workers: an option cannot be passed to another process: {error}") from None
-
-
-@contextlib.contextmanager
-def _overrides(config: Config) -> Iterator[dict[str, Any]]:
-    """The options that the supervisor decides for its workers: where they tell each other their metrics, for one."""
-    overrides = dict(RELOAD_OVERRIDES) if config.reload else {}
-    with contextlib.ExitStack() as stack:
-        if config.metrics_dir is None and (config.metrics_path is not None or config.metrics_port is not None):
-            directory = tempfile.TemporaryDirectory(prefix="fastws-metrics-", ignore_cleanup_errors=True)
-            overrides["metrics_dir"] = stack.enter_context(directory)
-        if config.topics_dir is None and config.topics_url is None and not config.reload:
-            try:
-                directory = tempfile.TemporaryDirectory(
-                    prefix="fastws-topics-", dir=listeners.directory_for_sockets(), ignore_cleanup_errors=True
-                )
-            except OSError as error:
-                logger.warning("No place for a directory: topics do not reach other workers: %s", error)
-            else:
-                overrides["topics_dir"] = stack.enter_context(directory)
-        yield overrides
 
 
 class Supervisor:

@@ -110,6 +110,13 @@ def test_every_folder_is_a_layer() -> None:
     assert folders == set(FOLDERS)
 
 
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_says_in_which_order_to_read_it(folder: str) -> None:
+    said = ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text())) or ""
+    modules = {path.stem for pattern in ("*.py", "*.pyx") for path in (PACKAGE / folder).glob(pattern)} - {"__init__"}
+    assert not modules - set(re.findall(r"\w+", said))
+
+
 @pytest.mark.parametrize(
     "path", [path for path in SOURCES if room_of(module_of(path)) in (*SANS_IO, "_codec", "config")], ids=module_of
 )
