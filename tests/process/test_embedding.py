@@ -283,7 +283,7 @@ async def bot():
         print("the bot ends")
 
 async def main():
-    server = fastws.Server(fastws.Config(app, port=0, log_config=None))
+    server = fastws.Server(fastws.Config(app, port=0, log_config=None, **{options}))
     asyncio.get_running_loop().call_later(0.01, wait, server)
     await asyncio.gather(server.serve(), bot())
 
@@ -303,12 +303,12 @@ except KeyboardInterrupt:
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.run handles SIGINT from 3.11 on")
 def test_an_interrupt_goes_on_to_the_rest_of_the_program() -> None:
-    done = program(BOT.format(signal="SIGINT", before=""))
+    done = program(BOT.format(signal="SIGINT", before="", options=ENGINE))
     assert done.stdout.splitlines() == ["the application shuts down", "the bot ends", "interrupted"]
     assert done.returncode == 0
 
 
 def test_a_handler_of_the_program_gets_the_signal_when_the_server_has_ended() -> None:
     before = "signal.signal(signal.SIGTERM, lambda *_: (print('handled'), os._exit(7)))"
-    done = program(BOT.format(signal="SIGTERM", before=before))
+    done = program(BOT.format(signal="SIGTERM", before=before, options=ENGINE))
     assert (done.stdout.splitlines(), done.returncode) == (["the application shuts down", "handled"], 7)

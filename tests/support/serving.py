@@ -15,10 +15,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import uvloop
 
 import fastws
@@ -196,6 +197,11 @@ class ServerProcess:
         return self.wait()
 
     def kill(self) -> None:
+        """End it, and all that it has started: what is left would hold its output open."""
+        with suppress(psutil.NoSuchProcess):
+            for each in psutil.Process(self.popen.pid).children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    each.kill()
         self.popen.kill()
         self.wait()
         assert self.popen.stdout is not None
