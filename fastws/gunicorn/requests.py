@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastws.asgi.loading import ASGIApplication, Message, Receive, Scope, Send
 from fastws.asgi.observer import Observer, WebSocketEnd
-from fastws.http.escaped import escape
+from fastws.asgi.request_text import query
+from fastws.http.escaped import escape, without_query_values
 from fastws.observe.access_format import response_fields
 
 if TYPE_CHECKING:
@@ -27,19 +28,26 @@ NO_ADDRESS: Final = "-"
 
 
 class Request:
-    """A request as a hook gets it: text, with the names of header fields in upper case."""
+    """A request as a hook gets it: text, with the names of header fields in upper case.
 
-    def __init__(self, scope: Mapping[str, Any]) -> None:
+    Without `query_values` it is as a log may show it: see --no-log-query-values.
+    """
+
+    def __init__(self, scope: Mapping[str, Any], query_values: bool = True) -> None:
         self.method: str = scope.get("method", "GET")
         self.path: str = scope["path"]
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
-        self.query: str = scope.get("query_string", b"").decode("latin-1")
+        self.query = query(scope, query_values)
         self.fragment = ""
         self.uri: str = raw_path.decode("latin-1") + (f"?{self.query}" if self.query else "")
         major, _, minor = scope["http_version"].partition(".")
         self.version = (int(major), int(minor or 0))
         self.scheme: str = "https" if scope["scheme"] in ("https", "wss") else "http"
         self.headers = [(name.decode("latin-1").upper(), value.decode("latin-1")) for name, value in scope["headers"]]
+        if not query_values:
+            self.headers = [
+                (name, without_query_values(value) if name == "REFERER" else value) for name, value in self.headers
+            ]
         client = scope.get("client")
         self.remote_addr: str = client[0] if client and client[0] and client[1] is not None else NO_ADDRESS
         self.peer_addr = self.remote_addr
@@ -89,10 +97,11 @@ class Duration(timedelta):
 class AccessLog(Observer):
     """Tells gunicorn's logger of requests and WebSockets."""
 
-    __slots__ = ("_log",)
+    __slots__ = ("_log", "_query_values")
 
-    def __init__(self, log: Any) -> None:
+    def __init__(self, log: Any, query_values: bool) -> None:
         self._log = log
+        self._query_values = query_values
 
     def request(
         self,
@@ -115,19 +124,19 @@ class AccessLog(Observer):
         self._access(scope, Response(101, end.bytes_out), end.seconds)
 
     def _access(self, scope: Mapping[str, Any], response: Response, seconds: float) -> None:
-        request = Request(scope)
+        request = Request(scope, self._query_values)
         self._log.access(response, request, request.environ(), Duration(seconds=seconds))
 
 
-def access_log(worker: Worker) -> AccessLog | None:
-    """The log of a worker, None where gunicorn's logger would do nothing."""
+def access_log(worker: Worker, query_values: bool) -> AccessLog | None:
+    """The log of a worker, None where gunicorn's logger would do nothing; `query_values` is --log-query-values."""
     from gunicorn.glogging import Logger
 
     cfg, log = worker.cfg, worker.log
     syslog = cfg.syslog and not cfg.disable_redirect_access_to_syslog
     enabled = cfg.accesslog or cfg.logconfig or cfg.logconfig_dict or cfg.settings["logconfig_json"].get() or syslog
     # A class of its own, as that for StatsD, may do more than write a line.
-    return AccessLog(log) if enabled or type(log).access is not Logger.access else None
+    return AccessLog(log, query_values) if enabled or type(log).access is not Logger.access else None
 
 
 def hooked(app: ASGIApplication, worker: Worker) -> ASGIApplication:

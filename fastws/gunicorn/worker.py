@@ -161,7 +161,7 @@ class FastWSWorker(Worker):
                 config,
                 None if self.cfg.reuse_port else self._row,
                 ssl_context=self._tls,
-                access_log=access_log(self),
+                access_log=access_log(self, config.log_query_values),
                 catch_signals=False,
                 on_started=self._started,
                 on_tick=self._tick,

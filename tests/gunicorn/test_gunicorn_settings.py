@@ -171,6 +171,14 @@ def test_request() -> None:
     assert Request({**SCOPE, "client": ("/run/s", None)}).environ()["REMOTE_ADDR"] == "-"
 
 
+def test_a_request_for_a_log_without_the_values_of_queries() -> None:
+    scope = {**SCOPE, "headers": [*SCOPE["headers"], (b"referer", b"https://a.example/?token=secret")]}
+    environ = Request(scope, query_values=False).environ()
+    assert (environ["RAW_URI"], environ["QUERY_STRING"]) == ("/a%0A?b=*", "b=*")
+    assert environ["HTTP_REFERER"] == "https://a.example/?token=*"
+    assert Request(scope).environ()["HTTP_REFERER"] == "https://a.example/?token=secret"
+
+
 def test_duration_of_days() -> None:
     duration = Duration(seconds=200_000.5)
     assert (duration.seconds, duration.microseconds) == (200_000, 500_000)
@@ -190,7 +198,7 @@ class Logger:
 
 def test_access_log_has_a_line_for_each_request_and_each_websocket() -> None:
     logger = Logger()
-    log = AccessLog(logger)
+    log = AccessLog(logger, query_values=True)
     log.request(SCOPE, 200, 5, 0.25)
     log.websocket_opened(SCOPE, 101)
     log.websocket_opened(SCOPE, 403)
