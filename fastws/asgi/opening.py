@@ -9,6 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from fastws.asgi.http_cycle import Responder
+from fastws.asgi.request_text import attributes
 from fastws.http.head import RequestHead
 from fastws.net.channel import Channel
 from fastws.websocket.handshake import UpgradeRequest, accept_response
@@ -24,9 +25,10 @@ EARLY_BYTES = 65536
 class Opening:
     """A handshake (RFC 6455 section 4.2) on its way to an answer: `early` is what the peer has sent behind it."""
 
-    __slots__ = ("_head", "_upgrade", "early", "responder")
+    __slots__ = ("_head", "_scope", "_upgrade", "early", "responder")
 
-    def __init__(self, head: RequestHead, upgrade: UpgradeRequest, early: bytes) -> None:
+    def __init__(self, scope: dict[str, Any], head: RequestHead, upgrade: UpgradeRequest, early: bytes) -> None:
+        self._scope = scope
         self._head = head
         self._upgrade = upgrade
         self.early = early
@@ -54,6 +56,10 @@ class Opening:
             return response, engine(max_size)
         inflater = parameters.inflater(deflaters.counts, deflaters.decompressor)
         return response, engine(max_size, inflater, deflaters.get(parameters))
+
+    def shown(self, shared: LoopState) -> dict[str, object]:
+        """Who asks, and for what, for the log."""
+        return attributes(self._scope, shared.config.log_query_values)
 
     def start_denial(self, event: dict[str, Any], connection: Channel, shared: LoopState) -> None:
         """Begin the application's own response, as the ASGI extension `websocket.http.response` has it."""

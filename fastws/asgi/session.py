@@ -56,7 +56,7 @@ class Session(Closing):
     ) -> None:
         Closing._prepare(self, connection, state)
         self.task: asyncio.Task[None] | None = None
-        self._opening: Opening | None = Opening(head, upgrade, early_data)
+        self._opening: Opening | None = Opening(scope, head, upgrade, early_data)
         self._connect_received: bool = False
         if observer is not None:
             self._traffic = Traffic(observer, scope, state)
@@ -191,8 +191,11 @@ class Session(Closing):
         self._refuse(RequestError(403, "Forbidden"))
 
     def _refuse_late(self) -> None:
+        assert self._opening is not None
+        request = self._opening.shown(self.shared)
         self._refuse(RequestError(504, "The application did not answer the handshake in time."))
-        self.shared.warn("The application did not accept or close a WebSocket within --ws-handshake-timeout.")
+        message = "The application did not accept or close a WebSocket within --ws-handshake-timeout."
+        self.shared.warn(message, request=request)
 
     def _refuse(self, error: RequestError) -> None:
         """Answer the handshake with an error, and close: a proxy may already treat the connection as a tunnel."""

@@ -110,9 +110,7 @@ class Channel:
     def peer_name(self) -> str:
         """Who the peer is, for the log."""
         address = self.peer_address()
-        if isinstance(address, tuple):
-            return f"{address[0]}:{address[1]}"
-        return str(address or "an unknown peer")
+        return "an unknown peer" if address is None else show_address(address)
 
     def local_address(self) -> Any:
         """What the peer has connected to, as `socket.getsockname` has it; None where nobody can tell."""

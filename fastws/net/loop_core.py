@@ -217,9 +217,18 @@ class LoopCore:
 
     # The log.
 
-    def warn(self, message: str, *arguments: object, kind: str | None = None) -> None:
-        """Log what a peer did wrong: the first of its kind (by default the message), then a count of the rest."""
-        self.log_limit.log(self.now, logging.WARNING, message, *arguments, kind=kind)
+    def warn(
+        self,
+        message: str,
+        *arguments: object,
+        kind: str | None = None,
+        request: Mapping[str, object] | None = None,
+    ) -> None:
+        """Log what was done wrong: the first of its kind (by default the message), then a count of the rest.
+
+        The `request` that it was done in is named as in `LogLimit.log`.
+        """
+        self.log_limit.log(self.now, logging.WARNING, message, *arguments, kind=kind, request=request)
 
     def log_application_error(
         self, message: str, error: BaseException | None = None, request: Mapping[str, object] | None = None

@@ -40,7 +40,9 @@ class ProxyPreamble(Handler):
         try:
             header = read_proxy_header(self._data)
         except ProxyProtocolError as error:
-            self._refuse("A connection did not begin with a valid PROXY header: %s", str(error))
+            text, peer = str(error), self._connection.peer_name()
+            self._state.warn("A connection did not begin with a valid PROXY header: %s (%s)", text, peer, kind=text)
+            self._connection.abort()
             return
         if isinstance(header, int):
             self._read_on(header)
@@ -62,6 +64,8 @@ class ProxyPreamble(Handler):
             self._task.cancel()
 
     def on_deadline(self, now: float) -> None:
+        if not self._state.shutting_down:
+            self._state.warn("A connection sent no whole PROXY header in time (%s)", self._connection.peer_name())
         self._connection.abort()
 
     def shut_down(self) -> None:
@@ -73,10 +77,6 @@ class ProxyPreamble(Handler):
         """Wait for `size` bytes of the header, and read no more than those where TLS comes behind it."""
         if self._tls is not None:
             self._connection.pause_reading_after(size)
-
-    def _refuse(self, message: str, *arguments: object) -> None:
-        self._state.warn(message, *arguments)
-        self._connection.abort()
 
     def _begin(self, header: ProxyHeader) -> None:
         """Hand the connection over to HTTP."""

@@ -288,7 +288,10 @@ async def test_an_application_that_never_decides_is_a_504(engine: str, caplog: p
     assert (await call.receive())["type"] == "websocket.disconnect"
     with pytest.raises(OSError, match="closed"):
         await call.send(ACCEPT)
-    assert "--ws-handshake-timeout" in caplog.text
+    assert caplog.messages[0] == (
+        "The application did not accept or close a WebSocket within --ws-handshake-timeout. "
+        '(192.0.2.1:50000 - "WebSocket /chat?room=1")'
+    )
 
 
 @on_fake_clock

@@ -205,10 +205,11 @@ def test_a_wrong_header_ends_the_connection(header: bytes, caplog: pytest.LogCap
 
     check()
     assert "PROXY header" in caplog.text
+    assert "(127.0.0.1:1)" in caplog.text
 
 
 @on_fake_clock
-async def test_a_header_has_the_time_of_a_head() -> None:
+async def test_a_header_has_the_time_of_a_head(caplog: pytest.LogCaptureFixture) -> None:
     server = FakeServer(DrivenApp(), proxy_protocol=True, timeout_request_head=2.0)
     peer = server.connect(("127.0.0.1", 1))
     await peer.send(b"PROXY TCP4")
@@ -216,6 +217,7 @@ async def test_a_header_has_the_time_of_a_head() -> None:
     assert not peer.transport.closing
     await asyncio.sleep(1.5)
     assert peer.transport.aborted
+    assert caplog.messages == ["A connection sent no whole PROXY header in time (127.0.0.1:1)"]
 
 
 @pytest.mark.parametrize(
