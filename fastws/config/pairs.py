@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fastws.config.log_atoms import read_format
 from fastws.config.option import TOKEN
-from fastws.config.redis_url import check_redis_url
+from fastws.config.redis_url import check_prefix, check_redis_url
 from fastws.config.table import OPTION, Fields
 from fastws.errors import ConfigError
 from fastws.http.forwarded import names_peer
@@ -63,6 +63,10 @@ def check_together(config: Fields) -> None:
             check_redis_url(config.topics_url)
         except ValueError as error:  # the URL may have a password: it is not shown
             raise ConfigError(f"--topics-url: {error}") from None
+    try:
+        check_prefix(config.topics_prefix)
+    except ValueError as error:
+        raise ConfigError(f"--topics-prefix: {error}") from None
     for name in ("topics_password", "topics_stream_length"):
         if getattr(config, name) is not None and config.topics_url is None:
             raise ConfigError(f"--{name.replace('_', '-')}: needs --topics-url")

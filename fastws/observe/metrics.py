@@ -77,9 +77,11 @@ METRICS: Final = (
     Metric("fastws_websocket_queue_messages", "gauge", "Messages that wait for the application."),
     Metric("fastws_websocket_queue_bytes", "gauge", "Bytes of messages that wait for the application."),
     Metric("fastws_topics_bus_publications_total", "counter", "Publications sent to other processes, received from "
-           "them, dropped since a buffer was full, missed as their numbers say, and what was none.", ("fate",)),
-    Metric("fastws_topics_bus_outages_total", "counter", "Connections to Redis that were lost."),
-    Metric("fastws_topics_bus_connected", "gauge", "Workers that reach others by topics."),
+           "them, dropped since a buffer was full or Redis refused them, missed as their numbers say, and what was "
+           "none.", ("fate",)),
+    Metric("fastws_topics_bus_outages_total", "counter", "Times that the way to Redis was lost."),
+    Metric("fastws_topics_bus_connected", "gauge", "Workers whose topics reach others: over Redis, a "
+           "message to itself came back just now."),
     Metric("fastws_websocket_pings_total", "counter", "Keepalive pings that were sent."),
     Metric("fastws_websocket_ping_timeouts_total", "counter", "WebSockets that were given up without an answer."),
     Metric("fastws_websocket_ping_round_trip_seconds", "histogram", "From a ping to its pong.", bounds=TIME_BOUNDS),

@@ -28,9 +28,9 @@ class BusCounts:
         self.received = 0
         """Publications that came from other processes."""
         self.dropped = 0
-        """Publications of this process that others did not get, since a buffer was full."""
+        """Publications of this process that others did not get: a buffer was full, or Redis refused them."""
         self.missed = 0
-        """Publications of others that this process did not get, as their numbers say."""
+        """Publications of others that this process did not get, as their numbers say; as the log tells of them."""
         self.bad = 0
         """Payloads that were no publication."""
         self.outages = 0
@@ -38,10 +38,10 @@ class BusCounts:
 
 
 class Drops:
-    """Publications that one buffer had no room for: the log has a line when it begins and one when it is over."""
+    """Publications that went nowhere for one reason: the log has a line when it begins and one when it is over."""
 
     def __init__(self, counts: BusCounts, what: str) -> None:
-        """`what` goes before ``did not reach``: who does not get them."""
+        """`what` comes behind ``did not reach``: who does not get them."""
         self._counts = counts
         self._what = what
         self._publications = self._bytes = 0
@@ -52,11 +52,14 @@ class Drops:
         """Whether some were dropped that `over` has not told of."""
         return self._publications > 0
 
-    def add(self, size: int, publications: int = 1) -> None:
-        """There was no room for `size` bytes."""
+    def add(self, size: int, publications: int = 1, why: str | None = None) -> None:
+        """There was no room for `size` bytes, or `why` says what is the matter."""
         if not self._publications:
             self._began = time.time()
-            logger.warning("Topics: the buffer for %s is full (--topics-buffer-bytes); dropping", self._what)
+            if why is None:
+                logger.warning("Topics: the buffer for %s is full (--topics-buffer-bytes); dropping", self._what)
+            else:
+                logger.error("Topics: %s refused %s; dropping what it refuses", self._what, why)
         self._publications += publications
         self._bytes += size
         self._counts.dropped += publications
@@ -81,11 +84,11 @@ def stamp(when: float) -> str:
 
 
 class Missed:
-    """Publications of others that did not come, gathered for a second and then told of in one line."""
+    """Publications of others that did not come, gathered for a moment and then counted and told of in one line."""
 
     def __init__(self, counts: BusCounts) -> None:
         self._counts = counts
-        self._publications = 0
+        self._publications = self._late = 0
         self._topics: set[str] = set()
         self._origins: set[int] = set()
         self._since = 0.0
@@ -98,19 +101,27 @@ class Missed:
     def add(self, topic: str, origin: int, publications: int) -> None:
         """The numbers of this origin say that so many are missing."""
         self._publications += publications
-        self._counts.missed += publications
         if len(self._topics) < MOST_NAMED:
             self._topics.add(topic)
-        self._origins.add(origin)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(GATHER_SECONDS, self.tell)
+        if len(self._origins) < MOST_NAMED:
+            self._origins.add(origin)
+        self._tell_soon()
+
+    def came_late(self) -> None:
+        """One that was missing has come after all."""
+        if self._publications:
+            self._publications -= 1
+        else:
+            self._late += 1
+            self._tell_soon()
 
     def tell(self) -> None:
-        """Log what was gathered."""
+        """Count and log what was gathered."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._publications:
+            self._counts.missed += self._publications
             logger.warning(
                 "Topics: missed %d publications of %d other processes%s, to %s%s",
                 self._publications,
@@ -119,6 +130,12 @@ class Missed:
                 ", ".join(repr(each) for each in sorted(self._topics)[:3]),
                 " and others" if len(self._topics) > 3 else "",
             )
-        self._publications = 0
+        if self._late:
+            logger.warning("Topics: %d publications that were told of as missed came late", self._late)
+        self._publications = self._late = 0
         self._topics.clear()
         self._origins.clear()
+
+    def _tell_soon(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GATHER_SECONDS, self.tell)

@@ -2,39 +2,39 @@
 
 A topic is a channel, its name behind a prefix. A process never gets its own publications from here: its hub has
 delivered them. Publications carry numbers (`fastws.topics.sequences`): one that came twice is delivered once, and one
-that did not come is counted, and the log says so. After an outage a process asks the others for their last numbers, for
-the ones at the end of a gap.
+that did not come is counted, and the log says so. After an outage publications wait until the other processes are back,
+as far as they are known (`fastws.topics.redis_roll`); then each is asked for its last numbers, for the ones at the end
+of a gap.
 
 In a cluster all channels of a prefix are in one slot, and sharded pub/sub (Redis 7) keeps them to the node that has it.
-
-Processes tell each other three things, as JSON in envelopes that are marked as such: on a topic's channel
-``{"ask": n}``, which every subscribed process answers on the channel of the one that asked, and ``{"mark": n}``, the
-last number; on the channel of all processes ``{"sync": [topics]}``, which asks for marks.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
-import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from fastws.config.redis_url import is_cluster, shown
-from fastws.errors import StartupError
+from fastws.config.redis_url import check_prefix, is_cluster, shown
+from fastws.errors import ConfigError, StartupError
 from fastws.net.log_limit import LogLimit
-from fastws.topics import envelope
+from fastws.topics import envelope, redis_control
 from fastws.topics.audience import Audience
 from fastws.topics.bus import Local, Publication
 from fastws.topics.envelope import Envelope, EnvelopeError
-from fastws.topics.losses import BusCounts, Missed
-from fastws.topics.redis_connection import Connector, describe
+from fastws.topics.losses import BusCounts, Missed, stamp
+from fastws.topics.redis_connection import LONGEST_DELAY, Connector, describe
+from fastws.topics.redis_control import ANSWER, ASK, BYE, HERE, MARK, PROBE, ROLL, SYNC
+from fastws.topics.redis_link import Link, Part
+from fastws.topics.redis_names import Names
+from fastws.topics.redis_questions import Questions
 from fastws.topics.redis_receiver import Receiver
+from fastws.topics.redis_roll import HERE_SECONDS, Roll
 from fastws.topics.redis_sender import Command, Sender
-from fastws.topics.sequences import DUPLICATE, Incoming, Outgoing
+from fastws.topics.sequences import DUPLICATE, LATE, Incoming, Outgoing
 
 logger: Final = logging.getLogger("fastws.error")
 
@@ -42,14 +42,10 @@ START_SECONDS: Final = 2.0
 """How long a server that starts waits for Redis; then it serves without, and goes on trying."""
 STOP_SECONDS: Final = 2.0
 """How long a server that ends waits until Redis has all that was published."""
-COUNT_SECONDS: Final = 1.0
-"""How long a process has to say how many subscribers it has."""
+SETTLE_SECONDS: Final = 1.2
+"""How long publications wait, when a Redis that was away is there, for processes that nobody knows of."""
 SYNC_TOPICS: Final = 1000
 """Topics that one message asks about."""
-HASH_TAG: Final = re.compile(r"\{[^}]+\}")
-"""What decides on the slot of a name in a cluster."""
-RESERVED: Final = "\x00"
-"""What channels that are no topics begin with, behind the prefix."""
 
 
 class RedisBus:
@@ -57,29 +53,52 @@ class RedisBus:
 
     ordered_by_bus = False
 
-    def __init__(self, url: str, *, password: str | None = None, prefix: str = "fastws:", buffer_bytes: int = 1 << 24):
-        """`prefix` is that of the channels; `buffer_bytes` of publications may wait for Redis."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        password: str | None = None,
+        prefix: str = "fastws:",
+        buffer_bytes: int = 1 << 24,
+        has_subscribers: bool = True,
+    ) -> None:
+        """`prefix` is that of the channels; `buffer_bytes` of publications may wait for Redis.
+
+        Without `has_subscribers` nobody has to wait for this process.
+        """
+        try:
+            check_prefix(prefix)
+        except ValueError as error:
+            raise ConfigError(f"--topics-prefix: {error}") from None
         self._where = shown(url)
         sharded = is_cluster(url)
-        if sharded and not HASH_TAG.search(prefix):
-            prefix = f"{{{prefix}}}"  # what is in braces decides on the slot: all channels are in one
-        self._prefix = prefix
+        self._names = Names(prefix, in_one_slot=sharded)
         self._publish = "SPUBLISH" if sharded else "PUBLISH"
-        self._connector = Connector(url, password, prefix)
+        self._connector = Connector(url, password, self._names.prefix)
         self.counts = BusCounts()
         self._outgoing, self._incoming = Outgoing(), Incoming()
         self._missed = Missed(self.counts)
         self._sender = Sender(self._connector, self._where, buffer_bytes, self.counts)
-        self._receiver = Receiver(self._connector, self._where, self.counts, self._take, sharded=sharded)
-        self._receiver.recovered = self._recovered
-        self._sender.away = self._receiver.is_away
+        self._sender.when_drained = self._take_marks
+        self._receiver = Receiver(self._connector, self._take, self._names.of_process(0), sharded=sharded)
+        parts = self._parts()
+        self._link = Link(self._connector, self._where, self.counts, self, parts, self._receiver)
         self._log = LogLimit(logger)
-        self._tasks: list[asyncio.Task[None]] = []
-        self._questions: dict[int, _Question] = {}
-        self._last_question = 0
+        self._roll = Roll()
+        self._has_subscribers = has_subscribers
+        self._said_here = float("-inf")
+        self._outage_drops = 0
+        self._running: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()  # that end with the link
+        self._questions = Questions()
+        self._marks: dict[str, None] = {}  # topics whose last number somebody has asked for
         self._local: Local
-        self._everybody = self._channel(RESERVED + "everybody")
-        self._own = self._channel(RESERVED + f"{self._outgoing.origin:x}")
+        self._everybody = self._names.of_processes()
+        self._own = self._names.of_process(self._outgoing.origin)
+
+    def _parts(self) -> list[Part]:
+        """What has a connection each."""
+        return [self._sender, self._receiver]
 
     # The bus.
 
@@ -88,19 +107,14 @@ class RedisBus:
         self._local = local
         for channel in (self._everybody, self._own):
             self._receiver.subscribe(channel)
-        try:
-            connection = await asyncio.wait_for(self._connector.connect(), START_SECONDS)
-        except self._connector.errors as error:
-            if self._connector.is_hopeless(error):
-                raise StartupError(f"--topics-url: {self._where}: {describe(error)}") from None
-            here = False
-        else:
-            here = True
-            await connection.disconnect(nowait=True)
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(each.run()) for each in (self._sender, self._receiver)]
-        if here:
-            await asyncio.wait([self._receiver.confirmed(self._own)], timeout=START_SECONDS)
+        self._link.attempted = attempted = loop.create_future()
+        self._running = loop.create_task(self._link.run())
+        await asyncio.wait([attempted], timeout=START_SECONDS)
+        error = attempted.result() if attempted.done() else None
+        if error is not None and self._connector.is_hopeless(error):
+            await self._end()
+            raise StartupError(f"--topics-url: {self._where}: {describe(error)}") from None
 
     def publish(self, publication: Publication) -> None:
         """Take it to the others."""
@@ -111,7 +125,7 @@ class RedisBus:
         message = publication.message
         if not self._sender.has_room(len(message)):
             return False
-        channel = self._channel(publication.topic)
+        channel = self._names.of_topic(publication.topic)
         sequence, first = self._outgoing.next(publication.topic)
         data = envelope.encode(Envelope(message, publication.key, self._outgoing.origin, sequence, first))
         self._sender.send(Command((self._publish, channel, data), len(data), answered))
@@ -119,11 +133,11 @@ class RedisBus:
 
     def subscribe(self, topic: str) -> None:
         """There is a subscriber here now."""
-        self._receiver.subscribe(self._channel(topic))
+        self._receiver.subscribe(self._names.of_topic(topic))
 
     def unsubscribe(self, topic: str) -> None:
         """There is none any more."""
-        self._receiver.unsubscribe(self._channel(topic))
+        self._receiver.unsubscribe(self._names.of_topic(topic))
         self._incoming.forget(topic)
 
     def counted(self, topic: str, subscribers: int) -> None:
@@ -134,16 +148,17 @@ class RedisBus:
         return (await self.audience(topic)).subscribers
 
     async def audience(self, topic: str) -> Audience:
-        """Who is subscribed, in all processes. One that does not answer in a second counts as having nobody."""
-        self._last_question += 1
-        number = self._last_question
-        self._questions[number] = question = _Question(asyncio.get_running_loop().create_future())
-        try:
-            self._tell(self._channel(topic), {"ask": number}, question.expect)
-            await asyncio.wait([question.answered], timeout=COUNT_SECONDS)
-        finally:
-            del self._questions[number]
-        return Audience(question.subscribers, question.processes)
+        """Who is subscribed, in all processes. One that does not answer in a second counts as having nobody.
+
+        While Redis is away, these are those of this process.
+        """
+        if self._link.up:
+            channel = self._names.of_topic(topic)
+            found = await self._questions.ask(lambda number, expect: self._tell(channel, ASK, number, answered=expect))
+            if found is not None and self._link.up:
+                return found
+        own = self._local.subscribers(topic)
+        return Audience(own, int(own > 0))
 
     def descriptors(self) -> list[int]:
         """The descriptors of the connections to Redis."""
@@ -151,129 +166,240 @@ class RedisBus:
 
     async def stop(self) -> None:
         """End, when Redis has what was published or a moment has passed."""
-        if self._tasks:
+        if self._running is not None:
             await self._sender.flush(STOP_SECONDS)
+            if self._link.up:
+                gone: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+                if self._tell(self._everybody, BYE, answered=gone.set_result):
+                    await asyncio.wait([gone], timeout=STOP_SECONDS)
         self._missed.tell()
-        for task in self._tasks:
+        await self._end()
+
+    async def _end(self) -> None:
+        tasks = [*self._tasks]
+        if self._running is not None:
+            tasks.append(self._running)
+        for task in tasks:
             task.cancel()
-        for task in self._tasks:
+        for task in tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
     def coming(self, topic: str) -> asyncio.Future[Any] | None:
         """What to wait for until what others publish to `topic` comes here; while Redis is away, for nothing."""
         beginning = self._beginning_of(topic)
-        if beginning is None or beginning.done() or not self._receiver.connected:
+        if beginning is None or beginning.done() or not self._link.up:
             return None
         return asyncio.ensure_future(asyncio.wait([beginning], timeout=START_SECONDS))
 
     def _beginning_of(self, topic: str) -> asyncio.Future[None] | None:
         """Done when the subscription of this process has begun; None where it has."""
-        return self._receiver.confirmed(self._channel(topic))
+        return self._receiver.confirmed(self._names.of_topic(topic))
 
     async def confirmed(self, topic: str) -> None:
         """Wait until what is published to `topic`, to which there is a subscriber, comes here."""
-        await self._receiver.confirmed(self._channel(topic))
+        await self._receiver.confirmed(self._names.of_topic(topic))
 
     @property
     def connected(self) -> bool:
-        """Whether others can be reached, both ways."""
-        return self._sender.connected and self._receiver.connected
+        """Whether a message goes round: from here to Redis, and from there to here."""
+        return self._link.round and not self._sender.stuck
+
+    def tables(self) -> dict[str, int]:
+        """How many entries each table has: for tests of what is left of what has gone."""
+        return {
+            "sender": self._sender.tables(),
+            "receiver": self._receiver.tables(),
+            "questions": len(self._questions),
+            "marks": len(self._marks),
+            "tasks": len(self._tasks),
+            "numbers": self._incoming.size(),
+        }
+
+    # The link.
+
+    def send_probe(self, number: int, answered: Callable[[Any], None]) -> None:
+        """Let a probe go round; and say now and then that this process is there."""
+        if not self._tell(self._own, PROBE, number, answered=answered):
+            answered(ConnectionError("too much waits to be told"))
+        now = time.monotonic()
+        if self._link.up and now - self._said_here >= HERE_SECONDS:
+            self._say_here(self._everybody)
+            self._said_here = now
+
+    def ask_role(self, answered: Callable[[Any], None]) -> None:
+        """Ask Redis what it is."""
+        self._sender.tell(Command(("HELLO", "2"), 0, answered))
+
+    async def check(self) -> None:
+        """The probe has shown all that is needed."""
+
+    def came_up(self, began: float, was_away: bool) -> None:
+        """Let publications wait until the others are back."""
+        if began and self._must_wait():
+            self._roll.call(time.monotonic() - (time.time() - began))
+        if began:
+            self._missed.since(began)
+        self._start(self._assemble(began, was_away))
+
+    def _must_wait(self) -> bool:
+        """Whether what is published while others are away is lost for them."""
+        return True
+
+    def went_down(self) -> None:
+        """What was to be done over the connections ends."""
+        for task in self._tasks:
+            task.cancel()
+        self._said_here = float("-inf")
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task that ends with the link; one that fails is logged, and the link begins again with all of them."""
+        task = asyncio.get_running_loop().create_task(self._guarded(coroutine))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _guarded(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            await coroutine
+        except self._connector.errors as error:
+            logger.debug("Topics: a question to %s failed: %s", self._where, error)  # the link says so
+        except Exception as error:
+            self._link.fail(error)
+
+    async def _assemble(self, began: float, was_away: bool) -> None:
+        """Wait until the others are back, or had as long as one may need; then go on, and ask what was missed."""
+        self._say_here(self._everybody)
+        beats = 0
+        since = time.monotonic()
+        if began and self._must_wait():
+            waits = 2 * self._connector.timeout + 2 * LONGEST_DELAY
+            while self._roll.missing and beats * self._link.beat < waits:
+                self._tell(self._everybody, ROLL)
+                await self._roll.wait(self._link.beat)
+                beats += 1
+            if was_away and (rest := SETTLE_SECONDS - (time.monotonic() - since)) > 0:
+                await asyncio.sleep(rest)
+        elif self._has_subscribers:
+            self._tell(self._everybody, ROLL)
+        if self._roll.missing:
+            logger.warning(
+                "Topics: %d other processes are not back after %.1f s; publishing without them",
+                self._roll.missing,
+                time.monotonic() - since,
+            )
+            self._roll.give_up()
+        if began:
+            logger.warning(
+                "Topics: %s is back; outage from %s to %s, %d publications waited, %d were dropped",
+                self._where,
+                stamp(began),
+                stamp(time.time()),
+                self._sender.waiting(),
+                self.counts.dropped - self._link.dropped_before,
+            )
+        self._sender.release()
+        if began:
+            await self._ask_what_was_missed()
+
+    async def _ask_what_was_missed(self) -> None:
+        topics = [topic for each in self._receiver.channels if (topic := self._names.topic(each)) is not None]
+        for start in range(0, len(topics), SYNC_TOPICS):
+            while not self._tell(self._everybody, SYNC, topics[start : start + SYNC_TOPICS]):
+                await asyncio.sleep(self._link.beat)
+
+    def _say_here(self, channel: bytes) -> None:
+        if self._has_subscribers and self._link.up:
+            self._tell(channel, HERE)
 
     # What goes out.
 
-    def _channel(self, topic: str) -> bytes:
-        return (self._prefix + topic).encode()
+    def _tell(
+        self, channel: bytes, word: str, value: Any = 1, subscribers: int | None = None, answered: Any = None
+    ) -> bool:
+        data = redis_control.encode(self._outgoing.origin, word, value, subscribers)
+        return self._sender.tell(Command((self._publish, channel, data), len(data), answered))
 
-    def _tell(self, channel: bytes, what: dict[str, Any], answered: Any = None) -> None:
-        data = envelope.encode(Envelope(json.dumps(what), None, self._outgoing.origin, control=True))
-        self._sender.send(Command((self._publish, channel, data), len(data), answered, 0))
-
-    def _recovered(self, since: float, was_away: bool) -> None:
-        """All channels are subscribed to again; nothing came since then."""
-        if was_away:
-            self._sender.hold()
-        if since:
-            self._missed.since(since)
-            channels = (each.decode()[len(self._prefix) :] for each in self._receiver.channels)
-            topics = [each for each in channels if not each.startswith(RESERVED)]
-            for start in range(0, len(topics), SYNC_TOPICS):
-                self._tell(self._everybody, {"sync": topics[start : start + SYNC_TOPICS]})
+    def _take_marks(self, most: int) -> list[Command]:
+        """The last numbers of topics, behind the last publications."""
+        found: list[Command] = []
+        while self._marks and len(found) < most:
+            topic = next(iter(self._marks))
+            del self._marks[topic]
+            last = self._outgoing.last(topic)
+            if last is not None:
+                data = redis_control.encode(self._outgoing.origin, MARK, last)
+                found.append(Command((self._publish, self._names.of_topic(topic), data), len(data)))
+        return found
 
     # What comes in.
 
     def _take(self, channel: bytes, data: bytes) -> None:
         try:
-            topic = channel[len(self._prefix.encode()) :].decode()
+            topic = self._names.topic(channel)
             found = envelope.decode(data)
             if found.control:
                 self._told(topic, found)
-                return
-        except (EnvelopeError, ValueError, TypeError, KeyError, AttributeError) as error:
+            elif topic is None:
+                raise EnvelopeError("a publication where none belongs")
+            else:
+                self._deliver(topic, found)
+        except Exception as error:
             self._bad(channel, error)
-            return
+
+    def _deliver(self, topic: str, found: Envelope) -> None:
         origin = found.origin
         if origin == self._outgoing.origin:
             return
-        if origin:
-            missing = self._incoming.take(topic, origin, found.sequence, found.first)
-            if missing == DUPLICATE:
-                return
-            if missing:
-                self._missed.add(topic, origin, missing)
+        if origin and self._is_old(topic, found):
+            return
         self.counts.received += 1
         self._local.deliver(Publication(topic, found.message, found.key))
+
+    def _is_old(self, topic: str, found: Envelope) -> bool:
+        """Whether its number has come before; what is missing before it is noted."""
+        missing = self._incoming.take(topic, found.origin, found.sequence, found.first)
+        if missing == DUPLICATE:
+            return True
+        if missing == LATE:
+            self._missed.came_late()
+        elif missing:
+            self._missed.add(topic, found.origin, missing)
+        return False
 
     def _bad(self, channel: bytes, error: Exception) -> None:
         self.counts.bad += 1
         name = channel.decode(errors="backslashreplace")
         self._log.log(time.monotonic(), logging.WARNING, "Topics: no publication, on channel %.100r: %s", name, error)
 
-    def _told(self, topic: str, found: Envelope) -> None:
-        """Another process asks or answers."""
-        what = json.loads(found.message)
-        if not isinstance(what, dict):
-            raise EnvelopeError("what processes tell each other is an object")
-        if "ask" in what:
-            subscribers = self._local.subscribers(topic)
-            answer = {"answer": what["ask"], "subscribers": subscribers}
-            self._tell(self._channel(RESERVED + f"{found.origin:x}"), answer)
-        elif "answer" in what:
-            question = self._questions.get(what["answer"])
-            if question is not None:
-                question.take(int(what["subscribers"]))
-        elif "sync" in what:
-            for each in what["sync"]:
-                last = self._outgoing.last(each)
-                if last is not None:
-                    self._tell(self._channel(each), {"mark": last})
-        elif "mark" in what:
-            missing = self._incoming.mark(topic, found.origin, int(what["mark"]))
+    def _told(self, topic: str | None, found: Envelope) -> None:
+        """Another process, or this one, tells something."""
+        told = redis_control.read(found)
+        if told is None:
+            return
+        word, origin = told.word, found.origin
+        if word == PROBE:
+            if origin == self._outgoing.origin:
+                self._link.came(told.value)
+        elif word == ASK:
+            subscribers = 0 if topic is None else self._local.subscribers(topic)
+            self._tell(self._names.of_process(origin), ANSWER, told.value, subscribers)
+        elif word == ANSWER:
+            self._questions.take(told.value, told.subscribers)
+        elif origin == self._outgoing.origin:
+            pass  # we know
+        elif word == ROLL:
+            self._say_here(self._names.of_process(origin))
+        elif word == HERE:
+            self._roll.here(origin, time.monotonic())
+        elif word == BYE:
+            self._roll.left(origin)
+        elif word == SYNC:
+            for each in told.topics:
+                if self._outgoing.last(each) is not None:
+                    self._marks[each] = None
+            self._sender.look()
+        elif word == MARK and topic is not None:
+            missing = self._incoming.mark(topic, origin, told.value)
             if missing:
-                self._missed.add(topic, found.origin, missing)
-
-
-class _Question:
-    """How many subscribers there are, as far as processes have answered."""
-
-    def __init__(self, answered: asyncio.Future[None]) -> None:
-        self.answered = answered
-        self.subscribers = self.processes = 0
-        self._answers = 0
-        self._expected: int | None = None
-
-    def expect(self, receivers: Any) -> None:
-        """Redis has given the question to so many."""
-        self._expected = receivers if isinstance(receivers, int) else 0
-        self._check()
-
-    def take(self, subscribers: int) -> None:
-        """One has answered."""
-        self._answers += 1
-        self.subscribers += subscribers
-        self.processes += subscribers > 0
-        self._check()
-
-    def _check(self) -> None:
-        if self._expected is not None and self._answers >= self._expected and not self.answered.done():
-            self.answered.set_result(None)
+                self._missed.add(topic, origin, missing)

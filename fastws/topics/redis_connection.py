@@ -1,7 +1,8 @@
-"""Connections to a Redis by redis-py's asyncio client: one attempt at a time, no retry, no timeout of its own.
+"""Connections to a Redis by redis-py's asyncio client: one attempt at a time, no retry, no time-out of its own.
 
 When to try again, what to do with what was not answered, and what to say about it, is decided by who has the
-connection: a client that connects anew by itself would hide that publications were missed.
+connection: a client that connects anew by itself would hide that publications were missed. What is connected to is a
+primary: a replica takes no streams, and what is published to it reaches nobody else.
 """
 
 from __future__ import annotations
@@ -9,27 +10,51 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
+import socket
+import ssl
 import weakref
 from collections.abc import Iterator
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-from fastws.config.redis_url import client_url, is_cluster
+from fastws.config.redis_url import (
+    client_name_of,
+    client_url,
+    is_cluster,
+    is_sentinel,
+    missing_file,
+    sentinels_of,
+    timeout_of,
+)
 from fastws.errors import ConfigError
 
-CONNECT_SECONDS: Final = 5.0
-"""How long a connection may take to be made, greeting included."""
 FIRST_DELAY: Final = 0.05
 """Seconds before the first attempt to connect again; each delay is twice the one before it."""
 LONGEST_DELAY: Final = 1.0
 """The greatest of them. Each is shortened at random by up to a half."""
+MOST_NODES: Final = 64
+"""Nodes of a cluster that are remembered, for when the one in the URL is away."""
+SENTINEL_SECONDS: Final = 1.0
+"""How long one Sentinel may take to answer, at the most; then the next one is asked."""
 
 logger: Final = logging.getLogger("fastws.error")
+
+PASSING: Final = re.compile(r"(?:^|-)(?:BUSY|OOM|NOREPLICAS|MISCONF|LOADING|TRYAGAIN|CLUSTERDOWN|MASTERDOWN)\b")
+"""What an answer begins with, or has in it where it is a script's, that will be another one later."""
+PASSING_CLASSES: Final = ("OutOfMemoryError", "TryAgainError", "ClusterDownError", "MasterDownError")
+"""And as what redis-py raises them, which takes the word away."""
+ELSEWHERE: Final = re.compile(r"(?:^|-)(?:READONLY|MOVED|ASK|NOSCRIPT)\b")
+"""What another connection may get another answer to."""
+_CUT_SHORT: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+ELSEWHERE_CLASSES: Final = ("ReadOnlyError", "AskError", "MovedError", "NoScriptError")
 
 
 def require_redis() -> Any:
     """The package redis. Raises ConfigError where it is not installed."""
     try:
         import redis.asyncio
+        import redis.asyncio.sentinel
         import redis.crc
     except ImportError:
         raise ConfigError("--topics-url needs redis: pip install 'fastws[redis]'") from None
@@ -44,20 +69,26 @@ class Connector:
 
         Raises ConfigError for what redis-py does not take in the URL.
         """
-        redis = require_redis()
+        redis = self._redis = require_redis()
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
 
+        self.timeout = timeout_of(url)
+        """How many seconds Redis may be silent where something is due from it: of each connection."""
         options: dict[str, Any] = {
             "protocol": 2,
             "socket_timeout": None,
-            "socket_connect_timeout": CONNECT_SECONDS,
+            "socket_connect_timeout": self.timeout,
             "health_check_interval": 0,
             "retry": Retry(NoBackoff(), 0),
-            "client_name": "fastws",
         }
         if password is not None:
             options["password"] = password
+        if urlsplit(url).scheme != "unix":
+            options |= {"socket_keepalive": True, "socket_keepalive_options": _keepalive(self.timeout)}
+        missing = missing_file(url)
+        if missing is not None:
+            raise ConfigError(f"--topics-url: cannot read {missing}")
         try:
             self._pool = redis.asyncio.ConnectionPool.from_url(client_url(url), **options)
             self._pool.make_connection()
@@ -68,29 +99,40 @@ class Connector:
         self.answers: tuple[type[Exception], ...] = (redis.ResponseError,)
         """What it raises for an answer that is an error."""
         self._made: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._name = client_name_of(url)
         known = redis.exceptions
         self._slot: int | None = redis.crc.key_slot(slot_of.encode()) if is_cluster(url) else None
-        self._passing = (known.ReadOnlyError, known.NoScriptError, known.ClusterDownError, known.MasterDownError)
-        self._elsewhere = (known.MovedError, known.AskError)
-        self._hopeless = (known.AuthenticationError, known.NoPermissionError)
+        self._nodes: list[tuple[str, int]] = []  # of the cluster, as far as they are known
+        self._sentinels = sentinels_of(url) if is_sentinel(url) else None
+        self._passing = tuple(getattr(known, name) for name in PASSING_CLASSES if hasattr(known, name))
+        self._elsewhere = tuple(getattr(known, name) for name in ELSEWHERE_CLASSES if hasattr(known, name))
+        self._refusals = (known.AuthenticationError, known.NoPermissionError, ssl.SSLError)
 
-    def is_passing(self, error: Exception) -> bool:
-        """Whether an answer is one that another attempt may mend."""
-        return isinstance(error, self._passing) or str(error).startswith(("CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN"))
+    def is_passing(self, error: BaseException) -> bool:
+        """Whether an answer is one that will be another one later: it is to be waited for."""
+        return isinstance(error, self._passing) or PASSING.search(str(error)) is not None
 
-    def is_hopeless(self, error: Exception) -> bool:
-        """Whether another attempt at a connection will not mend it."""
-        return isinstance(error, self._hopeless) or isinstance(error.__cause__, self._hopeless)
+    def is_elsewhere(self, error: BaseException) -> bool:
+        """Whether an answer is one that another connection may mend: of a replica, or a wrong node of a cluster."""
+        return isinstance(error, self._elsewhere) or ELSEWHERE.search(str(error)) is not None
 
-    def is_elsewhere(self, error: Exception) -> bool:
-        """Whether an answer is that of a node of a cluster that is the wrong one."""
-        return isinstance(error, self._elsewhere) or str(error).startswith(("MOVED ", "ASK "))
+    def is_hopeless(self, error: BaseException) -> bool:
+        """Whether another attempt at a connection will not mend it, as far as one can know."""
+        each: BaseException | None = error
+        for _ in range(5):
+            if each is None:
+                return False
+            if isinstance(each, self._refusals) and not isinstance(each, _CUT_SHORT):
+                return True
+            if isinstance(each, self.answers) and not (self.is_passing(each) or self.is_elsewhere(each)):
+                return True
+            each = each.__cause__ or each.__context__
+        return False
 
     def at(self, host: str, port: int) -> Connector:
-        """The same for another host, a node of a cluster."""
+        """The same for another host, a node of a cluster or a primary."""
         found = Connector.__new__(Connector)
         found.__dict__.update(self.__dict__)
-        found._slot = None
         pool = self._pool
         found._pool = type(pool)(pool.connection_class, **{**pool.connection_kwargs, "host": host, "port": port})
         return found
@@ -100,32 +142,116 @@ class Connector:
         writers = (getattr(each, "_writer", None) for each in list(self._made))
         return [writer.get_extra_info("socket").fileno() for writer in writers if writer is not None]
 
+    async def locate(self) -> Connector:
+        """What makes all connections to one server: the primary that Sentinels name, or the node with the slot.
+
+        Raises one of `errors`.
+        """
+        if self._sentinels is not None:
+            return self.at(*await self._primary())
+        if self._slot is None:
+            return self
+        problem: Exception | None = None
+        for seed in (self, *(self.at(*node) for node in self._nodes)):
+            try:
+                return await asyncio.wait_for(seed._node_with(self._slot, self._nodes), self.timeout)
+            except self.errors as error:
+                problem = problem or error
+        assert problem is not None
+        raise problem
+
     async def connect(self) -> Any:
-        """A new connection. Raises one of `errors`."""
-        connection = self._pool.make_connection()
-        self._made.add(connection)
+        """A new connection, to a primary. Raises one of `errors`."""
+        connection = await self._open()
         try:
-            await asyncio.wait_for(connection.connect(), CONNECT_SECONDS)
-            if self._slot is None:
-                return connection
-            node = await asyncio.wait_for(self._node(connection, self._slot), CONNECT_SECONDS)
+            await asyncio.wait_for(self._greet(connection), self.timeout)
         except BaseException:
             await hang_up(connection)
             raise
-        if node is None:
-            return connection
-        await hang_up(connection)
-        return await self.at(*node).connect()
+        return connection
 
-    async def _node(self, connection: Any, slot: int) -> tuple[str, int] | None:
-        """Where the node is that has the slot; None for the one that we are connected to."""
-        await connection.send_command("CLUSTER", "MYID")
-        own = await connection.read_response(disable_decoding=True)
-        await connection.send_command("CLUSTER", "SLOTS")
-        for first, last, (host, port, name, *_), *_ in await connection.read_response(disable_decoding=True):
-            if first <= slot <= last:
-                return None if name == own else (host.decode() or connection.host, port)
-        raise ConnectionError("no node of the cluster has the slot")
+    async def _open(self) -> Any:
+        connection = self._pool.make_connection()
+        self._made.add(connection)
+        try:
+            await asyncio.wait_for(connection.connect(), self.timeout)
+        except asyncio.TimeoutError:
+            await hang_up(connection)
+            raise ConnectionError(f"no answer within {self.timeout:g} s") from None
+        except BaseException:
+            await hang_up(connection)
+            raise
+        return connection
+
+    async def _greet(self, connection: Any) -> None:
+        """Say who we are, and ask who it is: neither needs a right, but older ones do not know it."""
+        commands = [("CLIENT", "SETNAME", self._name), ("HELLO", "2")]
+        await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        answer: Any = None
+        for _ in commands:
+            try:
+                answer = await connection.read_response(disable_decoding=True)
+            except self.answers as error:
+                if self.is_passing(error):
+                    raise
+                answer = None
+        self.check_role(answer)
+
+    def check_role(self, answer: Any) -> None:
+        """Raises ConnectionError where the answer to HELLO is a replica's."""
+        if isinstance(answer, list) and b"role" in answer:
+            role = answer[answer.index(b"role") + 1]
+            if role != b"master":
+                raise ConnectionError(f"it is a {role.decode(errors='replace')}, not the primary")
+
+    async def _node_with(self, slot: int, nodes: list[tuple[str, int]]) -> Connector:
+        """The node that has the slot, as this one says; `nodes` become those that it knows."""
+        connection = await self._open()
+        try:
+            await connection.send_command("CLUSTER", "MYID")
+            own = await connection.read_response(disable_decoding=True)
+            await connection.send_command("CLUSTER", "SLOTS")
+            found: Connector | None = None
+            known = []
+            for first, last, *places in await connection.read_response(disable_decoding=True):
+                for host, port, *_ in places:
+                    known.append(((host or b"").decode() or connection.host, port))
+                if first <= slot <= last:
+                    found = self if places[0][2] == own else self.at(*known[-len(places)])
+        finally:
+            await hang_up(connection)
+        if found is None:
+            raise ConnectionError("no node of the cluster has the slot")
+        nodes[:] = list(dict.fromkeys(known))[:MOST_NODES]
+        return found
+
+    async def _primary(self) -> tuple[str, int]:
+        """Where the primary is, as the first Sentinel says that answers."""
+        assert self._sentinels is not None
+        places, service, login = self._sentinels
+        options = {
+            name: value
+            for name, value in self._pool.connection_kwargs.items()
+            if name.startswith(("ssl_", "socket_keepalive"))
+        }
+        seconds = min(SENTINEL_SECONDS, self.timeout)
+        options |= {"socket_timeout": seconds, "socket_connect_timeout": seconds, **login}
+        if issubclass(self._pool.connection_class, self._redis.asyncio.SSLConnection):
+            options["ssl"] = True
+        sentinel = self._redis.asyncio.sentinel.Sentinel(places, sentinel_kwargs=options)
+        try:
+            host, port = await asyncio.wait_for(sentinel.discover_master(service), len(places) * 2 * seconds)
+        finally:
+            for each in sentinel.sentinels:
+                await each.aclose()
+        return host, port
+
+
+def _keepalive(seconds: float) -> dict[int, int]:
+    """What lets the kernel notice, for a silent connection, within about `seconds` that its peer has gone."""
+    each = max(1, round(seconds / 4))
+    names = {"TCP_KEEPIDLE": each, "TCP_KEEPINTVL": each, "TCP_KEEPCNT": 3}
+    return {getattr(socket, name): value for name, value in names.items() if hasattr(socket, name)}
 
 
 async def hang_up(connection: Any) -> None:
@@ -141,7 +267,7 @@ async def hang_up(connection: Any) -> None:
         logger.debug("Topics: a connection to Redis could not be closed: %s", error)
 
 
-def describe(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     """What the log says of it."""
     return str(error) or type(error).__name__
 

@@ -3,7 +3,10 @@
 All commands of a turn of the loop, and those that came while the answers to the ones before were awaited, are one
 write. A command leaves the queue when it was answered; where the connection is lost before, it is sent again over the
 next one. So nothing is lost with a connection, and what was carried out without an answer is sent twice, which
-receivers see by its number. The queue is bounded in bytes, and what has no room is dropped, counted and logged.
+receivers see by its number. An answer that will be another one later keeps its command in the queue, which then goes
+alone until it is taken. The queue is bounded in bytes, and what has no room is dropped, counted and logged.
+
+What is no publication is about now: it has a queue of its own, short, which nothing survives that connection.
 """
 
 from __future__ import annotations
@@ -17,23 +20,23 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-from fastws.topics.losses import BusCounts, Drops, stamp
-from fastws.topics.redis_connection import Connector, delays, describe, hang_up
+from fastws.topics.losses import BusCounts, Drops
+from fastws.topics.redis_connection import Connector, delays, describe
 
 logger: Final = logging.getLogger("fastws.error")
 
 BATCH: Final = 512
 """Commands that are sent at once."""
-BATCH_BYTES: Final = 1 << 20
+BATCH_BYTES: Final = 1 << 18
 """Bytes after which no more are added to them."""
 COMMAND_BYTES: Final = 128
 """What a command counts for beside its payload."""
-ANSWER_SECONDS: Final = 10.0
-"""How long Redis has to answer them."""
-SETTLE_SECONDS: Final = 1.2
-"""How long publications wait for subscribers when a Redis that was away is there: `delays` at its longest, and more."""
+MOST_TOLD: Final = 4096
+"""Commands that are no publications and may wait."""
+TOLD_BYTES: Final = 1 << 20
+"""Bytes of them."""
 REFUSAL_SECONDS: Final = 10.0
-"""How often at the most the log tells of commands that Redis refuses."""
+"""How long the log gathers what Redis refuses."""
 
 
 class Command(NamedTuple):
@@ -42,8 +45,6 @@ class Command(NamedTuple):
     words: tuple[Any, ...]
     size: int
     answered: Callable[[Any], None] | None = None
-    publications: int = 1
-    """What is counted as dropped where there is no room: 0 for what is no publication."""
     again: tuple[Any, ...] | None = None
     """What is sent instead where the command was sent before, and may have been carried out."""
 
@@ -56,27 +57,42 @@ class Sender:
         self._where = where
         self._bound = buffer_bytes
         self._counts = counts
+        # Publications.
         self._queue: deque[Command] = deque()
         self._queued_bytes = 0
-        self._more = asyncio.Event()
+        self._tried = 0  # at the head of the queue, which were sent before
+        self._held = True
+        self._try_at = 0.0  # when the first is sent again that was not taken, as of time.monotonic
+        self._pause: Iterator[float] = delays()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._drops = Drops(counts, where)
-        self._refused = 0
-        self._refusal_told = float("-inf")
-        self._pause: Iterator[float] = delays()
-        self._outage: tuple[float, int] | None = None  # when it began, and how many had been dropped by then
+        self._drops, self._refusals = Drops(counts, where), Drops(counts, where)
+        # All else.
+        self._told: deque[Command] = deque()
+        self._told_bytes = 0
+        self._more = asyncio.Event()
+        self._serving = False
         self.setup: list[tuple[Any, ...]] = []
         """Commands for each new connection."""
-        self.away: Callable[[], bool] = bool
-        """Whether Redis is known to be away, by other signs than this connection."""
-        self.connected = False
-        self._hold_until = 0.0
-        self._tried = 0  # commands at the head of the queue that were sent before
+        self.when_drained: Callable[[int], list[Command]] = lambda most: []
+        """What is to be told behind the last publication that waits: so many commands at the most."""
+        # For the watch.
+        self.awaiting = False
+        """Whether an answer is due."""
+        self.heard = 0
+        """Answers until now."""
+        self.size = 0
+        """Bytes that were sent and not answered yet, or less."""
 
-    def hold(self) -> None:
-        """Redis was away and is there again: wait until others have subscribed again."""
-        self._hold_until = time.monotonic() + SETTLE_SECONDS
+    @property
+    def stuck(self) -> bool:
+        """Whether Redis does not take publications now."""
+        return self._try_at > 0.0
+
+    def release(self) -> None:
+        """Send publications, until the connection ends."""
+        self._held = False
+        self._more.set()
 
     def has_room(self, size: int) -> bool:
         """Whether there is room for `size` bytes; where not, a publication is dropped, and is counted and logged so."""
@@ -86,143 +102,169 @@ class Sender:
         return False
 
     def send(self, command: Command) -> None:
-        """Send it, soon. Whoever sends publications asks `has_room` before."""
+        """Send a publication, soon. Whoever does asks `has_room` before."""
         self._queue.append(command)
         self._queued_bytes += command.size + COMMAND_BYTES
         self._more.set()
         self._empty.clear()
 
+    def tell(self, command: Command) -> bool:
+        """Send what is no publication; False where there is no connection now, or too much waits for it."""
+        if not self._serving or len(self._told) >= MOST_TOLD or self._told_bytes + command.size > TOLD_BYTES:
+            return False
+        self._told.append(command)
+        self._told_bytes += command.size
+        self._more.set()
+        return True
+
+    def look(self) -> None:
+        """There is something to be told when all that waits is sent."""
+        self._more.set()
+
     def waiting(self) -> int:
         """Publications that were not answered yet."""
-        return sum(each.publications for each in self._queue)
+        return len(self._queue)
+
+    def tables(self) -> int:
+        """Entries of all tables."""
+        return len(self._queue) + len(self._told)
 
     async def flush(self, seconds: float) -> None:
         """Wait until all is answered, for so long at the most, and say what is not."""
+        self.release()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._empty.wait(), seconds)
         self._drops.over()
+        self._refusals.over()
         if left := self.waiting():
             self._counts.dropped += left
             logger.warning("Topics: the server ends, and %d publications did not reach %s", left, self._where)
 
-    async def run(self) -> None:
-        """Send until cancelled."""
-        known_run: str | None = None
-        while True:
-            failures = 0
-            while True:
-                try:
-                    connection = await self._connector.connect()
-                    break
-                except self._connector.errors as error:
-                    failures += 1
-                    self._down(f"cannot publish to {self._where}: {describe(error)}")
-                    await asyncio.sleep(next(self._pause))
-            try:
-                for words in self.setup:
-                    await connection.send_command(*words)
-                    await connection.read_response()
-                run = await self._run_of(connection)
-                restarted, known_run = run != known_run and known_run is not None, run
-                if failures or restarted or self.away():
-                    self.hold()
-                self._up()
-                await self._serve(connection)
-            except self._connector.errors as error:
-                self._down(f"lost the connection that publishes to {self._where}: {describe(error)}")
-            finally:
-                self.connected = False
-                await hang_up(connection)
-            await asyncio.sleep(next(self._pause))
-
-    async def _run_of(self, connection: Any) -> str | None:
-        """What Redis calls the time since its start; None where it does not say."""
+    async def serve(self, connection: Any) -> None:
+        """Send over this connection, until it fails; publications after `release`. Raises what it raises."""
+        self._serving = self._held = True
+        self._try_at = 0.0
         try:
-            await connection.send_command("INFO", "server")
-            for line in (await connection.read_response()).decode().splitlines():
-                if line.startswith("run_id:"):
-                    return str(line)
-        except self._connector.answers:
-            pass
-        return None
-
-    def _down(self, what: str) -> None:
-        if self._outage is None:
-            self._outage = time.time(), self._counts.dropped
-            self._counts.outages += 1
-            logger.warning("Topics: %s; publications wait", what)
-
-    def _up(self) -> None:
-        self.connected = True
-        if self._outage is not None:
-            began, dropped = self._outage
-            self._outage = None
-            logger.warning(
-                "Topics: publishing to %s again; outage from %s to %s, %d publications waited, %d were dropped",
-                self._where,
-                stamp(began),
-                stamp(time.time()),
-                self.waiting(),
-                self._counts.dropped - dropped,
-            )
-
-    async def _serve(self, connection: Any) -> None:
-        while True:
-            if not self._queue:
-                self._drops.over()
-                self._empty.set()
+            for words in self.setup:
+                self.awaiting = True
+                await connection.send_command(*words, check_health=False)
+                await connection.read_response()
+                self.heard += 1
+            self.awaiting = False
+            while True:
                 self._more.clear()
-                await self._more.wait()
-            while (seconds := self._hold_until - time.monotonic()) > 0:
-                await asyncio.sleep(seconds)
-            batch: list[Command] = []
-            size = 0
-            for command in itertools.islice(self._queue, BATCH):
+                batch, told = self._next()
+                if batch or told:
+                    await self._exchange(connection, batch, told)
+                else:
+                    if not self._queue:
+                        self._drops.over()
+                        self._empty.set()
+                    await self._more.wait()
+        finally:
+            self._serving = self.awaiting = False
+            told = [*self._told]
+            self._told.clear()
+            self._told_bytes = 0
+            for command in told:
+                _answer(command, ConnectionError("the connection was lost"))
+
+    def _next(self) -> tuple[list[Command], list[Command]]:
+        """What is sent at once: publications, and what else there is."""
+        batch: list[Command] = []
+        size = 0
+        if not self._held and time.monotonic() >= self._try_at:
+            for command in itertools.islice(self._queue, 1 if self._try_at else BATCH):
                 batch.append(command)
                 size += command.size
                 if size >= BATCH_BYTES:
                     break
-            await asyncio.wait_for(self._exchange(connection, batch), ANSWER_SECONDS)
+        told: list[Command] = []
+        while self._told and len(told) < BATCH and size < BATCH_BYTES:
+            command = self._told.popleft()
+            self._told_bytes -= command.size
+            told.append(command)
+            size += command.size
+        if len(batch) == len(self._queue):
+            told += self.when_drained(BATCH)
+        self.size = size
+        return batch, told
+
+    async def _exchange(self, connection: Any, batch: list[Command], told: list[Command]) -> None:
+        """Send the first commands of the queue, and take each away with its answer; and what is told."""
+        tried, self._tried = self._tried, max(self._tried, len(batch))
+        words = [
+            (command.again or command.words) if index < tried else command.words for index, command in enumerate(batch)
+        ]
+        kept: list[Command] = []
+        problem: Exception | None = None
+        self.awaiting = True
+        try:
+            packed = connection.pack_commands([*words, *(command.words for command in told)])
+            await connection.send_packed_command(packed, check_health=False)
+            for command in batch:
+                answer = await self._read(connection)
+                self._queue.popleft()
+                self._tried -= 1
+                if isinstance(answer, Exception) and (
+                    self._connector.is_passing(answer) or self._connector.is_elsewhere(answer)
+                ):
+                    kept.append(command)
+                    problem = answer
+                    continue
+                self._queued_bytes -= command.size + COMMAND_BYTES
+                if isinstance(answer, Exception):
+                    self._refuse(command, answer)
+                else:
+                    self._counts.sent += 1
+                _answer(command, answer)
+            while told:
+                answer = await self._read(connection)
+                _answer(told.pop(0), answer)
+        finally:
+            self.awaiting = False
+            self._queue.extendleft(reversed(kept))
+            self._tried += len(kept)
+            for command in told:
+                _answer(command, ConnectionError("the connection was lost"))
+        if problem is not None:
+            self._wait_because(problem)
+        elif batch:
+            if self._try_at:
+                logger.warning(
+                    "Topics: %s takes publications again, %d waited", self._where, len(batch) + self.waiting()
+                )
+            self._try_at = 0.0
             self._pause = delays()
 
-    async def _exchange(self, connection: Any, batch: list[Command]) -> None:
-        """Send the first commands of the queue, and take each away with its answer."""
-        tried, self._tried = self._tried, max(self._tried, len(batch))
-        packed = connection.pack_commands(
-            [
-                (command.again or command.words) if index < tried else command.words
-                for index, command in enumerate(batch)
-            ]
-        )
-        await connection.send_packed_command(packed, check_health=False)
-        for command in batch:
-            answer: Any
-            try:
-                answer = await connection.read_response()
-                self._counts.sent += command.publications
-            except self._connector.answers as error:
-                if self._connector.is_passing(error) or self._connector.is_elsewhere(error):
-                    raise  # this and all that follow are sent again, over a new connection
-                answer = error
-            self._queue.popleft()
-            self._tried -= 1
-            self._queued_bytes -= command.size + COMMAND_BYTES
-            if isinstance(answer, Exception):
-                self._refuse(command, answer)
-            if command.answered is not None:
-                command.answered(answer)
+    async def _read(self, connection: Any) -> Any:
+        try:
+            answer = await connection.read_response(disable_decoding=True)
+        except self._connector.answers as error:
+            answer = error
+        self.heard += 1
+        return answer
 
-    def _refuse(self, command: Command, error: Exception) -> None:
+    def _refuse(self, command: Command, problem: Exception) -> None:
         """Redis does not take it, and would not next time."""
-        self._refused += command.publications
-        self._counts.dropped += command.publications
-        now = time.monotonic()
-        if now - self._refusal_told >= REFUSAL_SECONDS:
-            self._refusal_told = now
-            logger.error(
-                "Topics: %s refused %s: %s (%d publications until now)",
-                self._where,
-                command.words[0],
-                error,
-                self._refused,
-            )
+        if not self._refusals.going_on:
+            asyncio.get_running_loop().call_later(REFUSAL_SECONDS, self._refusals.over)
+        self._refusals.add(command.size, why=f"{command.words[0]}: {describe(problem)}")
+
+    def _wait_because(self, problem: Exception) -> None:
+        """Redis does not take what was sent, for now: try again later, or over another connection."""
+        if self._connector.is_elsewhere(problem):
+            raise problem
+        if not self._try_at:
+            logger.warning("Topics: %s takes no publications now: %s; they wait", self._where, describe(problem))
+        pause = next(self._pause)
+        self._try_at = time.monotonic() + pause
+        asyncio.get_running_loop().call_later(pause, self._more.set)
+
+
+def _answer(command: Command, answer: Any) -> None:
+    if command.answered is not None:
+        try:
+            command.answered(answer)
+        except Exception:
+            logger.exception("Topics: what was to be done with an answer of Redis failed")

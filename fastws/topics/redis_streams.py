@@ -2,15 +2,15 @@
 
 A script adds a publication to the stream and publishes it with the id that it got there, in one step: so all processes
 see a topic in one order, that of the ids, and a hub delivers its own publications when they come from here. A process
-that was cut off reads from the streams what it missed. One that is sent again is not added again.
+that was cut off reads from the streams what it missed, from the server that is written to, and nobody waits for it. A
+publication that is sent again is not added again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
-import itertools
+import logging
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -18,29 +18,33 @@ from fastws.topics import envelope
 from fastws.topics.bus import Publication
 from fastws.topics.envelope import Envelope, EnvelopeError
 from fastws.topics.redis_bus import RedisBus
-from fastws.topics.redis_connection import delays, hang_up
+from fastws.topics.redis_link import Part
+from fastws.topics.redis_query import Query
 from fastws.topics.redis_sender import Command
-from fastws.topics.sequences import DUPLICATE
+
+logger: Final = logging.getLogger("fastws.error")
 
 MARK: Final = 0xF6
 """The first byte of what has an id: neither text nor an envelope begins so."""
 PAGE: Final = 500
 """Entries that are read at once."""
+MOST_HELD: Final = 2000
+"""Entries that wait while a stream is read; where it is more, they are read from there, too."""
 STREAM_SECONDS: Final = 86_400
 """How long a stream stays to which nothing is published."""
-CATCH_UP_ATTEMPTS: Final = 5
-"""How often a stream is asked for after an outage; then what was missed in it is counted as that."""
+CHECK_SECONDS: Final = 60
+"""How long one stays to which a process has written whether it can."""
 RESUME_SECONDS: Final = 10.0
 """How long a resumption may take; then the subscription begins with what is new."""
 
-SCRIPT: Final = f"""
+SCRIPT: Final = """
 if ARGV[3] == '1' then
   for _, entry in ipairs(redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1000)) do
     if string.sub(entry[2][2], 1, 19) == string.sub(ARGV[1], 1, 19) then return 0 end
   end
 end
 local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'm', ARGV[1])
-redis.call('EXPIRE', KEYS[1], {STREAM_SECONDS})
+redis.call('EXPIRE', KEYS[1], ARGV[5])
 return redis.call(ARGV[4], KEYS[2], '\\246' .. id .. ' ' .. ARGV[1])
 """
 _DIGEST: Final = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
@@ -58,7 +62,10 @@ class Id(NamedTuple):
         milliseconds, _, number = text.partition("-")
         if not milliseconds.isdecimal() or not (number or "0").isdecimal() or len(text) > 41:
             raise ValueError(f"{text!r:.50} is no id of a stream")
-        return cls(int(milliseconds), int(number or "0"))
+        found = cls(int(milliseconds), int(number or "0"))
+        if max(found) >> 64:
+            raise ValueError(f"{text!r:.50} is no id of a stream")
+        return found
 
     def __str__(self) -> str:
         return f"{self.milliseconds}-{self.number}"
@@ -70,6 +77,22 @@ class _Entry(NamedTuple):
     found: Envelope
 
 
+class _Topic:
+    """One topic that has subscribers, or that somebody resumes."""
+
+    def __init__(self) -> None:
+        self.last: Id | None = None
+        """Behind which entry the next one is; None until that is known."""
+        self.held: list[_Entry] | None = None
+        """What comes while its stream is read after an outage."""
+        self.more = False
+        """Whether what came then was too much to be held: it is to be read, too."""
+        self.resuming: list[list[Publication]] = []
+        """What comes while somebody resumes."""
+        self.beginning: asyncio.Task[None] | None = None
+        """While it is asked what `last` is."""
+
+
 class StreamBus(RedisBus):
     """The bus of one process; `length` is about how many publications each stream keeps."""
 
@@ -79,12 +102,21 @@ class StreamBus(RedisBus):
         super().__init__(url, **options)
         self._length = length
         self._sender.setup.append(("SCRIPT", "LOAD", SCRIPT))
-        self._last: dict[str, Id] = {}  # of topics that have subscribers: what was delivered last
-        self._held: dict[str, list[_Entry]] = {}  # what comes to a topic whose stream is read after an outage
-        self._resuming: dict[str, list[list[Publication]]] = {}  # what comes while somebody resumes
-        self._query = _Query(self)
-        self._beginning: dict[str, asyncio.Task[None]] = {}  # of topics that have subscribers
-        self._reading: set[asyncio.Task[None]] = set()
+        self._topics: dict[str, _Topic] = {}
+
+    def _parts(self) -> list[Part]:
+        self._query = Query(self._connector)
+        return [*super()._parts(), self._query]
+
+    def publish(self, publication: Publication) -> None:
+        """Take it to all, this process too; where Redis does not have it, this process still does."""
+
+        def answered(found: Any) -> None:
+            if isinstance(found, Exception):
+                self._local.deliver(publication)
+
+        if not self.send(publication, answered):
+            self._local.deliver(publication)
 
     def send(self, publication: Publication, answered: Callable[[Any], None] | None = None) -> bool:
         """See `RedisBus.send`."""
@@ -95,27 +127,28 @@ class StreamBus(RedisBus):
         sequence, first = self._outgoing.next(topic)
         found = Envelope(message, publication.key, self._outgoing.origin, sequence, first, False, publication.sender)
         data = envelope.encode(found)
-        words = ("EVALSHA", _DIGEST, 2, self._stream(topic), self._channel(topic), data, self._length)
-        self._sender.send(Command((*words, 0, self._publish), len(data), answered, again=(*words, 1, self._publish)))
+        words, again = (self._script(self._names.of_topic(topic), data, each) for each in (0, 1))
+        self._sender.send(Command(words, len(data), answered, again))
         return True
 
     def subscribe(self, topic: str) -> None:
         """There is a subscriber here now."""
         super().subscribe(topic)
-        self._beginning[topic] = task = self._start(self._begin(topic))
-        task.add_done_callback(lambda _: self._begun(topic, task))
+        self._begin_once(topic, self._topics.setdefault(topic, _Topic()))
 
     def _beginning_of(self, topic: str) -> asyncio.Future[None] | None:
         """Done when it is known behind which entry the subscription begins; None where it is."""
-        return self._beginning.get(topic)
+        found = self._topics.get(topic)
+        return None if found is None else found.beginning
 
     def unsubscribe(self, topic: str) -> None:
         """There is none any more."""
-        if topic not in self._resuming:
+        found = self._topics.get(topic)
+        if found is not None and not found.resuming:
             super().unsubscribe(topic)
-            self._beginning.pop(topic, None)
-            self._last.pop(topic, None)
-            self._held.pop(topic, None)
+            del self._topics[topic]
+            if found.beginning is not None:
+                found.beginning.cancel()
 
     async def resume(self, topic: str, after: str, ready: Callable[[list[Publication]], None]) -> None:
         """Call `ready` with what was published to `topic` after the id `after`, when what comes next is next.
@@ -124,80 +157,117 @@ class StreamBus(RedisBus):
         """
         last = Id.read(after)
         coming: list[Publication] = []
-        holds = self._resuming.setdefault(topic, [])
-        holds.append(coming)
         found: list[Publication] = []
+        about = self._topics.get(topic)
+        if about is None:
+            self.subscribe(topic)
+            about = self._topics[topic]
+        about.resuming.append(coming)
         try:
-            if self._channel(topic) not in self._receiver.channels:
-                self.subscribe(topic)
-            await asyncio.wait_for(self._read_until_now(topic, last, found), RESUME_SECONDS)
+            await asyncio.wait_for(self._read_until_now(topic, about, last, found), RESUME_SECONDS)
         except self._connector.errors:  # a timeout is one of them
             found.clear()
         finally:
-            holds.remove(coming)
-            if not holds:
-                del self._resuming[topic]
+            about.resuming = [each for each in about.resuming if each is not coming]
             newest = Id.read(found[-1].id or "0") if found else last
-            ready([*found, *(each for each in coming if each.id is None or Id.read(each.id) > newest)])
-            if not self._local.subscribers(topic):
-                self.unsubscribe(topic)
+            try:
+                ready([*found, *(each for each in coming if each.id is None or Id.read(each.id) > newest)])
+            finally:
+                if not self._local.subscribers(topic):
+                    self.unsubscribe(topic)
 
-    async def stop(self) -> None:
-        """See `RedisBus.stop`."""
-        for task in self._reading:
-            task.cancel()
-        await super().stop()
-        await self._query.close()
+    def tables(self) -> dict[str, int]:
+        """See `RedisBus.tables`."""
+        held = sum(len(each.held or ()) + len(each.resuming) for each in self._topics.values())
+        return super().tables() | {"topics": len(self._topics), "held": held}
 
-    def _stream(self, topic: str) -> bytes:
-        return self._channel(topic)  # a channel and a key may have one name
+    # The link.
 
-    def _start(self, reading: Any) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(reading)
-        self._reading.add(task)
-        task.add_done_callback(self._reading.discard)
-        return task
+    async def check(self) -> None:
+        """Write to a stream, and read it: that both can be done, and at one server."""
+        data = envelope.encode(Envelope(b"", None, self._outgoing.origin, control=True))
+        written: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._sender.tell(Command(self._script(self._own, data, 0, CHECK_SECONDS), len(data), written.set_result))
+        answer = await written
+        if isinstance(answer, Exception):
+            raise answer
+        if not await self._query.ask("XREVRANGE", self._own, "+", "-", "COUNT", 1):
+            raise ConnectionError("its connections lead to different servers")
+        await self._query.ask("XRANGE", self._own, "-", "+", "COUNT", 1)
 
-    async def _begin(self, topic: str) -> None:
+    def came_up(self, began: float, was_away: bool) -> None:
+        """Read what was missed."""
+        super().came_up(began, was_away)
+        self._start(self._catch_up())
+
+    def went_down(self) -> None:
+        """What comes next comes behind what is missed."""
+        super().went_down()
+        for each in self._topics.values():
+            each.held, each.more = ([] if each.last is not None else None), False
+
+    def _must_wait(self) -> bool:
+        return False  # who comes later reads what there was
+
+    async def _ask_what_was_missed(self) -> None:
+        pass  # it is read
+
+    def _script(self, channel: bytes, data: bytes, again: int, seconds: int = STREAM_SECONDS) -> tuple[Any, ...]:
+        """The words of a command; a channel and the key of its stream have one name."""
+        return ("EVALSHA", _DIGEST, 2, channel, channel, data, self._length, again, self._publish, seconds)
+
+    def _begin_once(self, topic: str, about: _Topic) -> None:
+        if about.last is None and about.beginning is None and self._link.up:
+            about.beginning = task = self._start(self._begin(topic, about))
+            task.add_done_callback(lambda _: self._begun(about, task))
+
+    def _begun(self, about: _Topic, task: asyncio.Task[None]) -> None:
+        if about.beginning is task:
+            about.beginning = None
+
+    async def _begin(self, topic: str, about: _Topic) -> None:
         """Note where the stream is, for an outage that comes before the first publication.
 
         What comes by the channel and is not behind that is taken for old, so that nobody may rely on getting it before.
         """
-        try:
-            await self.confirmed(topic)
-            newest = await self._query.ask("XREVRANGE", self._stream(topic), "+", "-", "COUNT", 1)
-        except self._connector.errors:
-            return
-        if self._channel(topic) in self._receiver.channels:
-            self._last.setdefault(topic, Id.read(newest[0][0].decode()) if newest else Id(0, 0))
+        await self.confirmed(topic)
+        newest = await self._newest(topic)
+        if about.last is None:
+            about.last = newest or Id(0, 0)
 
-    def _begun(self, topic: str, task: asyncio.Task[None]) -> None:
-        if self._beginning.get(topic) is task:
-            del self._beginning[topic]
+    async def _newest(self, topic: str) -> Id | None:
+        """The id of the last entry."""
+        found = await self._query.ask("XREVRANGE", self._names.of_topic(topic), "+", "-", "COUNT", 1)
+        return Id.read(found[0][0].decode()) if found else None
 
-    async def _read_until_now(self, topic: str, last: Id, found: list[Publication]) -> None:
+    async def _read_until_now(self, topic: str, about: _Topic, last: Id, found: list[Publication]) -> None:
         """Read what the stream has after `last`; return when that has come by the channel, too."""
         await self.confirmed(topic)
-        found += [entry.publication for entry in await self._entries(topic, last)]
+        while True:
+            page = await self._page(topic, last)
+            found += [each.publication for each in page[0]]
+            last = page[1]
+            if page[2]:
+                break
         newest = Id.read(found[-1].id or "0") if found else Id(0, 0)
-        while self._last.get(topic, Id(0, 0)) < newest:
+        while (about.last or Id(0, 0)) < newest:
             await asyncio.sleep(0.001)
 
-    async def _entries(self, topic: str, after: Id) -> list[_Entry]:
-        """The entries of a stream after an id."""
+    async def _page(self, topic: str, after: Id) -> tuple[list[_Entry], Id, bool]:
+        """The next entries after an id, the id of the last one, and whether they are the last ones."""
         found: list[_Entry] = []
-        while True:
-            page = await self._query.ask("XRANGE", self._stream(topic), f"({after}", "+", "COUNT", PAGE)
-            for name, fields in page:
-                after = Id.read(name.decode())
-                try:
-                    found.append(self._entry(topic, after, envelope.decode(fields[1])))
-                except (EnvelopeError, IndexError):
-                    self.counts.bad += 1
-            if len(page) < PAGE:
-                return found
+        page = await self._query.ask("XRANGE", self._names.of_topic(topic), f"({after}", "+", "COUNT", PAGE)
+        for name, fields in page:
+            after = Id.read(name.decode())
+            try:
+                found.append(self._entry(topic, after, envelope.decode(fields[1])))
+            except (EnvelopeError, IndexError, TypeError) as error:
+                self._bad(self._names.of_topic(topic), error)
+        return found, after, len(page) < PAGE
 
     def _entry(self, topic: str, id: Id, found: Envelope) -> _Entry:
+        if found.control or not found.origin:
+            raise EnvelopeError("an entry that is no publication")
         own = self._local.id if found.origin == self._outgoing.origin else ""
         return _Entry(Publication(topic, found.message, found.key, own, found.sender, str(id)), id, found)
 
@@ -207,88 +277,77 @@ class StreamBus(RedisBus):
         if not data or data[0] != MARK:
             super()._take(channel, data)
             return
+        if channel == self._own:
+            return  # what `check` has written
         try:
-            topic = channel[len(self._prefix.encode()) :].decode()
+            topic = self._names.topic(channel)
+            if topic is None:
+                raise EnvelopeError("a publication where none belongs")
             name, _, rest = data[1:].partition(b" ")
             id, found = Id.read(name.decode()), envelope.decode(rest)
-        except ValueError as error:
+            entry = self._entry(topic, id, found)
+        except Exception as error:
             self._bad(channel, error)
             return
-        held = self._held.get(topic)
-        if held is not None:
-            held.append(self._entry(topic, id, found))
+        about = self._topics.get(entry.publication.topic)
+        if about is None:
+            return
+        if about.held is None:
+            self._pass_on(about, entry)
+        elif len(about.held) < MOST_HELD:
+            about.held.append(entry)
         else:
-            self._pass_on(self._entry(topic, id, found))
+            about.held.clear()
+            about.more = True
 
-    def _pass_on(self, entry: _Entry) -> None:
+    def _pass_on(self, about: _Topic, entry: _Entry) -> None:
         publication, id, found = entry
-        topic = publication.topic
-        if id <= self._last.get(topic, Id(0, 0)):
+        if about.last is not None and id <= about.last:
             return
-        self._last[topic] = id
-        missing = self._incoming.take(topic, found.origin, found.sequence, found.first)
-        if missing == DUPLICATE:
+        about.last = id
+        if self._is_old(publication.topic, found):
             return
-        if missing:
-            self._missed.add(topic, found.origin, missing)
         self.counts.received += 1
-        for coming in self._resuming.get(topic, ()):
+        for coming in about.resuming:
             coming.append(publication)
         self._local.deliver(publication)
 
-    def _recovered(self, since: float, was_away: bool) -> None:
-        if was_away:
-            self._sender.hold()
-        if since:
-            for topic in self._last:
-                self._held.setdefault(topic, [])
-            self._start(self._catch_up(list(self._last)))
-
-    async def _catch_up(self, topics: list[str]) -> None:
+    async def _catch_up(self) -> None:
         """Deliver what was published in an outage, and then what came since."""
-        for topic in topics:
-            last = self._last.get(topic)
-            if last is None:
-                continue
-            missed: list[_Entry] = []
-            for pause in itertools.islice(delays(), CATCH_UP_ATTEMPTS):
-                try:
-                    missed = await self._entries(topic, last)
-                    break
-                except self._connector.errors:
-                    await asyncio.sleep(pause)
-            for each in (*missed, *self._held.pop(topic, ())):
-                if topic in self._last:
-                    self._pass_on(each)
+        for topic, about in [*self._topics.items()]:
+            try:
+                if about.held is None:
+                    self._begin_once(topic, about)
+                else:
+                    await self._read_missed(topic, about)
+            except self._connector.answers as error:
+                if self._connector.is_passing(error):
+                    raise
+                logger.error("Topics: cannot read the stream of %.100r: %s", topic, error)
+                self._let_go(about)
 
+    async def _read_missed(self, topic: str, about: _Topic) -> None:
+        last, newest = about.last, await self._newest(topic)
+        assert last is not None
+        if went_back := newest is None or newest < last:
+            # Another server, to which not all was copied, or one that has begun anew.
+            logger.warning(
+                "Topics: the stream of %.100r went back from %s to %s", topic, last, newest or "its beginning"
+            )
+            about.last = last = Id(0, 0)
+        while True:
+            entries, last, ended = await self._page(topic, last)
+            for each in entries:
+                if not went_back or self._incoming.knows(topic, each.found.origin):
+                    self._pass_on(about, each)
+            if ended and not about.more:
+                self._let_go(about)
+                return
+            if ended:  # what came meanwhile was too much to be held
+                about.more, about.held = False, []
 
-class _Query:
-    """A connection for questions, made when there is one."""
-
-    def __init__(self, bus: StreamBus) -> None:
-        self._connector = bus._connector
-        self._connection: Any = None
-        self._lock = asyncio.Lock()
-
-    async def ask(self, *words: Any) -> Any:
-        """The answer. Raises what the connection does; one that has died since the last time gets a successor."""
-        async with self._lock:
-            if self._connection is not None:
-                with contextlib.suppress(*self._connector.errors):
-                    return await self._ask(words)
-            return await self._ask(words)
-
-    async def _ask(self, words: tuple[Any, ...]) -> Any:
-        try:
-            if self._connection is None:
-                self._connection = await self._connector.connect()
-            await self._connection.send_command(*words, check_health=False)
-            return await self._connection.read_response(disable_decoding=True)
-        except BaseException:
-            await self.close()
-            raise
-
-    async def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await hang_up(connection)
+    def _let_go(self, about: _Topic) -> None:
+        """What was held is next."""
+        held, about.held, about.more = about.held, None, False
+        for each in held or ():
+            self._pass_on(about, each)

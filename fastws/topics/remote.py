@@ -120,7 +120,12 @@ class connect:
     ) -> None:
         check_redis_url(url)
         self._url, self._timeout = url, timeout
-        self._options: dict[str, Any] = {"password": password, "prefix": prefix, "buffer_bytes": BUFFER_BYTES}
+        self._options: dict[str, Any] = {
+            "password": password,
+            "prefix": prefix,
+            "buffer_bytes": BUFFER_BYTES,
+            "has_subscribers": False,
+        }
         self._bus: RedisBus | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None

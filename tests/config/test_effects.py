@@ -24,7 +24,7 @@ IN_VAIN: list[tuple[dict[str, Any], str]] = [
     ({"ws": "none", "limit_websockets": 5}, "--limit-websockets has no effect with --ws none"),
     ({"ws_per_message_deflate": False, "ws_deflate_level": 6}, "--ws-deflate-level has no effect with --ws-per-"),
     ({"ws_ping_interval": 0, "ws_ping_timeout": 5}, "--ws-ping-timeout has no effect without pings"),
-    ({"topics_prefix": "x"}, "--topics-prefix has no effect without --topics-url"),
+    ({"topics_prefix": "x:"}, "--topics-prefix has no effect without --topics-url"),
     ({"proxy_headers": False, "forwarded_headers": "forwarded"}, "--forwarded-headers has no effect with --no-proxy-"),
     (
         {"forwarded_allow_ips": "", "secure_scheme_headers": [("x", "y")]},

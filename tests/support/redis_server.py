@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import signal
 import socket
@@ -96,16 +97,30 @@ async def until(true: Any) -> None:
         await asyncio.sleep(0.005)
 
 
+class Flow:
+    """One connection through a proxy."""
+
+    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+        self.writers = (client, server)
+        self.seen = b""
+        """What the client has sent, its first kilobytes."""
+        self.silent = False
+        """Whether nothing goes through any more, either way, and nobody is told."""
+
+
 class RedisProxy:
-    """In front of a Redis: it can lose answers, and cut connections."""
+    """In front of a Redis: it can lose answers, cut connections, forget them without a word, lead to another one."""
 
     def __init__(self, redis: RedisServer) -> None:
-        self._redis = redis
-        self.path = redis.directory / "p"
+        self.redis = redis
+        """Where new connections lead."""
+        self.path = redis.directory / f"p{id(self):x}"
         self.url = f"unix://{self.path}"
         self.lose_answers = False
+        self.closed = False
+        """Whether new connections are closed at once."""
         self.commands = 0
-        self._writers: list[asyncio.StreamWriter] = []
+        self.flows: list[Flow] = []
 
     async def __aenter__(self) -> None:
         self._server = await asyncio.start_unix_server(self._accept, self.path)
@@ -115,22 +130,47 @@ class RedisProxy:
         self.cut()
 
     def cut(self) -> None:
+        """End all connections with a reset."""
         self.lose_answers = False
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
+        for flow in self.flows:
+            for writer in flow.writers:
+                writer.transport.abort()
+        self.flows.clear()
+
+    def forget(self, command: bytes = b"") -> int:
+        """Let nothing through those connections any more over which `command` came; new ones work. How many."""
+        found = [flow for flow in self.flows if command in flow.seen and not flow.silent]
+        for flow in found:
+            flow.silent = True
+        return len(found)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        from_redis, to_redis = await asyncio.open_unix_connection(self._redis.path)
-        self._writers += [writer, to_redis]
-        await asyncio.gather(self._pipe(reader, to_redis, False), self._pipe(from_redis, writer, True))
+        if self.closed:
+            writer.transport.abort()
+            return
+        if self.redis.port:
+            from_redis, to_redis = await asyncio.open_connection("127.0.0.1", self.redis.port)
+        else:
+            from_redis, to_redis = await asyncio.open_unix_connection(self.redis.path)
+        flow = Flow(writer, to_redis)
+        self.flows.append(flow)
+        with contextlib.suppress(asyncio.CancelledError):  # by the end of the loop, which would tell of it
+            await asyncio.gather(self._pipe(flow, reader, to_redis, False), self._pipe(flow, from_redis, writer, True))
+        if flow in self.flows:
+            self.flows.remove(flow)
 
-    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: bool) -> None:
+    async def _pipe(
+        self, flow: Flow, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: bool
+    ) -> None:
         try:
             while data := await reader.read(65_536):
                 if not answers:
                     self.commands += data.count(b"PUBLISH")
-                if not (answers and self.lose_answers):
+                    flow.seen = (flow.seen + data)[:20_000]
+                if not flow.silent and not (answers and self.lose_answers):
                     writer.write(data)
         except OSError:
             pass
+        finally:
+            if not flow.silent:
+                writer.close()

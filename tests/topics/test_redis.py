@@ -208,31 +208,60 @@ def test_a_redis_that_dies_and_comes_back_loses_nothing(redis: RedisServer, capl
             assert one.counts.missed == two.counts.missed == one.counts.dropped == 0
             assert one.connected
             assert two.connected
-        for line in ("publications wait", "10 publications waited, 0 were dropped", "nothing came from 20"):
+        for line in ("publications wait", "outage from 20", "10 publications waited, 0 were dropped"):
             assert line in caplog.text
 
     run(test)
 
 
-def test_what_is_missed_while_a_receiver_is_cut_off_is_counted(
+def test_what_is_missed_while_a_process_is_cut_off_is_counted(
     redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Redis cuts a subscriber that does not keep up; the publisher notices nothing."""
+    """Its way to Redis is lost; the publisher notices nothing."""
 
     async def test() -> None:
-        async with processes(redis) as [(one, _), (two, second)]:
+        proxy = RedisProxy(redis)
+        async with processes(redis, 1) as [(one, _)], proxy:
+            two, second = RedisBus(proxy.url), FakeLocal()
+            await two.start(second)
+            second.add(two, "room")
+            await two.confirmed("room")
             one.publish(Publication("room", "before"))
             await until(lambda: second.got)
-            redis.do("CLIENT", "KILL", "TYPE", "pubsub")
+            proxy.closed = True
+            proxy.cut()
             for _ in range(7):
                 one.publish(Publication("room", "lost"))
+            await until(lambda: one.counts.sent == 8 and not two.connected)
+            proxy.closed = False
             # Nothing is published afterwards: the last number is asked for.
             await until(lambda: two.counts.missed == 7 and two.connected)
             one.publish(Publication("room", "after"))
             await until(lambda: len(second.got) == 2)
             assert second.messages == ["before", "after"]
-            await until(lambda: "Topics: missed 7 publications of 1 other processes since 20" in caplog.text)
+            assert "Topics: missed 7 publications of 1 other processes since 20" in caplog.text
             assert two.counts.missed == 7
+            assert one.counts.outages == 0
+            await two.stop()
+
+    run(test)
+
+
+def test_a_receiver_that_redis_cuts_takes_all_connections_of_its_process_along(redis: RedisServer) -> None:
+    """What it publishes waits until it is back."""
+
+    async def test() -> None:
+        async with processes(redis) as [(one, first), (two, second)]:
+            one.publish(Publication("room", "before"))
+            two.publish(Publication("room", "before"))
+            await until(lambda: first.got and second.got)
+            redis.do("CLIENT", "KILL", "TYPE", "pubsub")
+            for number in range(7):
+                one.publish(Publication("room", f"{number}"))
+                two.publish(Publication("room", f"{number}"))
+            await until(lambda: len(first.got) + one.counts.missed == len(second.got) + two.counts.missed == 8)
+            await until(lambda: one.connected and two.connected)
+            assert one.counts.outages == two.counts.outages == 1
 
     run(test)
 

