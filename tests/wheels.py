@@ -36,8 +36,8 @@ DECLARED = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', (ROOT / "
 """The versions of CPython that pyproject.toml names."""
 
 QUICK = """
-    asgi/test_cancellation.py asgi/test_http_cycle.py asgi/test_session.py cli/test_command_line.py config/test_config.py
-    demo end_to_end/test_frameworks.py net/test_http_connection.py net/test_sockets.py net/test_tls.py
+    asgi/test_cancellation.py asgi/test_http_cycle.py asgi/test_session.py cli/test_command_line.py demo
+    config/test_config.py end_to_end/test_frameworks.py net/test_http_connection.py net/test_sockets.py net/test_tls.py
     net/test_writing_pauses.py process/test_server.py repository/test_public_names.py testing websocket/test_codec.py
     websocket/test_deflate.py websocket/test_engines.py
 """

@@ -318,7 +318,9 @@ class Supervisor:
         for worker in list(self.workers):
             if self._signals_to_end > 2:
                 worker.send_signal(signal.SIGKILL)
-            elif self._signals_to_end == 2 or not worker.told_to_end:
+            elif self._signals_to_end == 2:
+                worker.end(hurry=True)
+            elif not worker.told_to_end:
                 worker.end()
 
     def _restart(self) -> None:

@@ -35,7 +35,7 @@ from fastws.process.guard import this_is_a_worker
 from fastws.process.leaving import run_server
 from fastws.process.scoreboard import Row, Scoreboard, Stage
 from fastws.process.server import Server
-from fastws.process.worker_handle import ENDING, LIMIT_REACHED, STARTED, SUPERVISED_SIGNALS, UNGUARDED, Order
+from fastws.process.worker_handle import ENDING, HURRY, LIMIT_REACHED, STARTED, SUPERVISED_SIGNALS, UNGUARDED, Order
 
 logger: Final = logging.getLogger("fastws.error")
 
@@ -54,8 +54,12 @@ class WorkerServer(Server):
             self.tick_seconds = min(self.tick_seconds, config.timeout_worker_healthcheck / 4)
 
     def handle_exit(self, signum: int, frame: FrameType | None) -> None:
-        """Handle SIGTERM. SIGINT is the terminal's, which sends it to the supervisor too, and that is enough."""
-        if signum == signal.SIGINT:
+        """Handle SIGTERM. SIGINT is the terminal's, which sends it to the supervisor too, and that is enough.
+
+        So may be a SIGTERM: service managers and containers send it to every process. One more is none that hurries,
+        which is the supervisor's to say.
+        """
+        if signum == signal.SIGINT or self.should_exit:
             return
         super().handle_exit(signum, frame)
         self._tell_ending()
@@ -163,11 +167,14 @@ def _receive(channel: socket.socket) -> Order:
 def _watch(channel: socket.socket, server: WorkerServer) -> None:
     """End this process gracefully when the supervisor says so or is gone; the loop may be stuck, so this is a thread.
 
-    It says so with SIGTERM too, which is enough but where the application has taken that signal for itself.
+    It says so with SIGTERM too, which is enough but where the application has taken that signal for itself. To hurry is
+    said here only.
     """
     with contextlib.suppress(OSError):
-        while channel.recv(1):
-            if server.started and not signals.are_caught():
+        while said := channel.recv(1):
+            if said == HURRY:
+                server.should_exit = server.force_exit = True
+            elif server.started and not signals.are_caught():
                 _end(server)
     logger.warning("The supervisor is gone; shutting down")
     _end(server)

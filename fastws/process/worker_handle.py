@@ -33,6 +33,8 @@ UNGUARDED: Final = b"g"
 
 END: Final = b"x"
 """What a worker is told, beside SIGTERM."""
+HURRY: Final = b"h"
+"""What it is told to end at once, as far as that goes; no signal says so, which others may send too."""
 
 SUPERVISED_SIGNALS: Final = frozenset(
     {
@@ -127,12 +129,12 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)
 
-    def end(self) -> None:
-        """Tell it to drain; once more, to hurry."""
+    def end(self, *, hurry: bool = False) -> None:
+        """Tell it to drain, or to `hurry` with that."""
         self.told_to_end = True
         self.row.stage = Stage.ENDING
         with contextlib.suppress(OSError):  # it is gone
-            self.channel.send(END)
+            self.channel.send(HURRY if hurry else END)
         self.send_signal(signal.SIGTERM)
 
     def close(self) -> None:

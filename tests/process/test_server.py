@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import trustme
 from process_apps import Asgi2, app
-from serving import PATIENCE, SUPPORT, ServerProcess, run_process, serve, serve_process
+from serving import PATIENCE, SUPPORT, begin, run_process, serve, serve_process
 from taking_turns import for_threads
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -358,14 +358,6 @@ def test_a_signal_closes_websockets_with_1012_and_exits_0(number: signal.Signals
         assert "disconnected with 1012" in process.output
         assert "the application shuts down" in process.output
         assert "Traceback" not in process.output
-
-
-def begin(process: ServerProcess) -> socket.socket:
-    """Begin a request whose body is yet to come, and wait until the application has it."""
-    sock = socket.create_connection((process.host, process.port), PATIENCE)
-    sock.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n")
-    process.wait_for_line("^begun")
-    return sock
 
 
 def test_a_request_that_is_under_way_is_answered_and_new_ones_are_refused() -> None:

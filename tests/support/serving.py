@@ -251,3 +251,11 @@ def serve_process(
         line = process.wait_for_line(r"running on (?:https?://(?P<host>\[[^]]+\]|[^:/\s]+):(?P<port>\d+)|unix socket )")
         process.host, process.port = line["host"] or "", int(line["port"] or 0)
         yield process
+
+
+def begin(process: ServerProcess) -> socket.socket:
+    """Begin a request whose body is yet to come, and wait until the application has it."""
+    sock = socket.create_connection((process.host, process.port), PATIENCE)
+    sock.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n")
+    process.wait_for_line("^begun")
+    return sock
