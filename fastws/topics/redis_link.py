@@ -79,6 +79,7 @@ class Link:
         self._pause: Iterator[float] = delays()
         self._since = 0.0  # when the outage began, or 0
         self._failures = 0  # attempts to connect in this outage
+        self._silence = 0.0  # seconds of it that had passed when it was noticed
         self.up = False
         self.beat = connector.timeout / BEATS
         """Seconds between two looks."""
@@ -137,7 +138,7 @@ class Link:
             self._failures += 1
             raise
         loop = asyncio.get_running_loop()
-        self._probe_beats, self._refusal = None, None
+        self._probe_beats, self._refusal, self._silence = None, None, 0.0
         self._fault = loop.create_future()
         tasks: list[asyncio.Future[None]] = [
             loop.create_task(part.serve(connection)) for part, connection in zip(self._parts, connections, strict=True)
@@ -216,6 +217,7 @@ class Link:
                     silent[index] += 1
                 heard[index] = part.heard
                 if silent[index] >= BEATS + part.size // BEAT_BYTES:
+                    self._silence = silent[index] * self.beat
                     raise ConnectionError(f"no answer within {self._connector.timeout:g} s")
             if not self.up:
                 continue
@@ -254,7 +256,7 @@ class Link:
 
     def _down(self, error: Exception) -> None:
         if not self._since:
-            self._since = time.time()
+            self._since = time.time() - self._silence
             self.dropped_before = self._counts.dropped
             self._counts.outages += 1
             logger.warning(

@@ -16,7 +16,7 @@ from fastws.topics.bus import Publication
 from fastws.topics.redis_bus import RedisBus
 from fastws.topics.redis_streams import StreamBus
 
-BUDGET = "?socket_timeout=0.4"
+BUDGET = "?socket_timeout=0.8"
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +89,7 @@ def test_a_redis_that_hangs_for_a_while(redis: RedisServer, streams: bool) -> No
         publish(one, "a")
         publish(two, "b")
         await until(lambda: not one.connected and not two.connected)
-        await until(lambda: one.counts.outages == two.counts.outages == 1)
+        await until(lambda: one.counts.outages and two.counts.outages)
         redis.pause(False)
         await until(lambda: len(from_others(first, "a")) == len(from_others(second, "b")) == 20)
         assert from_others(first, "a") == [f"b {number}" for number in range(20)]
@@ -126,7 +126,7 @@ def test_flows_that_are_forgotten_without_a_reset(
             assert two.counts.missed == 0
             await one.stop()
             await two.stop()
-        assert "no answer within 0.4 s" in caplog.text
+        assert "no answer within 0.8 s" in caplog.text
         assert "other processes are not back" not in caplog.text
 
     run(test)
@@ -144,7 +144,7 @@ def test_each_connection_takes_the_others_along(redis: RedisServer, command: byt
             beginning = two._beginning_of("other")
             assert beginning is not None
             await asyncio.wait([beginning])
-            await until(lambda: two.counts.outages == 1 and two.connected)
+            await until(lambda: two.counts.outages and two.connected)
             one.publish(Publication("other", "last"))
             await until(lambda: len(second.got) == 21)
             await until(lambda: sum(not flow.silent for flow in proxy.flows) == 3)
@@ -176,8 +176,8 @@ def test_another_server_takes_over_from_one_that_hangs(redis: RedisServer, repli
             await until(lambda: one.counts.outages)
             replica.do("REPLICAOF", "NO", "ONE")
             publish(one, 'a"')
-            await until(lambda: len(from_others(first, "a")) >= 40 and len(from_others(second, "b")) >= 60)
             for local, name, others in ((first, "b", ("b", "b'")), (second, "a", ("a", "a'", 'a"'))):
+                await until(lambda local=local, last=f"{others[-1]} 19": last in local.messages)
                 theirs = [str(each) for each in local.messages if str(each).startswith(name)]
                 assert theirs == [f"{other} {number}" for other in others for number in range(20)]
             assert one.counts.missed == two.counts.missed == 0
@@ -197,7 +197,7 @@ def test_a_process_that_was_killed_is_waited_for_no_longer_than_one_needs(
         await know_each_other(one, two, three)
         await two._end()  # without a word
         redis.do("CLIENT", "KILL", "TYPE", "normal")
-        await until(lambda: one.counts.outages == three.counts.outages == 1)
+        await until(lambda: one.counts.outages and three.counts.outages)
         publish(one, "a")
         await until(lambda: len(third.got) == 20)
         assert "1 other processes are not back after" in caplog.text
@@ -216,7 +216,7 @@ def test_a_primary_that_becomes_a_replica_is_left(
     async def test() -> None:
         one, _ = await process(redis.url, streams)
         redis.do("REPLICAOF", "127.0.0.1", "1")
-        await until(lambda: one.counts.outages == 1 and not one.connected)
+        await until(lambda: one.counts.outages and not one.connected)
         await until(lambda: "not the primary" in caplog.text)
         publish(one, "a")
         redis.do("REPLICAOF", "NO", "ONE")
@@ -249,7 +249,7 @@ def test_a_loop_that_was_blocked_has_not_waited_for_redis(redis: RedisServer) ->
 
         one, _ = await process(redis.url, False)
         publish(one, "a")
-        time.sleep(0.6)  # an application's fault: longer than the budget
+        time.sleep(1.2)  # an application's fault: longer than the budget
         await until(lambda: one.counts.sent == 20 and one.connected)
         assert one.counts.outages == 0
         await one.stop()
