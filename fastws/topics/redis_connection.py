@@ -42,7 +42,13 @@ logger: Final = logging.getLogger("fastws.error")
 
 PASSING: Final = re.compile(r"(?:^|-)(?:BUSY|OOM|NOREPLICAS|MISCONF|LOADING|TRYAGAIN|CLUSTERDOWN|MASTERDOWN)\b")
 """What an answer begins with, or has in it where it is a script's, that will be another one later."""
-PASSING_CLASSES: Final = ("OutOfMemoryError", "TryAgainError", "ClusterDownError", "MasterDownError")
+PASSING_CLASSES: Final = (
+    "BusyLoadingError",
+    "OutOfMemoryError",
+    "TryAgainError",
+    "ClusterDownError",
+    "MasterDownError",
+)
 """And as what redis-py raises them, which takes the word away."""
 ELSEWHERE: Final = re.compile(r"(?:^|-)(?:READONLY|MOVED|ASK|NOSCRIPT)\b")
 """What another connection may get another answer to."""
