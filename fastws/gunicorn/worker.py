@@ -38,6 +38,7 @@ from fastws.net.listeners import address, directory_for_sockets
 from fastws.net.loop_state import LoopState
 from fastws.net.standard_descriptors import open_standard_descriptors
 from fastws.net.tls import ALPN
+from fastws.observe.log_losses import count_losses
 from fastws.process.drain import watch_process
 from fastws.process.even_spread import Gate
 from fastws.process.guard import this_is_a_worker
@@ -368,6 +369,7 @@ async def _no_app(scope: Any, receive: Any, send: Any) -> None:
 def _log_as_gunicorn(log: Any) -> None:
     """Let the lines of fastws go where gunicorn's error log goes, unless somebody has set their logger up."""
     ours = logging.getLogger("fastws")
+    count_losses()
     if not ours.handlers:
         ours.parent = log.error_log
         ours.propagate = True

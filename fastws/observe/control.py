@@ -72,7 +72,7 @@ class Control:
             os.chmod(self.path, 0o600)
         except OSError as error:
             sock.close()
-            raise StartupError(f"--control-socket: cannot listen on {self.path}: {error.strerror}") from None
+            raise StartupError(f"--control-socket: cannot listen on {self.path}: {error.strerror}") from error
         self._server = await asyncio.start_unix_server(self._connected, sock=sock)
 
     def stop(self) -> None:

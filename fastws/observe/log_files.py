@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from fastws.observe.log_losses import handlers
+
 logger: Final = logging.getLogger("fastws.error")
 
 
@@ -37,8 +39,7 @@ def reopen_on_signal() -> Callable[[], None]:
 
 def reopen_log_files() -> None:
     """Close the files that logging writes to and open them at their names."""
-    loggers = [logging.root, *logging.Logger.manager.loggerDict.values()]
-    for each in {handler for logger in loggers if isinstance(logger, logging.Logger) for handler in logger.handlers}:
+    for each in handlers():
         if isinstance(each, logging.FileHandler):
             with each.lock or threading.RLock():
                 _reopen(each)

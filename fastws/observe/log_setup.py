@@ -17,6 +17,7 @@ from typing import Any
 from fastws.config import LOGGING_CONFIG, Config
 from fastws.config.log_defaults import TRACE
 from fastws.errors import ConfigError
+from fastws.observe.log_losses import count_losses
 from fastws.observe.terminal import say
 from fastws.observe.uvicorn_logging import as_ours, ini_as_ours, is_for_uvicorn
 
@@ -46,6 +47,7 @@ def configure_logging(config: Config) -> None:
         raise
     except Exception as error:  # whatever the parsers and the classes that the configuration names raise
         raise ConfigError(f"--log-config: {_reasons(error)}") from None
+    count_losses()
     if config.log_level is not None:
         for name in LOGGERS:
             logging.getLogger(name).setLevel(config.log_level)

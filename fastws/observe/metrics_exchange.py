@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import secrets
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from typing import Final
 
 from fastws.errors import StartupError
 from fastws.observe.metrics import Snapshot, add, of_ended
+
+logger: Final = logging.getLogger("fastws.error")
 
 INTERVAL: Final = 1.0
 """Seconds between two snapshots of a worker."""
@@ -35,28 +38,44 @@ class MetricsExchange:
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self._directory = Path(directory)
         self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._failing = False
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = self._open_lock(self._name)
             fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise StartupError(f"--metrics-dir: cannot use {directory}: {error.strerror}") from None
+            raise StartupError(f"--metrics-dir: cannot use {directory}: {error.strerror}") from error
         _OWN.add(self._name)
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Tell the others. A full disk only makes the numbers old."""
-        with contextlib.suppress(OSError):
+        """Tell the others. A full disk only makes the numbers old, and the log says so once."""
+        try:
             self._write(self._name, snapshot)
+        except OSError as error:
+            if not self._failing:
+                why = error.strerror or error
+                logger.error("This worker's numbers cannot be written to %s: %s; they grow old", self._directory, why)
+            self._failing = True
+        else:
+            if self._failing:
+                logger.info("This worker's numbers are written to %s again", self._directory)
+            self._failing = False
 
     def others(self) -> Snapshot:
-        """The sum of the other workers that run, and of what those that have ended counted."""
-        with self._locked_ended():
-            for lock in self._directory.glob("*.lock"):
-                if lock.stem not in _OWN and lock.stem != _ENDED:
-                    self._bury(lock.stem)
+        """The sum of the other workers that run, and of what those that have ended counted.
+
+        Where the directory cannot be written to, the ended stay in it, and are counted all the same.
+        """
+        with self._locked_ended() as locked:
+            names = {path.stem for path in self._directory.glob("*.lock")} - _OWN - {_ENDED}
+            dead = {name for name in names if not self._lives(name)}
+            with contextlib.suppress(OSError):
+                for name in tuple(dead) if locked else ():
+                    self._bury(name)
+                    dead.remove(name)
             # Still locked: who is buried in between would be counted twice, or not at all.
-            names = [path.stem for path in self._directory.glob("*.json") if path.stem != self._name]
-            return add(map(self._read, names))
+            told = [path.stem for path in self._directory.glob("*.json") if path.stem != self._name]
+            return add(of_ended(self._read(name)) if name in dead else self._read(name) for name in told)
 
     def close(self, snapshot: Snapshot | None = None) -> None:
         """Leave the last numbers to the others."""
@@ -65,31 +84,39 @@ class MetricsExchange:
         _OWN.discard(self._name)
         os.close(self._lock)
 
-    def _bury(self, name: str) -> None:
-        """Add the numbers of a worker that has ended to those of the ended; one that runs keeps its lock."""
+    def _lives(self, name: str) -> bool:
+        """Whether a worker keeps its lock, or nobody can tell."""
         try:
-            lock = self._open_lock(name)
+            lock = os.open(self._directory / f"{name}.lock", os.O_RDWR | os.O_CLOEXEC)
         except OSError:
-            return
+            return True
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            return
+            return True
         else:
-            self._write(_ENDED, add([self._read(_ENDED), of_ended(self._read(name))]))
-            for suffix in (".json", ".lock"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(self._directory / (name + suffix))
+            return False
         finally:
             os.close(lock)
 
+    def _bury(self, name: str) -> None:
+        """Add the numbers of a worker that has ended to those of the ended. Raises OSError, and nothing has changed."""
+        self._write(_ENDED, add([self._read(_ENDED), of_ended(self._read(name))]))
+        for suffix in (".json", ".lock"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._directory / (name + suffix))
+
     @contextlib.contextmanager
-    def _locked_ended(self) -> Iterator[None]:
-        """Keep the other workers from burying at the same time; each does so for a moment only."""
-        lock = self._open_lock(_ENDED)
+    def _locked_ended(self) -> Iterator[bool]:
+        """Keep the other workers from burying at the same time, each does so for a moment only; whether it could be."""
+        try:
+            lock = self._open_lock(_ENDED)
+        except OSError:
+            yield False
+            return
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX)
-            yield
+            yield True
         finally:
             os.close(lock)
 

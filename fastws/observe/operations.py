@@ -7,9 +7,10 @@ metrics and the control socket from when connections are accepted until the last
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
 import fastws
@@ -30,6 +31,13 @@ logger: Final = logging.getLogger("fastws.error")
 SHARE: Final = 0.01
 """The part of a worker's time that telling the others its numbers may take: it asks each connection."""
 
+PASSING: Final = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.EINTR)
+)
+"""Errors that come of a full disk, or of a lack of descriptors or memory."""
+FIRST_DELAY: Final = 1.0
+LONGEST_DELAY: Final = 60.0
+
 
 class Operations:
     """The log, the metrics and the control socket of one server."""
@@ -48,6 +56,7 @@ class Operations:
         self._timer: asyncio.TimerHandle | None = None
         self._port: _MetricsPort | None = None
         self._control: Control | None = None
+        self._trying: list[asyncio.Task[None]] = []
         observers: list[Observer] = []
         if log is not None:
             observers.append(log)
@@ -78,8 +87,7 @@ class Operations:
         if self._metrics is not None:
             state.counts.timed = True
             if config.metrics_dir is not None:
-                self._exchange = MetricsExchange(config.metrics_dir)
-                self._publish()
+                await self._have(self._start_exchange)
             await self._serve_metrics(state)
         if config.control_socket is not None:
             self._control = Control(
@@ -90,10 +98,12 @@ class Operations:
                 engine=self._engine,
                 loop=self._loop_name,
             )
-            await self._control.start()
+            await self._have(self._control.start)
 
     async def stop(self) -> None:
         """End what was started; the other workers keep our last numbers."""
+        for task in self._trying:
+            task.cancel()
         if self._timer is not None:
             self._timer.cancel()
         if self._exchange is not None:
@@ -131,6 +141,36 @@ class Operations:
         self._exchange.publish(self._own())
         self._timer = loop.call_later(max(INTERVAL, (loop.time() - began) / SHARE), self._publish)
 
+    async def _start_exchange(self) -> None:
+        assert self._config.metrics_dir is not None
+        self._exchange = MetricsExchange(self._config.metrics_dir)
+        self._publish()
+
+    async def _have(self, start: Callable[[], Awaitable[None]]) -> None:
+        """Start what a server can do without for a while. Raises StartupError where waiting helps nothing."""
+        try:
+            await start()
+        except StartupError as error:
+            if not _passes(error):
+                raise
+            logger.error("%s; doing without, and trying again", error)
+            self._trying.append(asyncio.get_running_loop().create_task(self._try_again(start)))
+
+    async def _try_again(self, start: Callable[[], Awaitable[None]]) -> None:
+        delay = FIRST_DELAY
+        while True:
+            await asyncio.sleep(delay)
+            try:
+                await start()
+            except StartupError as error:
+                if not _passes(error):
+                    logger.error("%s", error)
+                    return
+                delay = min(2 * delay, LONGEST_DELAY)
+            else:
+                logger.info("What the server did without is there now")
+                return
+
     async def _serve_metrics(self, state: LoopState) -> None:
         from fastws.observe.metrics_page import metrics_page
 
@@ -139,9 +179,14 @@ class Operations:
         if self._config.metrics_port is None:
             state.pages[path] = page
             return
-        self._port = _MetricsPort(self._config, shared=self._exchange is not None)
+        self._port = _MetricsPort(self._config, shared=self._config.metrics_dir is not None)
         self._port.state.pages[path] = page
         await self._port.start(path)
+
+
+def _passes(error: StartupError) -> bool:
+    """Whether it comes of what the system lacks just now, and not of what was asked for."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in PASSING
 
 
 class _MetricsPort:

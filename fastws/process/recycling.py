@@ -38,7 +38,7 @@ class Recycling:
         """What was exceeded, for a log line: lifetime or memory."""
         if now >= self._ends:
             return f"{now - self._began:.0f} s of life (--limit-worker-lifetime)"
-        if self._bytes < float("inf") and (size := resident_bytes()) > self._bytes:
+        if self._bytes < float("inf") and (size := _resident_bytes_if_told()) > self._bytes:
             return f"{size / (1 << 20):.0f} MiB of memory (--limit-worker-memory)"
         return None
 
@@ -50,3 +50,11 @@ def resident_bytes() -> int:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         raise StartupError(f"--limit-worker-memory: this system has no {_STATM} to measure it") from None
+
+
+def _resident_bytes_if_told() -> int:
+    """The same, or 0 where the system does not tell just now, which has no descriptor left."""
+    try:
+        return resident_bytes()
+    except StartupError:
+        return 0

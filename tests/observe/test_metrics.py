@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import re
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -27,6 +30,7 @@ from websockets.sync.client import connect
 from fastws.asgi.observer import APPLICATION, CLIENT, WebSocketEnd
 from fastws.errors import ConfigError, StartupError
 from fastws.net.loop_counts import SIZE_BOUNDS, TIME_BOUNDS, LoopCounts, time_bucket
+from fastws.observe.control import Control
 from fastws.observe.metrics import MAX_CLOSE_CODES, METRICS, Metrics, Snapshot, add, of_ended
 from fastws.observe.metrics_exchange import MetricsExchange
 from fastws.observe.metrics_page import metrics_page
@@ -444,6 +448,71 @@ def test_workers_that_end_keep_their_counters_and_lose_their_gauges(tmp_path: Pa
     assert len(list(directory.iterdir())) == 3  # our lock, the file of the ended and its lock
     assert directory.stat().st_mode & 0o777 == 0o700
     exchange.close()
+
+
+def fail(*arguments: Any, **options: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_makes_numbers_old_and_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "fastws.error")
+    one, other = MetricsExchange(tmp_path), MetricsExchange(tmp_path)
+    one.publish(snapshot(1, 1))
+    dead = subprocess.run([sys.executable, "-c", WORKER, str(tmp_path)], input="", capture_output=True, text=True)
+    assert dead.stdout == "published\n"
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricsExchange, "_write", fail)
+        for requests in (2, 3):
+            one.publish(snapshot(requests, 1))
+            found = other.others()  # the ended are counted, though they cannot be put away
+            assert found["fastws_http_requests_total"] == {"GET|2xx": 101}
+            assert found["fastws_connections"] == {"": 1}
+    one.publish(snapshot(4, 1))
+    assert caplog.messages == [
+        f"This worker's numbers cannot be written to {tmp_path}: No space left on device; they grow old",
+        f"This worker's numbers are written to {tmp_path} again",
+    ]
+    assert other.others()["fastws_http_requests_total"] == {"GET|2xx": 104}
+    assert other.others()["fastws_http_requests_total"] == {"GET|2xx": 104}
+    one.close()
+    other.close()
+
+
+def test_without_a_descriptor_the_numbers_are_those_that_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = MetricsExchange(tmp_path), MetricsExchange(tmp_path)
+    one.publish(snapshot(1, 1))
+    monkeypatch.setattr(MetricsExchange, "_open_lock", fail)
+    assert other.others() == snapshot(1, 1)
+    one.close()
+    other.close()
+
+
+@pytest.mark.parametrize(("what", "option"), [(MetricsExchange, "metrics_dir"), (Control, "control_socket")])
+def test_a_server_starts_without_what_the_system_lacks_just_now(
+    what: Any, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "fastws.error")
+    monkeypatch.setattr("fastws.observe.operations.FIRST_DELAY", 0.001)
+    failures = iter([True, True, False])
+    whole = what.__init__ if what is MetricsExchange else what.start
+
+    def lacks(*arguments: Any, **options: Any) -> Any:
+        if next(failures, False):
+            raise StartupError("it cannot be had") from OSError(errno.ENOSPC, "full")
+        done.set()
+        return whole(*arguments, **options)
+
+    done = threading.Event()
+    monkeypatch.setattr(what, "__init__" if what is MetricsExchange else "start", lacks)
+    options: dict[str, Any] = {option: tmp_path / "there", "ws_allowed_origins": "https://here"}
+    with serve(echo, metrics_path="/metrics", **options) as server:
+        assert done.wait(PATIENCE)
+        assert scrape(f"{server.http_url}/metrics")["fastws_connections"] == 1
+    assert caplog.messages.count("it cannot be had; doing without, and trying again") == 1
 
 
 def test_two_servers_of_one_process_do_not_bury_each_other(tmp_path: Path) -> None:
