@@ -48,6 +48,9 @@ class OwnInterest:
         else:
             self._memory[slot] = 0
 
+    def __len__(self) -> int:
+        return len(self._topics)
+
     def close(self) -> None:
         self._memory.close()
 

@@ -18,6 +18,7 @@ import contextlib
 import glob
 import logging
 import os
+import re
 import secrets
 import socket
 import stat
@@ -46,6 +47,10 @@ AGAIN_SECONDS: Final = 0.2
 """When to look whether a worker is still there whose stream has ended."""
 COUNT_SECONDS: Final = 1.0
 """How long a worker has to say how many subscribers it has."""
+MOST_QUESTIONS: Final = 1000
+"""Questions for that at once; who asks more waits."""
+NAME: Final = re.compile(r"[0-9]{1,10}-[0-9a-zA-Z]{1,32}", re.ASCII)
+"""What a worker is called: its process id, and something that only it has."""
 
 
 class Mesh:
@@ -66,6 +71,7 @@ class Mesh:
         self._connecting: set[asyncio.Task[None]] = set()
         self._greeted: dict[str, asyncio.Future[None]] = {}
         self._questions: dict[int, _Question] = {}
+        self._question_room = asyncio.Semaphore(MOST_QUESTIONS)
         self._last_question = 0
         self.counts = BusCounts()
 
@@ -127,15 +133,17 @@ class Mesh:
         asked = [stream for stream in self._streams.values() if stream.interest[slot]]
         if not asked:
             return Audience(own, int(own > 0))
-        self._last_question = number = (self._last_question + 1) & 0xFFFFFFFF
-        self._questions[number] = question = _Question(self.loop.create_future(), set(asked))
-        frame = mesh_frames.encode(COUNT, topic, number.to_bytes(4, "big"))
-        try:
-            for stream in asked:
-                stream.send(frame)
-            await asyncio.wait([question.answered], timeout=COUNT_SECONDS)
-        finally:
-            del self._questions[number]
+        async with self._question_room:
+            self._last_question = number = (self._last_question + 1) & 0xFFFFFFFF
+            self._questions[number] = question = _Question(self.loop.create_future(), set(asked))
+            frame = mesh_frames.encode(COUNT, topic, number.to_bytes(4, "big"))
+            try:
+                for stream in asked:
+                    if not stream.ask(frame):
+                        question.take(stream, 0)
+                await asyncio.wait([question.answered], timeout=COUNT_SECONDS)
+            finally:
+                del self._questions[number]
         own = self._local.subscribers(topic)
         return Audience(own + question.subscribers, (own > 0) + question.processes)
 
@@ -168,6 +176,17 @@ class Mesh:
     def connected(self) -> bool:
         """Whether others can be reached, if there are any."""
         return self._interest is not None
+
+    def tables(self) -> dict[str, int]:
+        """How many entries each table has: for tests of what is left of what has gone."""
+        return {
+            "questions": len(self._questions),
+            "streams": len(self._streams),
+            "accepted": len(self._streams_here),
+            "connecting": len(self._connecting),
+            "waiting": sum(stream.waiting() for stream in self._streams.values()),
+            "interest": 0 if self._interest is None else len(self._interest),
+        }
 
     # Joining.
 
@@ -216,15 +235,21 @@ class Mesh:
 
     async def _open(self, stream: Stream) -> None:
         name = stream.name
+        opened = False
         try:
             stream.interest = map_interest(self._path("topics", name))
             await self.loop.create_unix_connection(lambda: stream, self._path("sock", name))
+            opened = True
         except (OSError, ValueError) as error:
-            self._forget(stream)
             if isinstance(error, ConnectionRefusedError):  # it was killed, and could not tidy up
                 _remove(self._path("sock", name), self._path("topics", name))
             elif not isinstance(error, FileNotFoundError):
                 logger.warning("Topics: cannot reach worker %s: %s", name, error)
+        except Exception:
+            logger.exception("Topics: a fault in a stream to worker %s; it is forgotten", name)
+        finally:
+            if not opened:
+                self._forget(stream)
 
     def lost(self, stream: Stream) -> None:
         """Its stream has ended: mostly the worker, too, and then its files are in the way."""
@@ -257,29 +282,29 @@ class Mesh:
 
     def received(self, accepted: Accepted, frame: Frame) -> None:
         """A frame of a worker that connected to us."""
-        kind = frame.kind
+        kind, message = frame.kind, frame.message
         if kind in (TEXT, BYTES):
             self.counts.received += 1
-            self._local.deliver(Publication(frame.topic, frame.message, frame.key))
-        elif kind == COUNT:
-            assert isinstance(frame.message, bytes)
-            number = int.from_bytes(frame.message, "big")
+            self._local.deliver(Publication(frame.topic, message, frame.key))
+        elif kind == COUNT and isinstance(message, bytes) and len(message) == 4:
+            number = int.from_bytes(message, "big")
             accepted.answer(mesh_frames.encode(ANSWER, "", COUNTS.pack(number, self._local.subscribers(frame.topic))))
-        elif kind == HELLO:
-            assert isinstance(frame.message, bytes)
-            accepted.name = frame.message.decode()
+        elif kind == HELLO and isinstance(message, bytes) and NAME.fullmatch(message.decode(errors="replace")):
+            accepted.name = message.decode()
             self._has_greeted(accepted.name)
             self._connect(accepted.name)
         else:
-            raise ValueError(f"there is no frame of kind {kind}")
+            raise ValueError(f"a frame of kind {kind} that says nothing")
 
     def answered(self, stream: Stream, frame: Frame) -> None:
         """A frame of a worker to which we connected."""
-        if frame.kind == ANSWER and isinstance(frame.message, bytes):
+        if frame.kind == ANSWER and isinstance(frame.message, bytes) and len(frame.message) == COUNTS.size:
             number, subscribers = COUNTS.unpack(frame.message)
             question = self._questions.get(number)
             if question is not None:
                 question.take(stream, subscribers)
+        else:
+            raise ValueError(f"a frame of kind {frame.kind} that answers nothing")
 
 
 class _Question:

@@ -49,33 +49,44 @@ def encode(kind: int, topic: str, message: bytes, key: str | None = None) -> byt
 
 
 class FrameReader:
-    """Takes bytes as they come, and returns frames."""
+    """Takes bytes as they come, and returns frames; of `most` bytes each."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 1 << 30) -> None:
+        self._most = most
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
-        """The frames that are complete now. Raises ValueError for what is none."""
+    def feed(self, data: bytes) -> Iterator[Frame | ValueError]:
+        """The frames that are complete now, with an error in place of one whose text is none.
+
+        Raises ValueError where it is not known where the next one begins, and for one that is too long.
+        """
         buffer = self._buffer
         buffer += data
         offset, end = 0, len(buffer)
         try:
             while end - offset >= _HEAD.size:
                 length, kind, topic_length, key_length = _HEAD.unpack_from(buffer, offset)
-                if end - offset - 4 < length:
-                    break
                 topic_at = offset + _HEAD.size
                 key_at = topic_at + topic_length
                 message_at = key_at + key_length
-                offset += 4 + length
-                if message_at > offset:
+                if length > self._most:
+                    raise ValueError(f"a frame of {length} bytes is too long")
+                if message_at > offset + 4 + length:
                     raise ValueError("a frame is shorter than what it has in it")
-                message: str | bytes = bytes(buffer[message_at:offset])
-                key = buffer[key_at:message_at].decode() if kind & KEYED else None
-                kind &= ~KEYED
-                if kind == TEXT:
-                    assert isinstance(message, bytes)
-                    message = message.decode()
-                yield Frame(kind, buffer[topic_at:key_at].decode(), key, message)
+                if end - offset - 4 < length:
+                    break
+                offset += 4 + length
+                try:
+                    frame: Frame | ValueError = _read(
+                        kind, buffer[topic_at:key_at], buffer[key_at:message_at], bytes(buffer[message_at:offset])
+                    )
+                except UnicodeDecodeError as error:
+                    frame = error
+                yield frame
         finally:
             del buffer[:offset]
+
+
+def _read(kind: int, topic: bytearray, key: bytearray, message: bytes) -> Frame:
+    keyed, kind = kind & KEYED, kind & ~KEYED
+    return Frame(kind, topic.decode(), key.decode() if keyed else None, message.decode() if kind == TEXT else message)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import mmap
+import time
 from typing import Any, Final, Protocol, cast
 
+from fastws.net.log_limit import LogLimit
 from fastws.topics import mesh_frames
 from fastws.topics.losses import BusCounts, Drops
 from fastws.topics.mesh_frames import HELLO, Frame, FrameReader
@@ -19,6 +21,8 @@ logger: Final = logging.getLogger("fastws.error")
 
 ANSWERS_BYTES: Final = 65_536
 """Answers that wait for a worker; more are not given."""
+LEAST_FRAME: Final = 64 << 20
+"""Bytes of a frame that another worker may send, or as many as may wait here."""
 _EVERYTHING: Final = b"\x01" * (1 << 16)
 _NOTHING: Final = bytes(1 << 16)
 
@@ -54,7 +58,8 @@ class Reading(asyncio.Protocol):
 
     def __init__(self, mesh: Home) -> None:
         self._mesh = mesh
-        self._reader = FrameReader()
+        self._reader = FrameReader(max(mesh.buffer_bytes, LEAST_FRAME))
+        self._log = LogLimit(logger)
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -63,10 +68,16 @@ class Reading(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             for frame in self._reader.feed(data):
-                self._take(frame)
-        except Exception:  # of another version of fastws, or a subscriber's fault: this worker goes on
-            logger.exception("Topics: cannot use what another worker has sent")
+                try:
+                    if isinstance(frame, ValueError):
+                        raise frame
+                    self._take(frame)
+                except Exception as error:  # of another version of fastws, or a subscriber's fault: the next one may do
+                    self._mesh.counts.bad += 1
+                    self._log.log(time.monotonic(), logging.WARNING, "Topics: no publication, from a worker: %s", error)
+        except ValueError as error:  # where the next one begins is not known
             self._mesh.counts.bad += 1
+            logger.error("Topics: cannot use what another worker has sent: %s", error)
             assert self.transport is not None
             self.transport.abort()
 
@@ -134,12 +145,22 @@ class Stream(Reading):
 
     def publish(self, frame: bytes) -> None:
         """Send it, if there is room."""
-        buffered = 0 if self.transport is None else self.transport.get_write_buffer_size()
-        if self._waiting_bytes + buffered + len(frame) > self._bound:
+        if self.waiting() + len(frame) > self._bound:
             self._drops.add(len(frame))
             return
         self._mesh.counts.sent += 1
         self.send(frame)
+
+    def ask(self, frame: bytes) -> bool:
+        """Send a question, if not much waits; who does not read does not answer either."""
+        if self.waiting() + len(frame) > min(ANSWERS_BYTES, self._bound):
+            return False
+        self.send(frame)
+        return True
+
+    def waiting(self) -> int:
+        """Bytes that were not written yet."""
+        return self._waiting_bytes + (0 if self.transport is None else self.transport.get_write_buffer_size())
 
     def send(self, frame: bytes) -> None:
         """Send it with all else of this turn of the loop."""

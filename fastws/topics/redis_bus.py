@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from fastws.config.redis_url import check_prefix, is_cluster, shown
@@ -240,7 +240,7 @@ class RedisBus:
             self._roll.call(time.monotonic() - (time.time() - began))
         if began:
             self._missed.since(began)
-        self._start(self._assemble(began, was_away))
+        self._start(self._assemble, began, was_away)
 
     def _must_wait(self) -> bool:
         """Whether what is published while others are away is lost for them."""
@@ -252,16 +252,16 @@ class RedisBus:
             task.cancel()
         self._said_here = float("-inf")
 
-    def _start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start(self, run: Callable[..., Awaitable[None]], *arguments: Any) -> asyncio.Task[None]:
         """A task that ends with the link; one that fails is logged, and the link begins again with all of them."""
-        task = asyncio.get_running_loop().create_task(self._guarded(coroutine))
+        task = asyncio.get_running_loop().create_task(self._guarded(run, *arguments))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _guarded(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, run: Callable[..., Awaitable[None]], *arguments: Any) -> None:
         try:
-            await coroutine
+            await run(*arguments)
         except self._connector.errors as error:
             logger.debug("Topics: a question to %s failed: %s", self._where, error)  # the link says so
         except Exception as error:

@@ -198,7 +198,7 @@ class StreamBus(RedisBus):
     def came_up(self, began: float, was_away: bool) -> None:
         """Read what was missed."""
         super().came_up(began, was_away)
-        self._start(self._catch_up())
+        self._start(self._catch_up)
 
     def went_down(self) -> None:
         """What comes next comes behind what is missed."""
@@ -218,7 +218,7 @@ class StreamBus(RedisBus):
 
     def _begin_once(self, topic: str, about: _Topic) -> None:
         if about.last is None and about.beginning is None and self._link.up:
-            about.beginning = task = self._start(self._begin(topic, about))
+            about.beginning = task = self._start(self._begin, topic, about)
             task.add_done_callback(lambda _: self._begun(about, task))
 
     def _begun(self, about: _Topic, task: asyncio.Task[None]) -> None:
@@ -329,7 +329,7 @@ class StreamBus(RedisBus):
     async def _read_missed(self, topic: str, about: _Topic) -> None:
         last, newest = about.last, await self._newest(topic)
         assert last is not None
-        if went_back := newest is None or newest < last:
+        if went_back := (newest or Id(0, 0)) < last:
             # Another server, to which not all was copied, or one that has begun anew.
             logger.warning(
                 "Topics: the stream of %.100r went back from %s to %s", topic, last, newest or "its beginning"

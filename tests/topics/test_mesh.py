@@ -186,7 +186,7 @@ def test_a_worker_that_does_not_read_delays_nobody_and_the_log_has_what_it_lost(
 
 
 def _frames(data: bytes) -> list[Frame]:
-    return [frame for frame in FrameReader().feed(data) if frame.kind != COUNT]
+    return [each for each in FrameReader().feed(data) if isinstance(each, Frame) and each.kind != COUNT]
 
 
 def test_files_of_a_worker_that_was_killed_are_removed(directory: Path, run: Run) -> None:
@@ -223,22 +223,75 @@ def test_the_directory_must_be_its_user_s_alone(directory: Path, run: Run) -> No
     run(test)
 
 
-def test_nonsense_from_a_peer_ends_its_stream_and_nothing_else(directory: Path, run: Run) -> None:
+@pytest.mark.parametrize(
+    ("nonsense", "ends"),
+    [
+        (b"\x00\x00\x00\x05\x01\xff\xff\x00\x00", True),  # shorter than its topic
+        (b"\xff\xff\xff\xff\x01\x00\x04\x00\x00", True),  # four gigabytes
+        (encode(9, "", b""), False),
+        (encode(TEXT, "room", b"\xff"), False),
+        (encode(BYTES, "room", b"").replace(b"room", b"\xff\xfe\xfd\xfc"), False),
+        (encode(BYTES, "room", b"", "key").replace(b"key", b"\xff\xfe\xfd"), False),
+        (encode(TEXT, "room", b"\xed\xa0\x80"), False),  # a lone surrogate
+        (encode(COUNT, "room", b"123"), False),
+        (encode(0, "", b"../../etc/1-x"), False),
+        (encode(0, "", b"\xff"), False),
+    ],
+)
+def test_nonsense_from_a_peer_costs_itself(
+    directory: Path, run: Run, nonsense: bytes, ends: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What comes behind it is used, where it is known where that begins."""
+
     async def test() -> None:
         workers = await joined(directory, 2)
         (one, _), (two, local) = workers
         local.add(two, "room")
-        for nonsense in (b"\x00\x00\x00\x05\x01\xff\xff\x00\x00", encode(9, "", b""), encode(TEXT, "room", b"\xff")):
-            with socket.socket(socket.AF_UNIX) as client:
-                client.connect(str(directory / f"{two.name}.sock"))
-                client.sendall(nonsense)
-                client.setblocking(False)
-                loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(directory / f"{two.name}.sock"))
+            client.sendall(nonsense + encode(TEXT, "room", b"behind it"))
+            client.setblocking(False)
+            if ends:
                 with contextlib.suppress(ConnectionResetError):
-                    assert await loop.sock_recv(client, 10) == b""
-        assert two.counts.bad == 3
+                    assert await asyncio.get_running_loop().sock_recv(client, 10) == b""
+            else:
+                await until(lambda: local.messages == ["behind it"])
+        await until(lambda: two.counts.bad == 1)
         one.publish(Publication("room", "hello"))
-        await until(lambda: local.got)
+        await until(lambda: local.messages[-1:] == ["hello"])
+        assert two.counts.bad == 1
+        assert ("cannot use what another worker has sent" if ends else "no publication, from a worker") in caplog.text
+        await stop(workers)
+
+    run(test)
+
+
+def test_questions_are_bounded_and_nothing_is_left_of_what_has_gone(directory: Path, run: Run) -> None:
+    """A worker that is stuck has subscribed, and answers nobody."""
+
+    async def test() -> None:
+        workers = await joined(directory, 2)
+        (one, _), (two, local) = workers
+        before = one.tables(), two.tables(), len(asyncio.all_tasks())
+        (directory / "99-stuck.topics").write_bytes(b"\x01" * 65_536)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(directory / "99-stuck.sock"))
+            listener.listen()
+            with socket.socket(socket.AF_UNIX) as hello:
+                hello.connect(str(directory / f"{one.name}.sock"))
+                hello.sendall(encode(0, "", b"99-stuck"))
+                await until(lambda: len(one._streams) == 2 and one._streams["99-stuck"].transport is not None)
+                asked = [asyncio.ensure_future(one.presence("room")) for _ in range(3000)]
+                await asyncio.wait([asyncio.ensure_future(one.presence("room"))], timeout=0.01)
+                assert len(one._questions) == 1000
+                assert one._streams["99-stuck"].waiting() <= 65_536
+                for each in asked:
+                    each.cancel()  # clients that leave
+            os.unlink(directory / "99-stuck.sock")
+        for number in range(1000):
+            local.add(two, f"{number}")
+            local.remove(two, f"{number}")
+        await until(lambda: (one.tables(), two.tables(), len(asyncio.all_tasks())) == before)
         await stop(workers)
 
     run(test)
