@@ -136,6 +136,26 @@ class Closing(Lifetime):
             self._flush()
         self.connection.abort()
 
+    def _watch_context(self, watched: bool) -> None:
+        """Close 1011 where a compression context that is kept is lost in an exception, out of memory say."""
+        assert self.engine is not None
+        deflater = self.engine.deflater
+        if deflater is not None and deflater.context_takeover:
+            deflater.on_lost = self._context_lost if watched else None
+
+    def _context_lost(self) -> None:
+        # In the loop's next turn: this is inside of what sends.
+        shared = self.shared
+        try:
+            shared.loop.call_soon(self._end_without_context, context=shared.context)
+        except Exception:
+            self.connection.abort()
+
+    def _end_without_context(self) -> None:
+        if self.state is OPEN:
+            self.shared.warn("A WebSocket's compression context was lost in an exception: it is closed with 1011.")
+            self._send_close(1011, "Internal Error")
+
     # How it ends.
 
     def _finish(self, item: Close) -> None:

@@ -80,6 +80,7 @@ class Session(Closing):
                 self._set_ended()
             if self.engine is not None:
                 self.engine.receive_eof()
+                self._watch_context(False)
             if self._opening is not None and self._opening.responder is not None:
                 self._opening.responder.disconnected()
             self._wake()
@@ -175,6 +176,7 @@ class Session(Closing):
         self._opening = None
         connection.write(response)
         self._begin_lifetime()
+        self._watch_context(True)
         config = shared.config
         if config.ws_limit_message_rate is not None or config.ws_limit_byte_rate is not None:
             self._rates = RateLimit(config.ws_limit_message_rate, config.ws_limit_byte_rate, shared.now)

@@ -125,6 +125,7 @@ class Kind:
     def frame_of(self, message: Outgoing) -> bytes:
         """The frame of `message`, which is built where it is not the one that was asked for last."""
         if self._last is not message:
+            self._last = None  # an exception leaves no frame with the message of another one
             self._frame = message.build(self._deflater)
             self._last = message
         return self._frame

@@ -40,7 +40,7 @@ cdef extern from "_frame.h":
     uint8_t *fastws_write_header(uint8_t *, uint8_t, Py_ssize_t)
 
 cdef enum:
-    FIRST_ROOM = 1024  # bytes: the least room made for a second frame behind one that waits
+    FIRST_ROOM = 2048  # bytes: the least room made for a second frame behind one that waits
     CORK = 65536  # bytes: small frames are gathered up to this size, larger payloads are not copied
 
 
@@ -132,19 +132,37 @@ cdef Py_ssize_t put(FrameSender self, uint8_t first, const char *payload, Py_ssi
 cdef Py_ssize_t put_large(FrameSender self, uint8_t first, bytes payload) except -1:
     """Append one frame whose payload is not copied."""
     cdef Py_ssize_t length = PyBytes_GET_SIZE(payload)
-    fastws_write_header(reserve(self, fastws_header_size(length)), first, length)
-    close_tail(self)
-    self.output.append(payload)
+    cdef Py_ssize_t size = fastws_header_size(length)
+    cdef list parts
+    fastws_write_header(reserve(self, size), first, length)
+    try:
+        if self.tail_used != raw_bytes_size(self.tail):
+            shrink_tail(self)
+        parts = [<object>self.tail, payload]  # both or, where memory ends, none
+        self.output = parts if self.output is None else self.output + parts
+    except:
+        if self.tail != NULL:
+            self.tail_used -= size
+            self.waiting -= size
+        raise
+    drop_tail(self)
     self.waiting += length
     return self.waiting
 
 
 cdef Py_ssize_t put_compressed(FrameSender self, uint8_t first, bytes payload) except -1:
     """Append one message, compressed if that makes it shorter (RFC 7692 section 7.2.1)."""
-    cdef object shorter = (<Deflater>self.deflater).compress(payload)
-    if shorter is not None:
-        first |= RSV1
-        payload = shorter
+    cdef bytes shorter = (<Deflater>self.deflater).compress(payload)
+    if shorter is None:
+        return put_bytes(self, first, payload)
+    try:
+        return put_bytes(self, first | RSV1, shorter)
+    except:
+        (<Deflater>self.deflater).lose()
+        raise
+
+
+cdef Py_ssize_t put_bytes(FrameSender self, uint8_t first, bytes payload) except -1:
     if PyBytes_GET_SIZE(payload) >= CORK:
         return put_large(self, first, payload)
     return put(self, first, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
@@ -156,7 +174,7 @@ cdef Py_ssize_t put_control(FrameSender self, uint8_t opcode, bytes payload) exc
     return put(self, FIN | opcode, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
 
 
-cdef uint8_t *reserve(FrameSender self, Py_ssize_t size) except NULL:
+cdef inline uint8_t *reserve(FrameSender self, Py_ssize_t size) except NULL:
     """Room for `size` bytes behind what waits: a lone frame gets an object of its size, the next ones share one."""
     cdef Py_ssize_t needed
     if self.tail != NULL and self.tail_used + size > CORK:
@@ -166,20 +184,45 @@ cdef uint8_t *reserve(FrameSender self, Py_ssize_t size) except NULL:
         self.tail_used = 0
     needed = self.tail_used + size
     if needed > raw_bytes_size(self.tail):
-        resize_bytes(&self.tail, min(max(2 * needed, FIRST_ROOM), CORK))
+        grow_tail(self, min(max(4 * needed, FIRST_ROOM), CORK))
     self.waiting += size
     self.tail_used = needed
     return <uint8_t *>raw_bytes(self.tail) + needed - size
 
 
-cdef int close_tail(FrameSender self) except -1:
-    cdef PyObject *tail
-    if self.tail_used != raw_bytes_size(self.tail):
+cdef int grow_tail(FrameSender self, Py_ssize_t size) except -1:
+    """Give the tail `size` bytes of room, or, where there is no memory, leave it as it is: a resize would lose it."""
+    cdef PyObject *larger = new_bytes(NULL, size)
+    memcpy(raw_bytes(larger), raw_bytes(self.tail), self.tail_used)
+    drop_tail(self)
+    self.tail = larger
+    return 0
+
+
+cdef int shrink_tail(FrameSender self) except -1:
+    """Take the tail's unused room from it. An allocator that cannot even do that costs the frames that are there."""
+    try:
         resize_bytes(&self.tail, self.tail_used)
-    tail = self.tail
-    self.tail = NULL
+    except:
+        self.waiting -= self.tail_used
+        self.tail_used = 0
+        if self.deflater is not None:
+            self.deflater.lose()
+        raise
+    return 0
+
+
+cdef int close_tail(FrameSender self) except -1:
+    if self.tail_used != raw_bytes_size(self.tail):
+        shrink_tail(self)
     if self.output is None:
         self.output = []
-    PyList_Append(self.output, <object>tail)
-    Py_DECREF(<object>tail)
+    PyList_Append(self.output, <object>self.tail)
+    drop_tail(self)
     return 0
+
+
+cdef inline void drop_tail(FrameSender self) noexcept:
+    cdef PyObject *tail = self.tail
+    self.tail = NULL
+    Py_DECREF(<object>tail)

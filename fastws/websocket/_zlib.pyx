@@ -66,6 +66,7 @@ cdef class Compressor:
     cdef fastws_stream stream
 
     def __init__(self, int level, int window_bits, int mem_level):
+        fastws_zlib.deflate_end(&self.stream)  # of an earlier call
         if fastws_deflate_init(&self.stream, level, window_bits, mem_level) != OK:
             raise MemoryError("zlib makes no stream for these parameters")
 
@@ -77,9 +78,13 @@ cdef class Compressor:
         cdef int status = OK
         cdef bytes made
         give_input(&self.stream, data)
-        made = run(&self.stream, fastws_zlib.deflate, mode, PY_SSIZE_T_MAX, TAIL, &status)
-        if status != OK and status != BUF_ERROR:
-            raise RuntimeError(f"zlib's deflate says {status}")
+        try:
+            made = run(&self.stream, fastws_zlib.deflate, mode, PY_SSIZE_T_MAX, TAIL, &status)
+            if status != OK and status != BUF_ERROR:
+                raise RuntimeError(f"zlib's deflate says {status}")
+        except:
+            fastws_zlib.deflate_end(&self.stream)  # with what it has of this message: zlib refuses it from now on
+            raise
         return made
 
 

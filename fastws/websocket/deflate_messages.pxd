@@ -18,12 +18,16 @@ cdef class Deflater:
     cdef public int mem_level
     cdef public object backend
     cdef public DeflateCounts counts
+    cdef public bint lost
+    cdef public object on_lost
     cdef object _stream
     cdef bytes _last_payload
     cdef bytes _last_shorter
 
     cpdef compress(self, bytes payload)
     cdef _compress(self, bytes payload)
+    cpdef lose(self)
+    cdef _tell(self)
 
 
 @cython.final

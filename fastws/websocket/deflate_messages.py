@@ -8,11 +8,14 @@ engines'. Sans-IO; compiled by Cython where the extension was built (deflate_mes
 from __future__ import annotations
 
 import zlib
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fastws.websocket.deflate_backends import ZLIB, Backend, Compressor, Decompressor
 from fastws.websocket.events import Failure
 from fastws.websocket.failures import INVALID_DEFLATE, TOO_BIG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TAIL: Final = b"\x00\x00\xff\xff"
 """What a sender cuts off the end of each message (RFC 7692 section 7.2.1): the rest of an empty stored block."""
@@ -46,6 +49,10 @@ class Deflater:
     Without context takeover one Deflater may be shared by all connections with the same window: a full flush after
     each message makes the compressor forget it, so that nothing of one connection's messages shows in another's. With
     it, each connection needs its own, which costs memory for as long as it is open.
+
+    An exception in a compressor, out of memory say, throws it away, with what it has of the message: the next message
+    begins with a new one. Where a context is kept, the peer's would be another one then: it is `lost`, and the
+    connection has to end.
     """
 
     __slots__ = (
@@ -56,7 +63,9 @@ class Deflater:
         "context_takeover",
         "counts",
         "level",
+        "lost",
         "mem_level",
+        "on_lost",
         "threshold",
         "window_bits",
     )
@@ -87,6 +96,10 @@ class Deflater:
         self.mem_level = mem_level
         self.backend = backend
         self.counts = counts or DeflateCounts()
+        self.lost: bool = False
+        """A context that was to be kept is gone: `compress` raises RuntimeError, and no more can be sent compressed."""
+        self.on_lost: Callable[[], None] | None = None
+        """Called once when that has happened, inside `compress` or `lose`; again where it raises."""
         self._stream: Compressor | None = None
         # The last payload, and what became of it: a broadcast is compressed once.
         self._last_payload: bytes = b""
@@ -97,8 +110,12 @@ class Deflater:
         shorter: bytes | None = self._compress(payload)
         if shorter is not None:
             counts = self.counts
-            counts.plain_out += len(payload)
-            counts.compressed_out += len(shorter)
+            try:
+                counts.plain_out += len(payload)
+                counts.compressed_out += len(shorter)
+            except BaseException:
+                self.lose()
+                raise
         return shorter
 
     def _compress(self, payload: bytes) -> bytes | None:
@@ -108,16 +125,39 @@ class Deflater:
             return self._last_shorter
         stream = self._stream
         if stream is None:
-            stream = self._stream = self.backend.make(self.level, self.window_bits, self.mem_level)
+            if self.lost:
+                self._tell()
+                raise RuntimeError("the compression context of this connection is lost")
+            stream = self.backend.make(self.level, self.window_bits, self.mem_level)
         if self.context_takeover:
             # What went through the stream must be sent in that form: later messages refer to it.
-            return stream.message(payload, zlib.Z_SYNC_FLUSH)
+            self._stream = stream
+            try:
+                return stream.message(payload, zlib.Z_SYNC_FLUSH)
+            except BaseException:
+                self.lose()
+                raise
+        self._stream = None  # behind an exception there is none: a part of this message may be in it
         compressed = stream.message(payload, zlib.Z_FULL_FLUSH)
+        self._stream = stream
         shorter = compressed if len(compressed) < len(payload) or not self.threshold else None
         if len(payload) <= _MAX_KEPT:
+            self._last_shorter = None  # of no two messages at any time
             self._last_payload = payload
             self._last_shorter = shorter
         return shorter
+
+    def lose(self) -> None:
+        """A message that may be in the compressor is not sent: a context that is kept is lost with it."""
+        if self.context_takeover and self._stream is not None:
+            self._stream = None
+            self.lost = True
+            self._tell()
+
+    def _tell(self) -> None:
+        if self.on_lost is not None:
+            self.on_lost()
+            self.on_lost = None
 
 
 class Inflater:
@@ -198,6 +238,9 @@ class Inflater:
                 return INVALID_DEFLATE
         except zlib.error:
             return INVALID_DEFLATE
+        except BaseException:
+            self._stream = None  # what it has inflated is lost
+            raise
         self._count(len(data), len(plain))
         return plain
 

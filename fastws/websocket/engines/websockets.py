@@ -107,6 +107,15 @@ class WebsocketsEngine(Engine):
         if self.rest is not None:
             data = self.rest + bytes(data)
             self.rest = None
+        try:
+            self._receive(data, events)
+        except BaseException:  # out of memory, most likely: what was under construction may be lost
+            self._data = b""
+            self.receive_eof()
+            raise
+        return events
+
+    def _receive(self, data: bytes | bytearray | memoryview, events: list[Event]) -> None:
         size = len(data)
         kept = bytes(data) if size <= _COPIED else memoryview(data)
         position = 0
@@ -116,7 +125,6 @@ class WebsocketsEngine(Engine):
             position = self._read_messages(kept, 0, events)
         if position < size and not self._ended:
             self._read_rest(kept, position, events)
-        return events
 
     def receive_eof(self) -> None:
         self._ended = True
@@ -286,11 +294,17 @@ class WebsocketsEngine(Engine):
         return output
 
     def _send_message(self, first: int, payload: bytes) -> int:
-        if self.deflater is not None:
-            shorter = self.deflater.compress(payload)
-            if shorter is not None:
-                first |= _RSV1_BIT
-                payload = shorter
+        deflater = self.deflater
+        shorter = None if deflater is None else deflater.compress(payload)
+        if deflater is None or shorter is None:
+            return self._put(first, payload)
+        try:
+            return self._put(first | _RSV1_BIT, shorter)
+        except BaseException:
+            deflater.lose()
+            raise
+
+    def _put(self, first: int, payload: bytes) -> int:
         length = len(payload)
         if length < 126:
             data = _SHORT_HEADERS[first][length] + payload
@@ -298,9 +312,9 @@ class WebsocketsEngine(Engine):
             data = _pack_medium(first, 126, length) + payload
         else:
             data = _pack_long(first, 127, length)
-            self._output.append(data)
-            self._waiting += len(data)
-            data = payload
+            self._output += (data, payload)  # both or, where memory ends, none
+            self._waiting += len(data) + length
+            return self._waiting
         self._output.append(data)
         self._waiting += len(data)
         return self._waiting

@@ -72,6 +72,14 @@ class WsprotoEngine(Engine):
             return events
         data = bytes(data) if self.rest is None else self.rest + bytes(data)
         self.rest = None
+        try:
+            self._receive(data, events)
+        except BaseException:  # out of memory, most likely: what was under construction may be lost
+            self.receive_eof()
+            raise
+        return events
+
+    def _receive(self, data: bytes, events: list[Event]) -> None:
         self._assembly.inflated = 0
         self._decoder.receive_bytes(data)
         unread = self._decoder.buffer.buffer
@@ -79,14 +87,13 @@ class WsprotoEngine(Engine):
             if self._assembly.inflated > INFLATE_BUDGET and self._decoder.header is None and unread:
                 self.rest = bytes(unread)
                 unread.clear()
-                return events
+                return
             event, more = self._next()
             if event is not None:
                 events.append(event)
             elif not more:
-                return events
+                return
         self.receive_eof()
-        return events
 
     def receive_eof(self) -> None:
         self._ended = True
@@ -120,19 +127,15 @@ class WsprotoEngine(Engine):
     def send_text(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"text must be str, not {type(text).__name__}")
-        encoded = text.encode()
-        shorter = None if self.deflater is None else self.deflater.compress(encoded)
-        if shorter is None:
+        if self.deflater is None:
             return self._send(self._encoder.send_data(text))
-        # send_data takes text as str only; the opcode is what differs.
-        data = self._send_compressed(shorter)
-        data[0] = data[0] & 0xF0 | Opcode.TEXT
-        return self._send(data)
+        return self._send_compressed(self.deflater, text.encode(), Opcode.TEXT)
 
     def send_bytes(self, data: bytes | bytearray | memoryview) -> int:
         payload = to_bytes(data)
-        shorter = None if self.deflater is None else self.deflater.compress(payload)
-        return self._send(self._encoder.send_data(payload) if shorter is None else self._send_compressed(shorter))
+        if self.deflater is None:
+            return self._send(self._encoder.send_data(payload))
+        return self._send_compressed(self.deflater, payload, Opcode.BINARY)
 
     def append_frame(self, frame: bytes) -> int:
         self._output.append(frame)
@@ -154,10 +157,17 @@ class WsprotoEngine(Engine):
         self._waiting = 0
         return output
 
-    def _send_compressed(self, payload: bytes) -> bytearray:
-        self._rsv1.outbound = True
+    def _send_compressed(self, deflater: Deflater, payload: bytes, opcode: Opcode) -> int:
+        shorter = deflater.compress(payload)
         try:
-            return self._encoder.send_data(payload)
+            self._rsv1.outbound = shorter is not None
+            data = self._encoder.send_data(payload if shorter is None else shorter)
+            data[0] = data[0] & 0xF0 | opcode  # send_data takes text as str only
+            return self._send(data)
+        except BaseException:
+            if shorter is not None:
+                deflater.lose()
+            raise
         finally:
             self._rsv1.outbound = False
 
