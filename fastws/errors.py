@@ -33,6 +33,10 @@ class RequestError(Exception):
         self.log_hint = log_hint
 
 
+class HandshakeError(RequestError):
+    """A request that asks wrongly for a WebSocket, or for one that it may not have."""
+
+
 class ApplicationError(RuntimeError):
     """The application's: it sent an event that is malformed or not allowed now.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastws.errors import RequestError
+from fastws.errors import HandshakeError, RequestError
 from fastws.http.framing import error_response
 from fastws.http.head import RequestHead
 from fastws.http.head_scan import asked_for
@@ -285,7 +285,8 @@ class Http1Handler(Http1Reader):
             started = current.response_started()
             current.disconnected()
         if not started:
-            self.state.counts.error(error.status, self._upgrade is not None)
+            is_handshake = self._upgrade is not None or isinstance(error, HandshakeError)
+            self.state.counts.error(error.status, is_handshake)
             self.connection.write(error_response(error, self.state.head_lines, head_only=head_only))
 
     def _close(self) -> None:

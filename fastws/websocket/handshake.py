@@ -1,7 +1,8 @@
 """The server's side of the opening handshake: RFC 6455 section 4.2, for every engine.
 
 Sans-IO: it reads a `RequestHead` and writes the bytes of a 101. Which extension is agreed on is `deflate`'s business;
-what the app answers, and when, is the session's; a refusal is a `RequestError` that the connection sends, then closes.
+what the app answers, and when, is the session's; a refusal is a `HandshakeError`, which the connection sends before it
+closes.
 
 `read_upgrade` knows the protocol only: a check that needs configuration, such as `check_origin`, comes between it and
 the call of the app.
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from hashlib import sha1
 from typing import Final
 
-from fastws.errors import ApplicationError, RequestError
+from fastws.errors import ApplicationError, HandshakeError
 from fastws.http.head import Header, RequestHead, tokens
 from fastws.http.origin import normalise_origin
 from fastws.http.response_head import ResponseHead, response_head
@@ -52,7 +53,7 @@ class UpgradeRequest:
 def read_upgrade(request: RequestHead) -> UpgradeRequest | None:
     """Say whether `request` asks for a WebSocket; None: it does not, serve it as plain HTTP.
 
-    Raises RequestError for one that asks wrongly: 426 for the version, or where a proxy removed Upgrade (with a hint
+    Raises HandshakeError for one that asks wrongly: 426 for the version, or where a proxy removed Upgrade (with a hint
     for the operator), 405 for the method, 400 for the rest (RFC 6455 section 4.2.1, RFC 9110 section 7.8).
     """
     fields = request.fields
@@ -61,7 +62,7 @@ def read_upgrade(request: RequestHead) -> UpgradeRequest | None:
     if upgrade is None or b"websocket" not in tokens(upgrade):
         if key is None or upgrade is not None:
             return None
-        raise RequestError(
+        raise HandshakeError(
             426,
             "This is a WebSocket handshake without an Upgrade header.",
             _VERSION_HEADERS,
@@ -72,22 +73,22 @@ def read_upgrade(request: RequestHead) -> UpgradeRequest | None:
     if b"upgrade" not in request.connection_tokens:
         if key is None:
             return None  # RFC 9110 section 7.8: Upgrade counts only where Connection names it
-        raise RequestError(
+        raise HandshakeError(
             400,
             "The Connection header does not have the upgrade option.",
             log_hint="A WebSocket handshake came without the upgrade option in its Connection header: the proxy in "
             'front must send it (nginx: proxy_http_version 1.1; proxy_set_header Connection "upgrade";)',
         )
     if request.method != "GET":
-        raise RequestError(405, "A WebSocket handshake is a GET.", ((b"allow", b"GET"),))
+        raise HandshakeError(405, "A WebSocket handshake is a GET.", ((b"allow", b"GET"),))
     if request.http_version != "1.1":
-        raise RequestError(400, "A WebSocket handshake needs HTTP/1.1.")
+        raise HandshakeError(400, "A WebSocket handshake needs HTTP/1.1.")
     if request.chunked or request.content_length:
-        raise RequestError(400, "A WebSocket handshake has no body.")
+        raise HandshakeError(400, "A WebSocket handshake has no body.")
     if fields.get(b"sec-websocket-version") != _VERSION:
-        raise RequestError(426, "The WebSocket version here is 13.", _VERSION_HEADERS)
+        raise HandshakeError(426, "The WebSocket version here is 13.", _VERSION_HEADERS)
     if key is None or not _KEY(key):  # two of them are joined by a comma in `fields`
-        raise RequestError(400, "Sec-WebSocket-Key must be 16 bytes in base64, once.")
+        raise HandshakeError(400, "Sec-WebSocket-Key must be 16 bytes in base64, once.")
     subprotocols: list[str] = []
     value = fields.get(b"sec-websocket-protocol")
     if value is not None:
@@ -102,7 +103,7 @@ def check_origin(request: RequestHead, allowed: Container[str]) -> None:
     """Refuse a handshake by a page of an origin that is not in `allowed`, in its one form (RFC 6455 section 10.2).
 
     Only browsers send Origin, and always do: without it there is no page that could abuse somebody's cookies.
-    Raises RequestError: 403, with the origin in the hint for the operator.
+    Raises HandshakeError: 403, with the origin in the hint for the operator.
     """
     value = request.fields.get(b"origin")
     if value is None:
@@ -110,7 +111,7 @@ def check_origin(request: RequestHead, allowed: Container[str]) -> None:
     text = value.decode("latin-1")
     if normalise_origin(text) not in allowed:
         shown = text[:200].encode("unicode_escape").decode("ascii").replace('"', '\\"')
-        raise RequestError(
+        raise HandshakeError(
             403,
             "The origin is not allowed.",
             log_hint=f'A WebSocket from a page of "{shown}" was refused: it is not in --ws-allowed-origins.',
@@ -124,10 +125,10 @@ def _read_subprotocols(value: bytes) -> list[str]:
         token = element.strip(b" \t")
         if token:
             if not _TOKEN(token):
-                raise RequestError(400, "Sec-WebSocket-Protocol is malformed.")
+                raise HandshakeError(400, "Sec-WebSocket-Protocol is malformed.")
             offered[token.decode("ascii")] = None
             if len(offered) > MAX_SUBPROTOCOLS:
-                raise RequestError(400, "Sec-WebSocket-Protocol offers too many subprotocols.")
+                raise HandshakeError(400, "Sec-WebSocket-Protocol offers too many subprotocols.")
     return list(offered)
 
 

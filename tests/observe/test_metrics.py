@@ -279,6 +279,9 @@ async def test_what_limits_keep_out_and_what_the_server_answers_itself() -> None
     for _ in range(2):
         await server.connect().send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
     await server.connect().send(b"GET / HTTP/1.1\r\n\r\n")
+    for wrong in (b"Sec-WebSocket-Key: short", b"Sec-WebSocket-Version: 12", b"Content-Length: 1"):
+        head = b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: upgrade\r\n%b\r\n\r\n"
+        await server.connect().send(head % wrong)
     found = metrics.snapshot(server.state)
     assert found["fastws_refused_total"] == {
         "connections_per_client": 0,
@@ -287,7 +290,7 @@ async def test_what_limits_keep_out_and_what_the_server_answers_itself() -> None
         "websockets": 1,
     }
     assert found["fastws_http_errors_total"] == {"503": 1, "400": 1}
-    assert found["fastws_websocket_handshakes_total"] == {"503": 1}
+    assert found["fastws_websocket_handshakes_total"] == {"503": 1, "400": 1, "426": 2}
     assert found["fastws_http_requests_in_progress"] == {"": 1}
 
 
