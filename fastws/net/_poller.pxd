@@ -10,6 +10,7 @@ cdef extern from "<sys/epoll.h>" nogil:
         epoll_data_t data
     enum:
         EPOLLIN
+        EPOLLPRI
         EPOLLOUT
         EPOLLERR
         EPOLLHUP
@@ -38,10 +39,11 @@ cdef class Poller:
     cdef epoll_event events[MAX_EVENTS]
 
     cdef add(self, Polled member)
-    cdef watch(self, Polled member, bint writing)
+    cdef int watch(self, Polled member, bint writing) noexcept
     cdef read_soon(self, Polled member)
     cdef forget(self, Polled member)
     cdef remove(self, Polled member)
+    cdef object failed(self, Polled member, error)
     cdef end_if_idle(self)
 
 

@@ -34,7 +34,7 @@ cdef extern from "<unistd.h>" nogil:
 cdef enum:
     GUESSES = 32  # reads in a row of the one member that is busy, before the others are asked for
 
-cdef uint32_t READS = EPOLLIN | EPOLLRDHUP | <uint32_t>EPOLLET
+cdef uint32_t READS = EPOLLIN | EPOLLPRI | EPOLLRDHUP | <uint32_t>EPOLLET
 
 
 cdef class Poller:
@@ -69,17 +69,17 @@ cdef class Poller:
         memset(&event, 0, sizeof(event))
         event.events = READS
         event.data.ptr = <void *>member
-        self.members.add(member)
         if epoll_ctl(self.descriptor, EPOLL_CTL_ADD, member.descriptor, &event):
             raise OSError(errno, os.strerror(errno))
+        self.members.add(member)
 
-    cdef watch(self, Polled member, bint writing):
-        """Tell of `member`, and with `writing` when it may be written to, too."""
+    cdef int watch(self, Polled member, bint writing) noexcept:
+        """Tell of `member`, and with `writing` when it may be written to, too; 0, or -1 with errno, as epoll_ctl(2)."""
         cdef epoll_event event
         memset(&event, 0, sizeof(event))
         event.events = READS | EPOLLOUT if writing else READS
         event.data.ptr = <void *>member
-        epoll_ctl(self.descriptor, EPOLL_CTL_MOD, member.descriptor, &event)
+        return epoll_ctl(self.descriptor, EPOLL_CTL_MOD, member.descriptor, &event)
 
     cdef read_soon(self, Polled member):
         """Let `member` read in the loop's next turn."""
@@ -90,7 +90,7 @@ cdef class Poller:
             self.ready.append(member)
 
     cdef forget(self, Polled member):
-        """Tell no more of `member`, whose descriptor is about to be closed."""
+        """Tell no more of `member`, whose descriptor is about to be closed: that would do, unless others have it too."""
         epoll_ctl(self.descriptor, EPOLL_CTL_DEL, member.descriptor, NULL)
 
     cdef remove(self, Polled member):
@@ -113,7 +113,7 @@ cdef class Poller:
     def _on_ready(self):
         cdef int i, count
         cdef Polled member = self.busy
-        stop = None
+        cdef object stop = None
         # A member that is busy alone is read without asking who it is; epoll finds out for itself that it was.
         if member is not None and self.guesses < GUESSES and member.may_read():
             self.guesses += 1
@@ -129,27 +129,31 @@ cdef class Poller:
             member = <Polled>self.events[i].data.ptr
             try:
                 member.on_events(self.events[i].events)
-            except Exception as error:  # the others' events are told of once
-                member.fail(error, "a connection's")
-            except BaseException as error:
-                stop = error
+            except BaseException as error:  # the others' events are told of once
+                stop = self.failed(member, error) or stop
         if stop is not None:
             raise stop
 
     def _read_on(self):
         cdef Polled member
+        cdef object stop = None
         ready, self.ready = self.ready, []
-        stop = None
         for member in ready:
             member.queued = False
             try:
                 member.read()
-            except Exception as error:
-                member.fail(error, "a connection's")
             except BaseException as error:
-                stop = error
+                stop = self.failed(member, error) or stop
         if stop is not None:
             raise stop
+
+    cdef object failed(self, Polled member, error):
+        """End `member`, out of which `error` has come; returns what is to be raised behind the others' turn, or None."""
+        try:
+            member.fail(error, "a connection's")
+        except BaseException as another:
+            return another
+        return None if isinstance(error, Exception) else error
 
 
 cdef class Polled(Stream):

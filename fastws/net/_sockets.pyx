@@ -86,9 +86,9 @@ cdef class SocketServer(Poller):
         self.own_name = listener.getsockname()
         if self.family != AF_INET or self.own_name[0] == "0.0.0.0":
             self.own_name = None
-        Poller.__init__(self, loop, state)
         if self.family != socket.AF_UNIX:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a connection inherits it
+        Poller.__init__(self, loop, state)
         self.listening = listener.fileno()
         loop.add_reader(self.listening, self._accept)
 
@@ -143,7 +143,11 @@ cdef class SocketServer(Poller):
         address.ss_family = 0
         descriptor = c_accept4(self.listening, <sockaddr *>&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
         if descriptor >= 0:
-            self._open(descriptor, &address)
+            try:
+                self._open(descriptor, &address)
+            except Exception as error:  # those behind it are to be had all the same
+                context = {"message": "Opening a connection failed", "exception": error, "socket": self.listener}
+                self.loop.call_exception_handler(context)
             return True
         failure = errno
         if failure == EAGAIN:
@@ -172,9 +176,12 @@ cdef class SocketServer(Poller):
         transport.poller = self
         if address.ss_family == AF_INET:
             transport.peer_name = inet_name(<sockaddr_in *>address)
-        transport.protocol = <Connection?>self.factory()
+        protocol = self.factory()
+        if not isinstance(protocol, Connection):
+            raise TypeError(f"a Connection is needed, not {type(protocol).__name__}")
+        transport.protocol = <Connection>protocol
+        self.add(transport)
         try:
-            self.add(transport)
             transport.protocol.connection_made(transport)
         except:
             transport.abort()

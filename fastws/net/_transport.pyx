@@ -5,23 +5,40 @@
 Rules. Bytes are read to the loop's buffer, or where the connection says that it wants them. One read of each connection in
 turn, a few where reads fill the buffer, so that nobody waits for a flood. A transport lives until its `connection_lost`,
 which comes in a later turn: no event is taken for another connection's.
+
+epoll tells once of what has come, so it is read to its end. A read that leaves room in the buffer has found that end: the
+kernel gives a stream's bytes as far as they are there (epoll(7)), and what comes later is told of again. It stops before
+the end in two cases, in which reading goes on until EAGAIN: at urgent data, of which epoll tells (EPOLLPRI, of TCP and of
+Unix sockets), and behind descriptors or credentials on a Unix socket, of which recvmsg(2) says that they had no room.
 """
 
 from libc.errno cimport EAGAIN, EBADF, EINTR, errno
 from libc.stdint cimport uint32_t
+from libc.string cimport memset
 
 cimport cython
 
-from fastws.net._poller cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
+from fastws.net._poller cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP
 from fastws.net._writing cimport SocketWriter
 
 import os
 import socket
 
 cdef extern from "<sys/socket.h>" nogil:
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+    struct msghdr:
+        iovec *msg_iov
+        size_t msg_iovlen
+        int msg_flags
     ssize_t c_recv "recv"(int, void *, size_t, int)
+    ssize_t c_recvmsg "recvmsg"(int, msghdr *, int)
     int c_shutdown "shutdown"(int, int)
     enum:
+        AF_UNIX
+        MSG_CTRUNC
+        MSG_PEEK
         SHUT_RDWR
 
 cdef extern from "<unistd.h>" nogil:
@@ -44,12 +61,16 @@ cdef class SocketTransport(SocketWriter):
             return
         if self.backlog is not None and events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
             self.send_backlog()
-        if events & (EPOLLIN | ENDS):
+        if events & (EPOLLIN | EPOLLPRI | ENDS):
+            if events & EPOLLPRI:
+                self.parted = True
             if events & ENDS:
                 self.ended = True
                 if self.eof_received and events & (EPOLLERR | EPOLLHUP):  # it had closed its half, and now is gone
                     self.end(ConnectionResetError("the peer has reset the connection"))
             self.readable = True
+            if self.paused and events & (EPOLLERR | EPOLLHUP):
+                self.look_for_end()
             self.read()
 
     cdef bint read(self) except -1:
@@ -73,10 +94,13 @@ cdef class SocketTransport(SocketWriter):
                 room = self.poller.buffer_size
                 if 0 < self.protocol.allowance < room:
                     room = <Py_ssize_t>self.protocol.allowance
-            size = c_recv(self.descriptor, place, room, 0)
+            if self.poller.family == AF_UNIX:
+                size = receive_message(self.descriptor, place, room, &self.parted)
+            else:
+                size = c_recv(self.descriptor, place, room, 0)
             if size > 0:
                 reads += 1
-                self.readable = size == room or self.ended
+                self.readable = size == room or self.ended or self.parted
                 try:
                     if placed:
                         self.protocol.received_placed(size)
@@ -87,20 +111,36 @@ cdef class SocketTransport(SocketWriter):
                     if isinstance(error, (SystemExit, KeyboardInterrupt)):
                         raise
             elif size == 0:
-                self.readable = False
-                self.eof_received = True
-                try:
-                    if not self.protocol.eof_received():
-                        self.close()
-                except Exception as error:
-                    self.fail(error, "protocol.eof_received()")
+                self.take_end()
                 return True
             elif errno == EAGAIN:
-                self.readable = False
+                self.readable = self.parted = False
             elif errno != EINTR:
                 self.end(OSError(errno, os.strerror(errno)))
                 return True
         return reads > 0
+
+    cdef take_end(self):
+        """The peer has ended its half, and all before that is read."""
+        self.readable = False
+        self.eof_received = True
+        try:
+            if not self.protocol.eof_received():
+                self.close()
+        except Exception as error:
+            self.fail(error, "protocol.eof_received()")
+
+    cdef look_for_end(self):
+        """Reading is paused, and the peer gone: act on it now, unless it has left something that is to be read first."""
+        cdef char byte
+        cdef Py_ssize_t size
+        if self.descriptor < 0 or self.eof_received:
+            return
+        size = c_recv(self.descriptor, &byte, 1, MSG_PEEK)
+        if size == 0:
+            self.take_end()
+        elif size < 0 and errno != EAGAIN and errno != EINTR:
+            self.end(OSError(errno, os.strerror(errno)))
 
     def pause_reading(self):
         self.paused = True
@@ -190,7 +230,7 @@ cdef class SocketView:
 
     cdef SocketTransport transport
 
-    def __init__(self, SocketTransport transport):
+    def __init__(self, SocketTransport transport not None):
         self.transport = transport
 
     def fileno(self):
@@ -203,3 +243,19 @@ cdef class SocketView:
 
     def getsockopt(self, *arguments):
         return self.transport.ask("getsockopt", *arguments)
+
+
+cdef Py_ssize_t receive_message(int descriptor, void *place, size_t room, bint *parted) noexcept:
+    """As recv(2); `parted` is set where something came with these bytes that ends a read: more may be behind them."""
+    cdef iovec part
+    cdef msghdr message
+    cdef Py_ssize_t size
+    memset(&message, 0, sizeof(message))
+    part.iov_base = place
+    part.iov_len = room
+    message.msg_iov = &part
+    message.msg_iovlen = 1
+    size = c_recvmsg(descriptor, &message, 0)
+    if size > 0 and message.msg_flags & MSG_CTRUNC:
+        parted[0] = True
+    return size

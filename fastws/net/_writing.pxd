@@ -16,4 +16,6 @@ cdef class SocketWriter(Polled):
     cdef keep(self, list chunks, Py_ssize_t sent, bint try_now=*)
     cdef bint send_some(self) except -1
     cdef send_backlog(self)
+    cdef bint wait_to_write(self, bint waiting) except -1
+    cdef shut_writing(self)
     cdef end(self, error)

@@ -36,7 +36,10 @@ cdef class SocketWriter(Polled):
     """The writing half of a transport."""
 
     cpdef write(self, bytes data):
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(data), sent = 0
+        cdef Py_ssize_t size, sent = 0
+        if data is None:
+            raise TypeError("data must be bytes, not NoneType")
+        size = PyBytes_GET_SIZE(data)
         if self.ending or size == 0:
             return
         if self.eof_wanted:
@@ -53,6 +56,8 @@ cdef class SocketWriter(Polled):
         self.keep([data], sent)
 
     cpdef writelines(self, list chunks):
+        if chunks is None:
+            raise TypeError("chunks must be a list, not NoneType")
         if self.ending:
             return
         if self.eof_wanted:
@@ -66,9 +71,14 @@ cdef class SocketWriter(Polled):
         """Put `chunks`, of whose first `sent` bytes are gone, behind what waits; `try_now` if nothing did."""
         cdef bytes chunk
         cdef bint first = self.backlog is None
+        cdef Py_ssize_t size = 0
         for chunk in chunks:
-            self.waiting += PyBytes_GET_SIZE(chunk)
-        self.waiting -= sent
+            if chunk is None:
+                raise TypeError("a chunk must be bytes, not NoneType")
+            size += PyBytes_GET_SIZE(chunk)
+        if size == 0:
+            return
+        self.waiting += size - sent
         if first:
             self.backlog = list(chunks)
             self.first_sent = sent
@@ -76,7 +86,8 @@ cdef class SocketWriter(Polled):
                 return
             if self.backlog is None:
                 return
-            self.poller.watch(self, True)
+            if not self.wait_to_write(True):
+                return
         else:
             self.backlog.extend(chunks)
         if self.waiting > self.high and not self.writing_paused:
@@ -137,9 +148,19 @@ cdef class SocketWriter(Polled):
             if self.closing:
                 self.end(None)
                 return
-            self.poller.watch(self, False)
-            if self.eof_wanted:
-                c_shutdown(self.descriptor, SHUT_WR)
+            if self.wait_to_write(False) and self.eof_wanted:
+                self.shut_writing()
+
+    cdef bint wait_to_write(self, bint waiting) except -1:
+        """Hear of the peer's taking more, or no longer; false where that cannot be, which ends the connection."""
+        if self.poller.watch(self, waiting):
+            self.end(OSError(errno, os.strerror(errno)))
+            return False
+        return True
+
+    cdef shut_writing(self):
+        if c_shutdown(self.descriptor, SHUT_WR):
+            self.end(OSError(errno, os.strerror(errno)))
 
     def set_write_buffer_limits(self, high=65536, low=0):
         self.high = high
@@ -156,7 +177,7 @@ cdef class SocketWriter(Polled):
             return
         self.eof_wanted = True
         if self.backlog is None:
-            c_shutdown(self.descriptor, SHUT_WR)
+            self.shut_writing()
 
     cdef end(self, error):
         """Write and read nothing more, for `error` or for None."""
