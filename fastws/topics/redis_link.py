@@ -87,6 +87,7 @@ class Link:
         self._probe_beats: int | None = None  # since it was sent; None where it has come
         self._probe_came: asyncio.Future[None] | None = None
         self._refusal: Exception | None = None
+        self._logged: BaseException | None = None  # the last fault
         self.dropped_before = 0
         """Publications that had been dropped when the last outage began."""
         self._fault: asyncio.Future[None] | None = None
@@ -120,9 +121,9 @@ class Link:
                 raise ConnectionError("a connection has ended")
             except self._connector.errors as problem:
                 error = problem
-            except Exception as problem:  # nothing that a connection raises: a fault of ours
+            except Exception as problem:
                 error = problem
-                logger.exception("Topics: a fault in a connection to %s; connecting again", self._where)
+                self._log_fault(problem)
             if self.attempted is not None and not self.attempted.done():
                 self.attempted.set_result(error)
                 if self._connector.is_hopeless(error):
@@ -161,7 +162,7 @@ class Link:
             await asyncio.wait([*tasks, rising])
             for task in (*tasks, rising):
                 if not task.cancelled():
-                    task.exception()  # it is known: the first of them counts
+                    self._log_fault(task.exception())
             self._bus.went_down()
 
     async def _connect(self, place: Connector) -> list[Any]:
@@ -253,6 +254,12 @@ class Link:
         self._refusal = answer
         if self._probe_came is not None and not self._probe_came.done():
             self._probe_came.set_exception(answer)
+
+    def _log_fault(self, error: BaseException | None) -> None:
+        """Log what no connection raises, once: it is a fault of ours."""
+        if error is not None and error is not self._logged and not isinstance(error, self._connector.errors):
+            self._logged = error
+            logger.error("Topics: a fault in a connection to %s; connecting again", self._where, exc_info=error)
 
     def _down(self, error: Exception) -> None:
         if not self._since:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -81,10 +82,12 @@ class _Topic:
     """One topic that has subscribers, or that somebody resumes."""
 
     def __init__(self) -> None:
+        self.since = time.monotonic()
+        """When it was subscribed to."""
         self.last: Id | None = None
         """Behind which entry the next one is; None until that is known."""
         self.held: list[_Entry] | None = None
-        """What comes while its stream is read after an outage."""
+        """What comes in an outage, and while its stream is read after it."""
         self.more = False
         """Whether what came then was too much to be held: it is to be read, too."""
         self.resuming: list[list[Publication]] = []
@@ -103,6 +106,7 @@ class StreamBus(RedisBus):
         self._length = length
         self._sender.setup.append(("SCRIPT", "LOAD", SCRIPT))
         self._topics: dict[str, _Topic] = {}
+        self._clock: tuple[int, float] | None = None  # of Redis, in milliseconds, and the one here at the same time
 
     def _parts(self) -> list[Part]:
         self._query = Query(self._connector)
@@ -134,7 +138,13 @@ class StreamBus(RedisBus):
     def subscribe(self, topic: str) -> None:
         """There is a subscriber here now."""
         super().subscribe(topic)
-        self._begin_once(topic, self._topics.setdefault(topic, _Topic()))
+        about = self._topics.get(topic)
+        if about is None:
+            about = self._topics[topic] = _Topic()
+            if self._link.up:
+                self._begin_soon(topic, about)
+            else:
+                about.held = []
 
     def _beginning_of(self, topic: str) -> asyncio.Future[None] | None:
         """Done when it is known behind which entry the subscription begins; None where it is."""
@@ -184,15 +194,18 @@ class StreamBus(RedisBus):
     # The link.
 
     async def check(self) -> None:
-        """Write to a stream, and read it: that both can be done, and at one server."""
+        """Write to a stream, and read it: that both can be done, and at one server, whose clock the id shows."""
+        self._clock = None
         data = envelope.encode(Envelope(b"", None, self._outgoing.origin, control=True))
         written: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._sender.tell(Command(self._script(self._own, data, 0, CHECK_SECONDS), len(data), written.set_result))
         answer = await written
         if isinstance(answer, Exception):
             raise answer
-        if not await self._query.ask("XREVRANGE", self._own, "+", "-", "COUNT", 1):
+        found = await self._query.ask("XREVRANGE", self._own, "+", "-", "COUNT", 1)
+        if not found:
             raise ConnectionError("its connections lead to different servers")
+        self._clock = Id.read(found[0][0].decode()).milliseconds, time.monotonic()
         await self._query.ask("XRANGE", self._own, "-", "+", "COUNT", 1)
 
     def came_up(self, began: float, was_away: bool) -> None:
@@ -204,7 +217,7 @@ class StreamBus(RedisBus):
         """What comes next comes behind what is missed."""
         super().went_down()
         for each in self._topics.values():
-            each.held, each.more = ([] if each.last is not None else None), False
+            each.held, each.more = [], False
 
     def _must_wait(self) -> bool:
         return False  # who comes later reads what there was
@@ -216,10 +229,9 @@ class StreamBus(RedisBus):
         """The words of a command; a channel and the key of its stream have one name."""
         return ("EVALSHA", _DIGEST, 2, channel, channel, data, self._length, again, self._publish, seconds)
 
-    def _begin_once(self, topic: str, about: _Topic) -> None:
-        if about.last is None and about.beginning is None and self._link.up:
-            about.beginning = task = self._start(self._begin, topic, about)
-            task.add_done_callback(lambda _: self._begun(about, task))
+    def _begin_soon(self, topic: str, about: _Topic) -> None:
+        about.beginning = task = self._start(self._begin, topic, about)
+        task.add_done_callback(lambda _: self._begun(about, task))
 
     def _begun(self, about: _Topic, task: asyncio.Task[None]) -> None:
         if about.beginning is task:
@@ -316,25 +328,33 @@ class StreamBus(RedisBus):
         """Deliver what was published in an outage, and then what came since."""
         for topic, about in [*self._topics.items()]:
             try:
-                if about.held is None:
-                    self._begin_once(topic, about)
-                else:
+                if about.last is not None:
+                    await self._read_missed(topic, about, about.last)
+                elif self._clock is not None:
+                    about.last = self._when(about.since, *self._clock)
                     await self._read_missed(topic, about)
+                elif about.beginning is None:
+                    await self._begin(topic, about)
+                    self._let_go(about)
             except self._connector.answers as error:
                 if self._connector.is_passing(error):
                     raise
                 logger.error("Topics: cannot read the stream of %.100r: %s", topic, error)
                 self._let_go(about)
 
-    async def _read_missed(self, topic: str, about: _Topic) -> None:
-        last, newest = about.last, await self._newest(topic)
-        assert last is not None
-        if went_back := (newest or Id(0, 0)) < last:
+    def _when(self, since: float, redis_milliseconds: int, here: float) -> Id:
+        """Where a stream was at that time: for who subscribed while Redis could not be asked."""
+        return Id(max(0, redis_milliseconds - int((here - since) * 1000.0) - 1), 0)
+
+    async def _read_missed(self, topic: str, about: _Topic, known: Id | None = None) -> None:
+        """Deliver what the stream has behind the last entry, which is one that has been seen, where it is `known`."""
+        last = about.last or Id(0, 0)
+        went_back = False
+        if known is not None and (newest := await self._newest(topic) or Id(0, 0)) < known:
             # Another server, to which not all was copied, or one that has begun anew.
-            logger.warning(
-                "Topics: the stream of %.100r went back from %s to %s", topic, last, newest or "its beginning"
-            )
+            logger.warning("Topics: the stream of %.100r went back from %s to %s", topic, known, newest)
             about.last = last = Id(0, 0)
+            went_back = True
         while True:
             entries, last, ended = await self._page(topic, last)
             for each in entries:

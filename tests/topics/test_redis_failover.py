@@ -154,6 +154,27 @@ def test_each_connection_takes_the_others_along(redis: RedisServer, command: byt
     run(test)
 
 
+def test_who_subscribes_in_an_outage_gets_what_is_published_behind_that(redis: RedisServer) -> None:
+    """With streams, for which nothing is lost: own publications, and those of others that wait."""
+
+    async def test() -> None:
+        (one, first), (two, _) = [await process(redis.url, True) for _ in range(2)]
+        one.publish(Publication("new", "before"))
+        await until(lambda: one.counts.sent == 1)
+        redis.pause()
+        await until(lambda: one.counts.outages and two.counts.outages)
+        first.add(one, "new")
+        one.publish(Publication("new", "own"))
+        two.publish(Publication("new", "other"))
+        redis.pause(False)
+        await until(lambda: len(first.got) == 2)
+        assert sorted(map(str, first.messages)) == ["other", "own"]
+        await one.stop()
+        await two.stop()
+
+    run(test)
+
+
 @pytest.mark.deploy
 def test_another_server_takes_over_from_one_that_hangs(redis: RedisServer, replica: RedisServer, streams: bool) -> None:
     """Behind a proxy: its connections to the one that hangs stay, and new ones lead to the other one."""
