@@ -3,6 +3,6 @@
 Knows `fastws.net` and below. Topics, logs and metrics are above it: they come in by a seam each (subscriber, observer).
 
 In reading order: application, scopes, calls and waiting (how an application is called, and waits; _awaitables is that
-without coroutines); http_cycle (a request and its response), request_id and request_text, tls_extension. A WebSocket:
-states, opening, session, inbox, outbox, lifetime, closing, traffic. Then lifespan, loading and tracing.
+without coroutines); responder and http_cycle (a response, and its request), request_id and request_text, tls_extension.
+A WebSocket: states, opening, session, inbox, outbox, lifetime, closing, traffic. Then lifespan, loading and tracing.
 """

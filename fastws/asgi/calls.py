@@ -14,9 +14,10 @@ from contextvars import Context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from fastws.asgi.http_cycle import HttpCycle, Stage
+from fastws.asgi.http_cycle import HttpCycle
 from fastws.asgi.observer import Observer
 from fastws.asgi.request_text import attributes
+from fastws.asgi.responder import Stage
 from fastws.asgi.scopes import Scopes
 from fastws.asgi.session import Session
 from fastws.asgi.states import State

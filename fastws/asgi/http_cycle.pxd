@@ -1,30 +1,5 @@
-from fastws.net.channel cimport Channel
+from fastws.asgi.responder cimport Responder
 from fastws.net.http_handler cimport HttpHandler
-from fastws.http.head cimport RequestHead
-from fastws.http.response_head cimport ResponseHead
-from fastws.net.loop_core cimport LoopCore
-
-
-cdef class Responder:
-    cdef public Channel connection
-    cdef public LoopCore shared
-    cdef public RequestHead head
-    cdef public object stage
-    cdef public int status
-    cdef public long long body_bytes
-    cdef public bint gone
-    cdef public bint keep_alive
-    cdef public bytes own_lines
-    cdef ResponseHead _response
-    cdef object _framing
-    cdef bint _trailers
-    cdef object _trailer_fields
-
-    cdef _start(self, dict event)
-    cdef _send_body(self, dict event)
-    cdef bint _may_keep_alive(self)
-    cdef _default_lines(self, ResponseHead response)
-    cdef _complete(self)
 
 
 cdef class HttpCycle(Responder):
@@ -48,12 +23,4 @@ cdef class HttpCycle(Responder):
     cdef _log(self)
 
 
-cdef object START
-cdef object BODY
-cdef object TRAILERS
 cdef object DONE
-cdef object NO_BODY
-cdef object LENGTH
-cdef object CHUNKED
-cdef object UNTIL_CLOSE
-cdef Py_ssize_t JOIN_BYTES

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from fastws.asgi.http_cycle import Responder
 from fastws.asgi.request_text import attributes
+from fastws.asgi.responder import Responder
 from fastws.http.head import RequestHead
 from fastws.net.channel import Channel
 from fastws.websocket.handshake import UpgradeRequest, accept_response

@@ -14,8 +14,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from fastws.asgi.http_cycle import plain_event
 from fastws.asgi.inbox import Inbox
+from fastws.asgi.responder import plain_event
 from fastws.asgi.states import describe_bad_message
 from fastws.asgi.subscriber import Subscriber
 from fastws.errors import ApplicationError

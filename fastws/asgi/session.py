@@ -18,9 +18,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from fastws.asgi.closing import Closing
-from fastws.asgi.http_cycle import Responder, not_allowed
 from fastws.asgi.observer import APPLICATION, Observer
 from fastws.asgi.opening import EARLY_BYTES, Opening
+from fastws.asgi.responder import Responder, not_allowed
 from fastws.asgi.states import SENDABLE, State
 from fastws.asgi.traffic import Traffic
 from fastws.errors import ApplicationError, ClientDisconnected, RequestError
