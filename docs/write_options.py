@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fastws.config import OPTIONS
 from fastws.config.log_atoms import ATOMS, KINDS
-from fastws.config.option import GROUPS, Option
+from fastws.config.option import GROUPS, NUMBERS, Option
 from fastws.observe.metrics import METRICS
 
 PAGE = Path(__file__).with_name("options.md")
@@ -45,7 +45,7 @@ def default(option: Option) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None or value in ("", ()):
-        return "none" if option.kind in ("integer", "number") else ""
+        return "none" if option.kind in NUMBERS else ""
     if isinstance(value, float):
         return f"{value:g}"
     for unit, size in (("MiB", 1 << 20), ("KiB", 1 << 10)):

@@ -72,6 +72,8 @@ def _import(text: str, app_dir: str) -> Any:
     if app_dir not in sys.path:
         sys.path.insert(0, app_dir)
     module_name, _, attributes = text.partition(":")
+    if attributes.endswith("()"):
+        raise ConfigError(f"APP: {text!r} calls a function: write {text.removesuffix('()')!r}, with --factory")
     if module_name.endswith(".py") or not all(part.isidentifier() for part in module_name.split(".")):
         meant = as_module(module_name, attributes)
         raise ConfigError(f"APP: {module_name!r} is no module, whose name has no path: did you mean {meant!r}?")

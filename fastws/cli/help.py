@@ -48,7 +48,14 @@ _MORE: Final = (
 )
 _DEFAULT: Final = re.compile(r"\s*\[default: (.*)\]$")
 _CLAUSE: Final = re.compile(r"(?:\([^)]*\)|[;:.](?! )|[^;:.(])*")
-_SHORT: Final = {"integer": "N", "number": "N", "boolean": "BOOL", "choice": "NAME", "certificates": "NAME=PATH"}
+_SHORT: Final = {
+    "integer": "N",
+    "number": "N",
+    "count": "N|auto",
+    "boolean": "BOOL",
+    "choice": "NAME",
+    "certificates": "NAME=PATH",
+}
 """What a page of a group has for the value of a kind of options; others have their `metavar`."""
 
 

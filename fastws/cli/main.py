@@ -28,6 +28,8 @@ from fastws.observe.terminal import say
 
 LIKENESS: Final = 0.75
 """How much a word must be like the name of a command to be taken for one, from 0 to 1."""
+_SHORT: Final = {"workers": ("-w",)}
+"""Short spellings, as gunicorn has them."""
 _HELP: Final = ("-h", "--help")
 
 
@@ -100,7 +102,7 @@ def server_params() -> list[click.Parameter]:
             names = "/".join(cli_help.flag_names(option))
             return click.Option([option.name, names], is_flag=True, default=None, help=option.help)
         return click.Option(
-            [option.name, option.cli],
+            [option.name, option.cli, *_SHORT.get(option.name, ())],
             type=str,
             metavar=option.metavar,
             multiple=option.repeated,

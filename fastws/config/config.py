@@ -35,6 +35,10 @@ class Config(Fields):
             workers = os.environ.get("WEB_CONCURRENCY") or "1"
             object.__setattr__(self, "workers", OPTION["workers"].parse(workers, "WEB_CONCURRENCY") or 1)
         object.__setattr__(self, "root_path", self.root_path.rstrip("/"))
+        if self.host.startswith("[") and self.host.endswith("]"):  # as in a URL
+            object.__setattr__(self, "host", self.host[1:-1])
+        if self.uds is not None:
+            object.__setattr__(self, "uds", os.fspath(self.uds).removeprefix("unix:"))
         check_together(self)
 
     @property

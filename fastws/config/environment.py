@@ -33,7 +33,7 @@ def load_env_file(path: str | os.PathLike[str]) -> None:
     try:
         import dotenv
     except ImportError:
-        raise ConfigError("--env-file: needs python-dotenv: pip install fastws[env]") from None
+        raise ConfigError("--env-file: needs python-dotenv: pip install 'fastws[env]'") from None
     try:
         with open(path, encoding="utf-8") as file:
             dotenv.load_dotenv(stream=file)

@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 Kind = Literal[
     "integer",
+    "size",
+    "count",
     "number",
     "text",
     "path",
@@ -41,7 +43,8 @@ Kind = Literal[
     "addresses",
     "mode",
 ]
-"""`flag` is spelled ``--name/--no-name``, `boolean` is ``--name BOOLEAN``: both hold a bool. `list` is comma-separated,
+"""`size` is a number of bytes, ``64KiB`` too; `count` is a number, or `auto`: one for each CPU that can be used.
+`flag` is spelled ``--name/--no-name``, `boolean` is ``--name BOOLEAN``: both hold a bool. `list` is comma-separated,
 `origins` too. `headers` are ``--header name:value``, repeated; `logging` is a file, or from Python a dictionary.
 `certificates` are ``name=certificate[:key]``, repeated or comma-separated, as `texts` and `addresses` are. `mode` is
 octal."""
@@ -73,6 +76,10 @@ LOG_LEVELS: Final[Mapping[str, int]] = {
 
 _WORDS = dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True)
 _WORDS |= dict.fromkeys(("0", "false", "f", "no", "n", "off"), False)
+NUMBERS: Final = ("integer", "size", "count", "number")
+"""The kinds that are numbers, for which `none` may be said."""
+_SIZE: Final = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*([kmg]i?)?b?", re.IGNORECASE)
+_UNITS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 _SERVER_NAME = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")  # as a client sends it, RFC 6066 section 3
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 section 5.5
@@ -146,7 +153,9 @@ class Option:
             words += f" from {self.minimum:g} to {self.maximum:g}"
         elif self.minimum is not None:
             words += f", {self.minimum:g} or more"
-        return words + (", or none" if self.nullable and self.kind in ("integer", "number") else "")
+        if self.kind == "count":
+            words += ", or auto"
+        return words + (", or none" if self.nullable and self.kind in NUMBERS else "")
 
     def _hint(self, value: Any) -> str:
         """What may have been meant by a wrong value, to end the error with."""
@@ -162,10 +171,10 @@ class Option:
     def _read(self, text: str) -> Any:
         """The value that the text spells, or the text itself where it spells none: `check` then says what is wrong."""
         text = text.strip()
-        if self.nullable and text.lower() == "none" and self.kind in ("integer", "number", "flag"):
+        if self.nullable and text.lower() == "none" and self.kind in (*NUMBERS, "flag"):
             return None
         try:
-            if self.kind == "integer":
+            if self.kind in ("integer", "count"):
                 return int(text)
             if self.kind == "number":
                 return float(text)
@@ -226,6 +235,29 @@ def _integer(option: Option, value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError
     return int(_number(option, value))
+
+
+def _size(option: Option, value: Any) -> int:
+    if isinstance(value, str):
+        match = _SIZE.fullmatch(value.strip())
+        if match is None or ("." in match[1] and not match[2]):
+            raise ValueError
+        value = int(float(match[1]) * _UNITS[(match[2] or "").lower()])
+    return _integer(option, value)
+
+
+def _count(option: Option, value: Any) -> int:
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return usable_cpus()
+    return _integer(option, value)
+
+
+def usable_cpus() -> int:
+    """How many CPUs this process may use, as far as the system says."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
 
 
 def _number(option: Option, value: Any) -> Any:
@@ -344,6 +376,8 @@ def _shorten(value: object) -> str:
 
 _CHECKS: Final[Mapping[Kind, Callable[[Option, Any], Any]]] = {
     "integer": _integer,
+    "size": _size,
+    "count": _count,
     "number": _number,
     "text": _text,
     "path": _path,
@@ -362,6 +396,8 @@ _CHECKS: Final[Mapping[Kind, Callable[[Option, Any], Any]]] = {
 }
 _EXPECTED: Final[Mapping[Kind, str]] = {
     "integer": "a whole number",
+    "size": "a number of bytes such as 65536, 64KiB or 1MB",
+    "count": "a whole number",
     "number": "a number",
     "text": "a text",
     "path": "a path",
@@ -380,6 +416,8 @@ _EXPECTED: Final[Mapping[Kind, str]] = {
 }
 _METAVARS: Final[Mapping[Kind, str | None]] = {
     "integer": "INTEGER",
+    "size": "BYTES",
+    "count": "INTEGER|auto",
     "number": "NUMBER",
     "text": "TEXT",
     "path": "PATH",

@@ -26,6 +26,10 @@ COMMAND_LINE: Final = "command line"
 CONFIG_VARIABLE: Final = "FASTWS_CONFIG"
 APP_VARIABLE: Final = "FASTWS_APP"
 
+PORT_VARIABLE: Final = "PORT"
+"""By which platforms say where a service must listen, for all who can reach it."""
+ALL_ADDRESSES: Final = "0.0.0.0"
+
 _KNOWN: Final = {CONFIG_VARIABLE, APP_VARIABLE, "FASTWS_EXTENSION", "FASTWS_CFLAGS", "FASTWS_TEST_ENGINES"}
 """Variables that are ours and no options: what setup.py and the tests read."""
 _SERVICE_LINK: Final = re.compile(r"FASTWS_(?:.*_)?(?:SERVICE_(?:HOST|PORT)(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP)\w*)?)")
@@ -75,6 +79,10 @@ def gather(app: str | None, values: Mapping[str, Any]) -> Given:
         for name, value in file.options.items():
             if name not in options:
                 options[name], origins[name] = value, file.path
+    if os.environ.get(PORT_VARIABLE) and not {"port", "bind", "uds", "fd"} & set(options):
+        told = {"port": OPTION["port"].parse(os.environ[PORT_VARIABLE], PORT_VARIABLE), "host": ALL_ADDRESSES}
+        for name in told.keys() - options.keys():
+            options[name], origins[name] = told[name], PORT_VARIABLE
     app = app or os.environ.get(APP_VARIABLE) or (file.app if file is not None else None)
     return Given(_checked_app(app, os.fspath(options.get("app_dir", "."))), options, origins, path or None)
 

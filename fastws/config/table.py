@@ -61,8 +61,18 @@ class Fields:
     )
     root_path: str = _application("text", "", "The path under which a proxy serves the application (ASGI root_path).")
 
-    host: str = _address("text", "127.0.0.1", "Listen on this address or name; 0.0.0.0 or :: for all of them.")
-    port: int = _address("integer", 8000, "Listen on this port; 0 takes a free one.", minimum=0, maximum=65535)
+    host: str = _address(
+        "text",
+        "127.0.0.1",
+        "Listen on this address or name; 0.0.0.0 or :: for all of them.  [default: 0.0.0.0 with $PORT, else 127.0.0.1]",
+    )
+    port: int = _address(
+        "integer",
+        8000,
+        "Listen on this port; 0 takes a free one.  [default: $PORT, else 8000]",
+        minimum=0,
+        maximum=65535,
+    )
     uds: str | os.PathLike[str] | None = _address("path", None, "Listen on this Unix domain socket instead.")
     fd: int | None = _address("integer", None, "Listen on the socket with this file descriptor instead.", minimum=0)
     bind: Sequence[str] = _address(
@@ -82,12 +92,12 @@ class Fields:
         "WebSocket engine: `auto` is cython, or websockets where that is not built; `none` serves HTTP only.",
         choices=WS_ENGINES,
     )
-    ws_max_size: int = _websocket("integer", 16 * 1024 * 1024, "Largest message from a client, in bytes.", minimum=1)
+    ws_max_size: int = _websocket("size", 16 * 1024 * 1024, "Largest message from a client, in bytes.", minimum=1)
     ws_max_queue: int = _websocket(
         "integer", 32, "Messages that may wait for the application before reading stops.", minimum=1
     )
     ws_max_queue_bytes: int = _websocket(
-        "integer", 1024 * 1024, "Bytes of messages that may wait for the application before reading stops.", minimum=1
+        "size", 1024 * 1024, "Bytes of messages that may wait for the application before reading stops.", minimum=1
     )
     ws_ping_interval: float | None = _websocket(
         "number", 20.0, "Seconds between keepalive pings; 0 or none sends none.", zero_is_none=True
@@ -100,7 +110,7 @@ class Fields:
     )
     ws_per_message_deflate: bool = _websocket("boolean", True, "Offer to compress messages (RFC 7692).")
     ws_deflate_threshold: int = _websocket(
-        "integer",
+        "size",
         256,
         "Compress messages of at least this many bytes, where it makes them shorter; 0 compresses all of them.",
         minimum=0,
@@ -170,7 +180,7 @@ class Fields:
         choices=("close", "drop-newest", "drop-oldest", "latest"),
     )
     topics_backlog: int = _topics(
-        "integer",
+        "size",
         1_048_576,
         "Bytes of publications that may wait for a slow subscriber, with 64 for each message, behind the "
         "--write-buffer-bytes.",
@@ -205,7 +215,7 @@ class Fields:
         "  [default: with --workers, a new one]",
     )
     topics_buffer_bytes: int = _topics(
-        "integer",
+        "size",
         16 * 1024 * 1024,
         "Bytes of publications that may wait for Redis, or for each other worker; more are dropped and counted.",
         minimum=65536,
@@ -282,14 +292,14 @@ class Fields:
     limit_max_requests_jitter: int = _limits(
         "integer", 0, "Add up to this many, at random, to --limit-max-requests.", minimum=0
     )
-    limit_request_line: int = _limits("integer", 8192, "Longest URL, in bytes.", minimum=1)
+    limit_request_line: int = _limits("size", 8192, "Longest URL, in bytes.", minimum=1)
     limit_request_fields: int = _limits("integer", 100, "Most header fields in a request.", minimum=1)
-    limit_request_field_size: int = _limits("integer", 8192, "Longest header line, in bytes.", minimum=1)
+    limit_request_field_size: int = _limits("size", 8192, "Longest header line, in bytes.", minimum=1)
     limit_request_head: int = _limits(
-        "integer", 65536, "Longest request head, in bytes, with the framing and trailers of a chunked body.", minimum=1
+        "size", 65536, "Longest request head, in bytes, with the framing and trailers of a chunked body.", minimum=1
     )
     limit_request_body: int | None = _limits(
-        "integer", 100 * 1024 * 1024, "Largest request body, in bytes; more is a 413.", minimum=0, nullable=True
+        "size", 100 * 1024 * 1024, "Largest request body, in bytes; more is a 413.", minimum=0, nullable=True
     )
     ws_limit_message_rate: float | None = _limits(
         "number",
@@ -304,7 +314,7 @@ class Fields:
         zero_is_none=True,
     )
     write_buffer_bytes: int = _limits(
-        "integer", 65536, "Bytes that may wait for a slow client before the application's sends wait.", minimum=1
+        "size", 65536, "Bytes that may wait for a slow client before the application's sends wait.", minimum=1
     )
 
     timeout_request_head: float = _timeouts(
@@ -426,9 +436,10 @@ class Fields:
         choices=("auto", "uvloop", "asyncio"),
     )
     workers: int | None = _process(
-        "integer",
+        "count",
         None,
-        "Serve with this many processes, under a supervisor.  [default: $WEB_CONCURRENCY, else 1]",
+        "Serve with this many processes, under a supervisor; `auto`: one for each CPU."
+        "  [default: $WEB_CONCURRENCY, else 1]",
         minimum=1,
     )
     timeout_worker_healthcheck: float | None = _process(

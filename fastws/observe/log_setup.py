@@ -108,7 +108,7 @@ def _configure_from_file(path: str, config: Config) -> bool:
             try:
                 import yaml
             except ImportError:
-                raise ConfigError("--log-config: a YAML file needs PyYAML: pip install fastws[yaml]") from None
+                raise ConfigError("--log-config: a YAML file needs PyYAML: pip install 'fastws[yaml]'") from None
             return _configure(yaml.safe_load(file), config)
         parser = configparser.ConfigParser()
         parser.read_file(file)

@@ -21,7 +21,8 @@ try:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
     from prometheus_client.exposition import choose_encoder
 except ImportError:
-    raise ConfigError("--metrics-path and --metrics-port need prometheus_client: pip install fastws[metrics]") from None
+    hint = "pip install 'fastws[metrics]'"
+    raise ConfigError(f"--metrics-path and --metrics-port need prometheus_client: {hint}") from None
 
 
 class FastWSCollector:

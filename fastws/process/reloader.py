@@ -32,7 +32,7 @@ class ChangeWatcher:
         try:
             import watchfiles
         except ImportError:
-            raise ConfigError("--reload: needs watchfiles: pip install fastws[reload]") from None
+            raise ConfigError("--reload: needs watchfiles: pip install 'fastws[reload]'") from None
         self._watch = watchfiles.watch
         self._step = max(1, round(config.reload_delay * 1000))
         given = [*config.reload_dirs, *(each for each in config.reload_includes if os.path.isdir(each))]

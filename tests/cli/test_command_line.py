@@ -113,7 +113,7 @@ def test_a_missing_env_file_is_one_line() -> None:
         (["a:b", "--ws-max-sise", "1"], "No such option: --ws-max-sise: did you mean --ws-max-size?"),
         (["a:b", "--zzz"], "No such option: --zzz: see fastws --help"),
         (["a:b", "--reload-dir", "x"], "--reload-dir: needs --reload"),
-        (["a:b", "--workers", "0"], "--workers: must be a whole number, 1 or more, or none, not '0'"),
+        (["a:b", "--workers", "0"], "--workers: must be a whole number, 1 or more, or auto, or none, not '0'"),
         (["a:b", "--interface", "wsgi"], "--interface: ASGI 3 and ASGI 2 are recognised; for WSGI wrap "),
         (["a:b", "--http2"], "--http2: fastws speaks HTTP/1.1; a proxy in front may speak HTTP/2"),
         (["a:b", "--http", "h11"], "--http: must be one of auto, httptools, not 'h11': fastws parses with "),
@@ -173,6 +173,7 @@ def takes(argument): ...
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["apps:make()"], "APP: 'apps:make()' calls a function: write 'apps:make', with --factory"),
         (["nowhere:app"], "APP: there is no module 'nowhere' in {cwd} or on Python's path; --app-dir "),
         (["apps.sub:app"], "APP: there is no module 'apps.sub' in {cwd} or on Python's path; "),
         (["apsp:app"], "APP: there is no module 'apsp' in {cwd} or on Python's path: did you mean 'apps'?"),

@@ -11,7 +11,7 @@ import pytest
 
 from fastws.config import LOGGING_CONFIG, OPTION, OPTIONS, Config
 from fastws.config.environment import read_environment
-from fastws.config.option import GROUPS
+from fastws.config.option import GROUPS, usable_cpus
 from fastws.errors import ConfigError
 
 PACKAGE = Path(__file__).parents[2] / "fastws"
@@ -65,7 +65,7 @@ def test_the_configuration_is_frozen() -> None:
             {"http": "h11"},
             "--http: must be one of auto, httptools, not 'h11': fastws parses with httptools alone: leave --http out",
         ),
-        ({"ws_max_size": 0}, "--ws-max-size: must be a whole number, 1 or more, not 0"),
+        ({"ws_max_size": 0}, "--ws-max-size: must be a number of bytes such as 65536, 64KiB or 1MB, 1 or more, not 0"),
         ({"ws_ping_interval": -1}, "--ws-ping-interval: must be a number, 0 or more, or none, not -1"),
         ({"ws_ping_interval": float("nan")}, "--ws-ping-interval: must be a number, 0 or more, or none, not nan"),
         ({"timeout_keep_alive": float("inf")}, "--timeout-keep-alive: must be a number, 0 or more, not inf"),
@@ -138,6 +138,13 @@ def test_what_cannot_be_an_application_is_refused(app: Any) -> None:
     [
         ("port", "0", 0),
         ("port", " 80 ", 80),
+        ("ws_max_size", "65536", 65536),
+        ("ws_max_size", "1MB", 1_000_000),
+        ("ws_max_size", " 64 kib ", 65536),
+        ("limit_request_body", "1.5GiB", 1_610_612_736),
+        ("limit_request_body", "none", None),
+        ("workers", "3", 3),
+        ("workers", "auto", usable_cpus()),
         ("ws_ping_interval", "0", None),
         ("ws_ping_interval", "none", None),
         ("ws_ping_interval", "2.5", 2.5),
@@ -177,6 +184,8 @@ def test_values_take_their_one_form() -> None:
     assert config.default_headers == ((b"x-a", b"b"), (b"x-b", b"c"))
     assert config.root_path == "/api"
     assert config.log_level == 10
+    assert Config("a:b", host="[::1]").host == "::1"
+    assert Config("a:b", uds="unix:/run/a.sock").uds == "/run/a.sock"
     assert config.forwarded_allow_ips == ("*",)
 
 

@@ -23,7 +23,7 @@ from fastws.errors import ConfigError
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory, in an environment without options."""
     for name in list(os.environ):
-        if name.startswith("FASTWS_") or name in ("FORWARDED_ALLOW_IPS", "WEB_CONCURRENCY"):
+        if name.startswith("FASTWS_") or name in ("FORWARDED_ALLOW_IPS", "PORT", "WEB_CONCURRENCY"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -78,6 +78,8 @@ def test_every_kind_of_value(directory: Path) -> None:
 def test_every_option_can_be_set(directory: Path, option: Any) -> None:
     value = {
         "integer": str(int(max(7, option.minimum or 0))),
+        "size": '"64KiB"',
+        "count": '"auto"',
         "number": "7.5",
         "flag": "true",
         "boolean": "true",
@@ -261,3 +263,20 @@ def test_workers_read_the_file(directory: Path) -> None:
     assert lines[0] == "Warning: FASTWS_WROKERS names no option: did you mean FASTWS_WORKERS?\n"
     assert sum("FASTWS_WROKERS" in line for line in lines) == 1
     assert sum("WebSocket engine websockets" in line for line in lines) == 2
+
+
+def test_the_port_of_a_platform_is_for_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "5000")
+    assert (parse("a:b").host, parse("a:b").port) == ("0.0.0.0", 5000)
+    assert gather("a:b", {}).origins == {"host": "PORT", "port": "PORT"}
+    assert (parse("a:b", "--host", "::1").host, parse("a:b", "--host", "::1").port) == ("::1", 5000)
+    for chosen in (("--port", "1"), ("--uds", "/x"), ("--fd", "3"), ("--bind", "[::1]:1")):
+        assert parse("a:b", *chosen).host == "127.0.0.1"
+        assert parse("a:b", *chosen).port != 5000
+    monkeypatch.setenv("PORT", "http")
+    with pytest.raises(ConfigError, match=r"^PORT: must be a whole number from 0 to 65535, not 'http'"):
+        parse("a:b")
+
+
+def test_workers_are_short() -> None:
+    assert parse("a:b", "-w", "4").workers == 4
