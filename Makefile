@@ -38,7 +38,7 @@ PACKAGING := setup.py pyproject.toml
 
 .PHONY: help run build test test-compiled test-pure lint format types cover options counts hostile soak deploy-test clean
 .PHONY: bench bench-scale bench-topics bench-docs
-.PHONY: soak-frameworks example gunicorn-matrix autobahn autobahn-strict autobahn-peers compat docs
+.PHONY: soak-frameworks example gunicorn-matrix redis-matrix autobahn autobahn-strict autobahn-peers compat docs
 .PHONY: fuzz fuzz-briefly sanitize wheels matrix lowest
 
 help: ## say what there is
@@ -117,6 +117,9 @@ test-pure: $(PURE)/.installed $(VENV)/.peers
 
 gunicorn-matrix: $(VENV)/.built $(VENV)/.dev ## the tests of the gunicorn worker on gunicorn 22, 23, 25 and 27
 	PYTHON=$(CURDIR)/$(BIN)/python bash tests/gunicorn_matrix.sh $(ARGS)
+
+redis-matrix: $(VENV)/.built $(VENV)/.dev $(VENV)/.peers ## the tests of topics over Redis on redis-py 5.1 to 8.1 (ARGS)
+	PYTHON=$(CURDIR)/$(BIN)/python bash tests/redis_matrix.sh $(ARGS)
 
 $(WHEELS)/.made:
 	$(make_venv)

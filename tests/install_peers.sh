@@ -4,7 +4,7 @@
 #
 #   install_peers.sh python    venv and headers for $PYTHON, where it is Debian's python3
 #   install_peers.sh           Chromium with its driver, Node.js and its `ws` package, curl, valgrind, strace, nginx, HAProxy,
-#                              Redis
+#                              Redis and its Sentinel
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -41,6 +41,7 @@ export PATH="$PATH:/usr/sbin" # daemons are not on everybody's path
 command -v nginx >/dev/null || missing+=(nginx-light)
 command -v haproxy >/dev/null || missing+=(haproxy)
 command -v redis-server >/dev/null || missing+=(redis-server)
+command -v redis-sentinel >/dev/null || missing+=(redis-sentinel)
 command -v valgrind >/dev/null || missing+=(valgrind)
 command -v strace >/dev/null || missing+=(strace)
 if [ "${#missing[@]}" -gt 0 ]; then apt_install "${missing[@]}"; fi

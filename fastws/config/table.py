@@ -190,8 +190,8 @@ class Fields:
     topics_url: str | None = _topics(
         "text",
         None,
-        "Redis over which topics reach other servers: redis://, rediss://, unix://, or redis+cluster:// and "
-        "rediss+cluster:// for sharded pub/sub; needs fastws[redis].",
+        "Redis over which topics reach other servers: redis://, unix://, redis+sentinel://host,host2/name, or "
+        "redis+cluster:// for sharded pub/sub; with rediss for TLS; needs fastws[redis].",
         secret=True,
     )
     topics_password: str | None = _topics(
@@ -200,7 +200,9 @@ class Fields:
         "Password of that Redis, if the URL has none; better said as $FASTWS_TOPICS_PASSWORD, which nobody else sees.",
         secret=True,
     )
-    topics_prefix: str = _topics("text", "fastws:", "What the channels of topics begin with in that Redis.")
+    topics_prefix: str = _topics(
+        "text", "fastws:", "What the channels of topics begin with in that Redis: a name and a colon."
+    )
     topics_stream_length: int | None = _topics(
         "integer",
         None,

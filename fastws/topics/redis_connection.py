@@ -28,6 +28,7 @@ from fastws.config.redis_url import (
     timeout_of,
 )
 from fastws.errors import ConfigError
+from fastws.topics.redis_tls import wants_certificate
 
 FIRST_DELAY: Final = 0.05
 """Seconds before the first attempt to connect again; each delay is twice the one before it."""
@@ -176,6 +177,22 @@ class Connector:
             raise
         return connection
 
+    async def explain(self, error: Exception) -> Exception:
+        """The error of a first attempt, or what one can find out of its cause."""
+        options = self._pool.connection_kwargs
+        if (
+            isinstance(error, (self._redis.ConnectionError, OSError))
+            and not isinstance(error, self._redis.AuthenticationError)
+            and issubclass(self._pool.connection_class, self._redis.asyncio.SSLConnection)
+            and not (self._sentinels or options.get("ssl_certfile"))
+            and await wants_certificate(options["host"], options.get("port", 6379), min(1.0, self.timeout))
+        ):
+            wanted: Exception = self._redis.AuthenticationError(
+                "it wants a certificate: ssl_certfile and ssl_keyfile in the URL"
+            )
+            return wanted
+        return error
+
     async def _open(self) -> Any:
         connection = self._pool.make_connection()
         self._made.add(connection)
@@ -242,11 +259,16 @@ class Connector:
         }
         seconds = min(SENTINEL_SECONDS, self.timeout)
         options |= {"socket_timeout": seconds, "socket_connect_timeout": seconds, **login}
+        options["retry"] = self._pool.connection_kwargs["retry"]  # none
         if issubclass(self._pool.connection_class, self._redis.asyncio.SSLConnection):
             options["ssl"] = True
         sentinel = self._redis.asyncio.sentinel.Sentinel(places, sentinel_kwargs=options)
         try:
             host, port = await asyncio.wait_for(sentinel.discover_master(service), len(places) * 2 * seconds)
+        except self._redis.asyncio.sentinel.MasterNotFoundError as error:
+            if "AuthenticationError" in str(error):
+                raise self._redis.AuthenticationError("a Sentinel wants another sentinel_password") from None
+            raise ConnectionError(f"no Sentinel that answers knows a primary called {service!r:.100}") from None
         finally:
             for each in sentinel.sentinels:
                 await each.aclose()

@@ -125,6 +125,7 @@ class Link:
                 error = problem
                 self._log_fault(problem)
             if self.attempted is not None and not self.attempted.done():
+                error = await self._connector.explain(error)
                 self.attempted.set_result(error)
                 if self._connector.is_hopeless(error):
                     return  # whoever starts says so

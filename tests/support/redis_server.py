@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from serving import PATIENCE
+
+PROGRAM = os.environ.get("FASTWS_TEST_REDIS", "redis-server")
+"""What is run: valkey-server is another one."""
 
 
 class RedisServer:
@@ -30,13 +34,7 @@ class RedisServer:
 
     def start(self) -> None:
         """Return when it answers."""
-        place = (
-            ("--port", str(self.port), "--bind", "127.0.0.1")
-            if self.port
-            else ("--port", "0", "--unixsocket", self.path)
-        )
-        command = ["redis-server", *place, "--dir", self.directory, "--save", "", "--appendonly", "no", *self._options]
-        self._popen = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        self._popen = subprocess.Popen(self._command(), stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -48,6 +46,12 @@ class RedisServer:
                 if time.monotonic() > deadline or self._popen.poll() is not None:
                     raise
                 time.sleep(0.01)
+
+    def _command(self) -> list[str | Path]:
+        place: tuple[str | Path, ...] = ("--port", "0", "--unixsocket", self.path)
+        if self.port:
+            place = ("--port", str(self.port), "--bind", "127.0.0.1")
+        return [PROGRAM, *place, "--dir", self.directory, "--save", "", "--appendonly", "no", *self._options]
 
     def kill(self) -> None:
         """End it as a crash does."""
@@ -95,6 +99,30 @@ async def until(true: Any) -> None:
     while not true():
         assert time.monotonic() < deadline, "it does not become true"
         await asyncio.sleep(0.005)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [
+            stack.enter_context(contextlib.closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(count)
+        ]
+        return [each.getsockname()[1] for each in sockets]
+
+
+class Sentinel(RedisServer):
+    """A redis-sentinel that watches over `primary`, which it calls chat, and needs nobody's agreement."""
+
+    def __init__(self, primary: RedisServer, *lines: str) -> None:
+        super().__init__(port=free_ports(1)[0])
+        self._configuration = self.directory / "sentinel.conf"
+        monitor = f"sentinel monitor chat 127.0.0.1 {primary.port} 1"
+        own = (f"port {self.port}", "bind 127.0.0.1", f"dir {self.directory}", monitor)
+        times = ("sentinel down-after-milliseconds chat 300", "sentinel failover-timeout chat 1000")
+        self._configuration.write_text("\n".join((*own, *times, *lines)) + "\n")
+
+    def _command(self) -> list[str | Path]:
+        return ["redis-sentinel", self._configuration]
 
 
 class Flow:
@@ -148,10 +176,14 @@ class RedisProxy:
         if self.closed:
             writer.transport.abort()
             return
-        if self.redis.port:
-            from_redis, to_redis = await asyncio.open_connection("127.0.0.1", self.redis.port)
-        else:
-            from_redis, to_redis = await asyncio.open_unix_connection(self.redis.path)
+        try:
+            if self.redis.port:
+                from_redis, to_redis = await asyncio.open_connection("127.0.0.1", self.redis.port)
+            else:
+                from_redis, to_redis = await asyncio.open_unix_connection(self.redis.path)
+        except OSError:
+            writer.transport.abort()
+            return
         flow = Flow(writer, to_redis)
         self.flows.append(flow)
         with contextlib.suppress(asyncio.CancelledError):  # by the end of the loop, which would tell of it

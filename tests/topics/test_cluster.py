@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
-from redis_server import RedisServer, until
+from redis_server import RedisServer, free_ports, until
 from serving import PATIENCE
 from topics_locals import FakeLocal
 
@@ -18,12 +17,6 @@ from fastws.topics.redis_bus import RedisBus
 from fastws.topics.redis_streams import StreamBus
 
 pytestmark = pytest.mark.deploy
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]
 
 
 @pytest.fixture
@@ -74,3 +67,72 @@ def test_topics_over_a_cluster(cluster: list[RedisServer], streams: bool) -> Non
         assert owners == {0, 1}
 
     asyncio.run(asyncio.wait_for(test(), 40))
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_node_takes_over(streams: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that the URL names hangs, and its replica, of which it had told, is the primary."""
+    monkeypatch.setattr("fastws.topics.redis_bus.SETTLE_SECONDS", 0.05)
+    ports = free_ports(4)
+    with ExitStack() as stack:
+        nodes = []
+        for port, bus_port in (ports[:2], ports[2:]):
+            options = {"enabled": "yes", "port": str(bus_port), "node-timeout": "1000", "replica-no-failover": "yes"}
+            arguments = [word for name, value in options.items() for word in (f"--cluster-{name}", value)]
+            node = RedisServer(
+                *arguments, "--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", port=port
+            )
+            stack.callback(node.close)
+            node.start()
+            nodes.append(node)
+        first, second = nodes
+        assert first.do("CLUSTER", "ADDSLOTSRANGE", "0", "16383") == "+OK"
+        first.do("CLUSTER", "MEET", "127.0.0.1", str(ports[2]), str(ports[3]))
+        name = first.do("CLUSTER", "MYID")
+        _until(lambda: name in second.do("CLUSTER", "NODES") and "cluster_state:ok" in second.do("CLUSTER", "INFO"))
+        _until(lambda: second.do("CLUSTER", "REPLICATE", name) == "+OK")
+        _until(lambda: "master_link_status:up" in second.do("INFO", "replication"))
+        _until(lambda: str(ports[2]) in str(first.do("CLUSTER", "SLOTS")))
+
+        async def test() -> None:
+            url = f"redis+cluster://127.0.0.1:{ports[0]}?socket_timeout=0.5"
+            one: RedisBus = StreamBus(url, 1000) if streams else RedisBus(url)
+            local = FakeLocal()
+            two: RedisBus = StreamBus(url, 1000) if streams else RedisBus(url)
+            await one.start(local)
+            await two.start(FakeLocal())
+            local.add(one, "room")
+            await one.confirmed("room")
+            for number in range(30):
+                two.publish(Publication("room", f"{number}"))
+            await until(lambda: len(local.got) == 30)
+            if streams:
+                await until(lambda: _length(second) == 30)
+            first.pause()
+            for number in range(30, 60):
+                two.publish(Publication("room", f"{number}"))
+            assert second.do("CLUSTER", "FAILOVER", "TAKEOVER") == "+OK"
+            await until(lambda: len(local.got) == 60)
+            assert local.messages == [f"{number}" for number in range(60)]
+            first.pause(False)
+            await one.stop()
+            await two.stop()
+
+        asyncio.run(asyncio.wait_for(test(), 40))
+
+
+def _length(replica: RedisServer) -> int:
+    """Of the stream there: a replica answers who says that it reads only, on one connection."""
+    with replica._connect() as client:
+        client.sendall(b"READONLY\r\nXLEN {fastws:}room\r\n")
+        received = b""
+        while received.count(b"\r\n") < 2:
+            received += client.recv(100)
+    return int(received.split(b"\r\n")[1][1:])
+
+
+def _until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, "it does not become true"
+        time.sleep(0.02)
