@@ -32,7 +32,7 @@ from fastws.net.event_loop import loop_name
 from fastws.net.loop_state import LoopState
 from fastws.observe.operations import Operations
 from fastws.process.drain import unless
-from fastws.process.greeting import log_process
+from fastws.process.greeting import log_hints, log_process
 from fastws.process.reloader import ChangeWatcher
 from fastws.process.server import Server
 
@@ -77,6 +77,7 @@ class Rehearsal(Server):
         if self.config.reload:
             ChangeWatcher(self.config)
         log_process(self.config, engine, loop_name(loop))
+        log_hints(self.config)
         self.found = f"{engine}, on {loop_name(loop)}; HTTP by httptools"
         try:
             if await unless(self._exit, lifespan.startup()):

@@ -41,6 +41,7 @@ from fastws.net.tls import ALPN
 from fastws.observe.log_losses import count_losses
 from fastws.process.drain import watch_process
 from fastws.process.even_spread import Gate
+from fastws.process.greeting import hints
 from fastws.process.guard import this_is_a_worker
 from fastws.process.leaving import leave
 from fastws.process.scoreboard import Row, Scoreboard, Stage
@@ -59,6 +60,8 @@ QUICK_SECONDS: Final = 1.0
 
 class WorkerServer(Server):
     """A server that shares its listening sockets with other workers, of which `row` is told; None where it does not."""
+
+    says_hints = False
 
     def __init__(self, config: Config, row: Row | None, **options: Any) -> None:
         super().__init__(config, **options)
@@ -127,10 +130,12 @@ class FastWSWorker(Worker):
     def check_config(cls, cfg: Any, log: Any) -> None:
         """Refuse, in the master and before it forks, options that no worker could start with."""
         try:
-            config_for(_no_app, cfg, cls.CONFIG, os.environ, sys.maxsize)
+            config = config_for(_no_app, cfg, cls.CONFIG, os.environ, sys.maxsize)
         except ConfigError as error:
             log.error("%s", error)
             raise SystemExit(STARTUP_FAILURE) from None
+        for level, line in hints(config):
+            log.log(level, "%s", line)
         if "http_protocols" in cfg.settings and "h2" in cfg.http_protocols:
             log.warning("fastws speaks HTTP/1.1: http_protocols has no effect")
 

@@ -17,6 +17,7 @@ from fastws.asgi.lifespan import Lifespan
 from fastws.config import Config
 from fastws.net.event_loop import where
 from fastws.net.loop_state import LoopState
+from fastws.observe.counted import counted
 
 logger: Final = logging.getLogger("fastws.error")
 
@@ -86,7 +87,7 @@ class Drain:
         self._watch()
         state.shut_down(0.0 if self.hurried else drain_window(self._config, len(state.connections)))
         if state.connections:
-            logger.info("Waiting for %d connections to close (CTRL+C to force quit)", len(state.connections))
+            logger.info("Waiting for %s to close (CTRL+C to force quit)", counted(len(state.connections), "connection"))
         timeout = self._timeout(HURRIED_SECONDS)
         last = 0.0 if timeout is None else min(LAST_SECONDS, timeout / 4)
         if await unless(self._force, state.wait_closed(), None if timeout is None else timeout - last):
@@ -94,7 +95,7 @@ class Drain:
         why = "told to hurry"
         if not self._force.is_set() and not self.hurried:
             why = f"--timeout-graceful-shutdown of {timeout:g} s is over"
-        logger.warning("Cutting %d connections: %s", len(state.connections), why)
+        logger.warning("Cutting %s: %s", counted(len(state.connections), "connection"), why)
         self._watch()
         cut(state)
         if not self._force.is_set() and await unless(self._force, state.wait_closed(), last):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+from collections.abc import Iterator
 from typing import Final
 
 import fastws
@@ -17,10 +18,25 @@ BALANCER_SECONDS: Final = 55.0
 """Load balancers cut connections that are silent for 60 s: a ping interval from this on is too long for them."""
 
 
-def log_without_effect(config: Config) -> None:
-    """Name the options that do nothing."""
+def log_hints(config: Config) -> None:
+    """Say, once a service, what an operator should look at: options that do nothing, or that many get wrong."""
+    for level, line in hints(config):
+        logger.log(level, "%s", line)
+
+
+def hints(config: Config) -> Iterator[tuple[int, str]]:
+    """The lines, each with its level."""
+    if config.ws != "none" and not config.ws_allowed_origins:
+        yield logging.INFO, "Pages of any site may open WebSockets; --ws-allowed-origins says which may (* for all)"
+    interval = config.ws_ping_interval
+    if config.ws != "none" and (interval is None or interval >= BALANCER_SECONDS):
+        shown = "none" if interval is None else f"{interval:g} s"
+        yield (
+            logging.WARNING,
+            f"--ws-ping-interval is {shown}: load balancers cut what is silent for 60 s, so it should be less than 55",
+        )
     for line in without_effect(config):
-        logger.warning("%s", line)
+        yield logging.WARNING, line
 
 
 def log_process(config: Config, engine: str, loop: str) -> None:
@@ -29,15 +45,5 @@ def log_process(config: Config, engine: str, loop: str) -> None:
     logger.info("Started server process [%d], fastws %s on %s", os.getpid(), fastws.__version__, python)
     http = "httptools" if config.http == "auto" else config.http
     logger.info("WebSocket engine %s, HTTP parser %s, event loop %s", engine, http, loop)
-    if engine != "none" and not config.ws_allowed_origins:
-        logger.info("Pages of any site may open WebSockets; --ws-allowed-origins says which may (* for all)")
-    interval = config.ws_ping_interval
-    if engine != "none" and (interval is None or interval >= BALANCER_SECONDS):
-        logger.warning(
-            "--ws-ping-interval is %s: load balancers cut what is silent for 60 s, so it should be less than 55",
-            "none" if interval is None else f"{interval:g} s",
-        )
-    if not config.reload and (config.workers or 1) == 1:  # a supervisor says it once for all its workers
-        log_without_effect(config)
     if config.ws == "auto" and engine != "cython":
         logger.warning("The compiled module fastws._codec is not installed: the engine %s is slower", engine)

@@ -17,11 +17,14 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
+from fastws.observe.counted import counted
 from fastws.process.drain import watch_process
 from fastws.process.server import Server
 
 logger: Final = logging.getLogger("fastws.error")
 
+QUIET_SECONDS: Final = 1.0
+"""What ends within this time is not spoken of."""
 MAX_NAMED: Final = 5
 """How many threads, or children, that keep the process the log names."""
 LAST_SECONDS: Final = 5.0
@@ -54,28 +57,35 @@ def leave(status: int, timeout: float | None, *, after_main: bool = False) -> No
     """
     if timeout is None:
         return
-    if not after_main:
-        if names := _left(threading.current_thread()):
-            logger.info("Waiting for %d threads of the application: %s", len(names), ", ".join(names[:MAX_NAMED]))
-        if children := _children():
-            logger.info("Waiting for %d child processes of the application: %s", len(children), _named(children))
     at_end = threading.Event()
     # What the main thread does last is to call these, the latest first, and so to join what executors have started: its
     # own `join` returns behind that only.
     threading._register_atexit(at_end.set)  # type: ignore[attr-defined]
-    threading.Thread(target=_end, args=(status, timeout, at_end), name="fastws-leaving", daemon=True).start()
+    arguments = (status, timeout, at_end, after_main)
+    threading.Thread(target=_end, args=arguments, name="fastws-leaving", daemon=True).start()
 
 
-def _end(status: int, timeout: float, at_end: threading.Event) -> None:
+def _end(status: int, timeout: float, at_end: threading.Event, after_main: bool) -> None:
     main = threading.main_thread()
     at_end.wait()
     watch_process(timeout + LAST_SECONDS)
-    time.sleep(timeout)
+    quiet = min(QUIET_SECONDS, timeout)
+    time.sleep(quiet)
+    if not after_main:
+        if names := _left(main):
+            what = counted(len(names), "thread")
+            logger.info("Waiting for %s of the application: %s", what, ", ".join(names[:MAX_NAMED]))
+        if children := _children():
+            what = counted(len(children), "child process", "child processes")
+            logger.info("Waiting for %s of the application: %s", what, _named(children))
+    time.sleep(timeout - quiet)
     children = _children()
     if names := _left(main):
-        logger.warning("Leaving %d threads of the application behind: %s", len(names), ", ".join(names[:MAX_NAMED]))
+        what = counted(len(names), "thread")
+        logger.warning("Leaving %s of the application behind: %s", what, ", ".join(names[:MAX_NAMED]))
     if children:
-        logger.warning("Ending %d child processes of the application: %s", len(children), _named(children))
+        what = counted(len(children), "child process", "child processes")
+        logger.warning("Ending %s of the application: %s", what, _named(children))
         for each in children:
             with contextlib.suppress(OSError, ValueError):
                 each.terminate()

@@ -44,7 +44,7 @@ from fastws.observe.terminal import has_terminal
 from fastws.process import signals
 from fastws.process.drain import Drain, end_of, unless, watch_process
 from fastws.process.endable import Endable
-from fastws.process.greeting import log_process
+from fastws.process.greeting import log_hints, log_process
 from fastws.process.guard import refuse_import, refuse_running_loop
 from fastws.process.preparing import prepare
 from fastws.process.recycling import Recycling
@@ -77,6 +77,9 @@ class Server(Endable):
     Who has a TLS context passes it as `ssl_context`; otherwise one is made as the options `ssl_*` say. An `access_log`
     is used instead of the one that the options ask for. With `catch_signals` false the signals are somebody else's.
     """
+
+    says_hints = True
+    """Whether it serves alone, so that nobody else says what the operator should look at."""
 
     def __init__(
         self,
@@ -225,6 +228,8 @@ class Server(Endable):
         state: LoopState | None = None
         hub: Hub | None = None
         log_process(self.config, engine, loop_name(asyncio.get_running_loop()))
+        if self.says_hints:
+            log_hints(self.config)
         with self._bound(given) as sockets:
             try:
                 if not await self._start(lifespan):

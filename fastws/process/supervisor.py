@@ -27,10 +27,11 @@ import fastws
 from fastws.config import Config
 from fastws.errors import STARTUP_FAILURE
 from fastws.net import listeners
+from fastws.observe.counted import counted
 from fastws.observe.log_files import reopen_log_files
 from fastws.observe.terminal import has_terminal
 from fastws.process.backoff import FIRST_DELAY, Backoff
-from fastws.process.greeting import log_without_effect
+from fastws.process.greeting import log_hints
 from fastws.process.hearts import Hearts
 from fastws.process.reloader import ChangeWatcher
 from fastws.process.scoreboard import Scoreboard, Stage
@@ -100,7 +101,7 @@ class Supervisor:
         """Supervise until a signal ends it, or nothing can start; returns the exit code."""
         if self.config.reload and (self.config.workers or 1) > 1:
             logger.warning("--workers is ignored with --reload")
-        log_without_effect(self.config)
+        log_hints(self.config)
         logger.info("Started supervisor process [%d], fastws %s", os.getpid(), fastws.__version__)
         with self._signals(), self._watching():
             while True:
@@ -222,7 +223,7 @@ class Supervisor:
             self._notifier.ready(self._status())
 
     def _status(self) -> str:
-        return f"{self.wanted} workers serve" if self.wanted != 1 else "1 worker serves"
+        return f"{counted(self.wanted, 'worker')} serve{'s' if self.wanted == 1 else ''}"
 
     # Workers that end.
 
@@ -297,7 +298,8 @@ class Supervisor:
             self._restart()
         elif number in (signal.SIGTTIN, signal.SIGTTOU) and self._watcher is None and not self._signals_to_end:
             self.wanted = max(1, self.wanted + (1 if number == signal.SIGTTIN else -1))
-            logger.info("%s: %d workers are wanted now", signal.Signals(number).name, self.wanted)
+            verb = "is" if self.wanted == 1 else "are"
+            logger.info("%s: %s %s wanted now", signal.Signals(number).name, counted(self.wanted, "worker"), verb)
         elif number == signal.SIGUSR2:
             logger.info("SIGUSR2: means nothing to this server, which goes on")
         elif number == signal.SIGUSR1:
@@ -309,7 +311,7 @@ class Supervisor:
         """End gracefully; the second time in a hurry, the third at once."""
         self._signals_to_end += 1
         if self._signals_to_end == 1:
-            logger.info("Shutting down %d workers", len(self.workers))
+            logger.info("Shutting down %s", counted(len(self.workers), "worker"))
             self._notifier.stopping()
             for sock in self._sockets:  # the workers' are their own, and listening ends with the last one's
                 sock.close()
@@ -328,7 +330,7 @@ class Supervisor:
         if self._watcher is not None:
             self._reload("SIGHUP")
             return
-        logger.info("SIGHUP: replacing %d workers, one by one", self.wanted)
+        logger.info("SIGHUP: replacing %s, one by one", counted(self.wanted, "worker"))
         self._notifier.reloading()
         self.generation += 1
         self._restarting = True

@@ -43,6 +43,8 @@ logger: Final = logging.getLogger("fastws.error")
 class WorkerServer(Server):
     """A server that shares its sockets with others, and asks for a successor instead of ending at its limits."""
 
+    says_hints = False
+
     def __init__(self, config: Config, channel: socket.socket, row: Row) -> None:
         self._reopen = reopen_on_signal()
         super().__init__(config, on_started=self._tell_started, on_tick=self._beat)

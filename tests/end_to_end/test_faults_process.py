@@ -63,8 +63,8 @@ def test_a_thread_that_hangs_does_not_keep_the_process() -> None:
     with serve_process(*arguments) as process, closing(begin(process)):
         process.signal(signal.SIGTERM)
         assert process.wait() == 0
-        assert "Waiting for 1 threads of the application: asyncio_0" in process.output
-        assert "Leaving 1 threads of the application behind: asyncio_0" in process.output
+        assert "Waiting for 1 thread of the application: asyncio_0" in process.output
+        assert "Leaving 1 thread of the application behind: asyncio_0" in process.output
         assert "the application shuts down" in process.output
 
 
@@ -130,7 +130,7 @@ def test_two_signals_end_an_application_that_refuses_to_be_cancelled() -> None:
     arguments = ("fault_apps:never_cancelled", "--timeout-graceful-shutdown", "none")
     with serve_process(*arguments) as process, closing(begin(process)):
         process.signal(signal.SIGTERM)
-        process.wait_for_line("Waiting for 1 connections to close")
+        process.wait_for_line("Waiting for 1 connection to close")
         process.signal(signal.SIGTERM)
         assert process.wait() == 0
         assert tracebacks(process) == 0

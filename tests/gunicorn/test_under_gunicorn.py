@@ -92,6 +92,7 @@ def test_serves_and_ends_cleanly(tmp_path: Path) -> None:
         assert process.stop() == 0
     assert re.findall(r"(?i)error|warning|traceback|critical|SIGTERM!", process.output) == []
     assert process.output.count("Worker exiting") == 2
+    assert process.output.count("Pages of any site") == 1  # of the master, for all
 
 
 def test_entry_point(tmp_path: Path) -> None:
@@ -161,7 +162,7 @@ def test_worker_keeps_a_deadline_of_its_own_on_hup(tmp_path: Path) -> None:
             process.signal(signal.SIGHUP)
             while client.recv(4096):
                 pass
-        process.wait_for_line(rf"\[{pid}\] .*Cutting 1 connections")
+        process.wait_for_line(rf"\[{pid}\] .*Cutting 1 connection")
         process.wait_for_line(rf"\[{pid}\] .*Worker exiting")
         assert process.output.count("Shutting down\n") == 1
         assert process.stop() == 0
@@ -175,7 +176,7 @@ def test_worker_has_ended_before_the_master_loses_patience(tmp_path: Path) -> No
             while client.recv(4096):
                 pass
             assert process.wait() == 0
-    assert re.search(rf"\[{pid}\] .*Cutting 1 connections", process.output)
+    assert re.search(rf"\[{pid}\] .*Cutting 1 connection", process.output)
     assert re.search(rf"\[{pid}\] .*Application shutdown complete", process.output)
     assert "SIGKILL" not in process.output
 

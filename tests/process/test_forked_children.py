@@ -108,7 +108,7 @@ def test_nothing_that_an_application_leaves_behind_keeps_the_process(leaves: str
         process.signal(signal.SIGTERM)
         assert process.popen.wait(PATIENCE) == 0
         if leaves == "deaf child":  # it holds the pipe of the output
-            for pid in re.findall(r"Ending 1 child processes of the application: \S+ \[(\d+)\]", process.output):
+            for pid in re.findall(r"Ending 1 child process of the application: \S+ \[(\d+)\]", process.output):
                 os.kill(int(pid), signal.SIGKILL)
         process.wait()
         assert "Traceback" not in process.output

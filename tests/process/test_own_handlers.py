@@ -34,9 +34,9 @@ def test_the_second_word_of_the_supervisor_hurries(app: str) -> None:
         process.wait_for_line("2 workers serve")
         with closing(begin(process)) as sock:
             process.signal(signal.SIGTERM)
-            process.wait_for_line("Waiting for 1 connections to close")
+            process.wait_for_line("Waiting for 1 connection to close")
             process.signal(signal.SIGTERM)
-            process.wait_for_line("Cutting 1 connections: told to hurry")
+            process.wait_for_line("Cutting 1 connection: told to hurry")
             with suppress(ConnectionResetError):
                 assert sock.recv(1) == b""
         assert process.wait() == 0
@@ -52,7 +52,7 @@ def test_a_sigterm_to_every_process_is_one() -> None:
                 for each in workers:
                     os.kill(each, signal.SIGTERM)
             process.signal(signal.SIGTERM)
-            process.wait_for_line("Waiting for 1 connections to close")
+            process.wait_for_line("Waiting for 1 connection to close")
             sock.sendall(b"!")
             answer = b"".join(iter(lambda: sock.recv(65536), b""))
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")

@@ -72,7 +72,7 @@ def test_the_startup_lines_name_process_address_engine_and_loop(loop: str) -> No
         assert get(client(process)) == "ok"
         assert process.stop() == 0
         # The client's connection may not have been seen to close yet.
-        lines = [line for line in process.output.splitlines() if "connections to close" not in line]
+        lines = [line for line in process.output.splitlines() if "to close (CTRL" not in line]
     assert lines[0].startswith(f"INFO:     Started server process [{process.popen.pid}], fastws {fastws.__version__} ")
     assert lines[1:5] == [
         f"INFO:     WebSocket engine none, HTTP parser httptools, event loop {loop}",
@@ -363,7 +363,7 @@ def test_a_signal_closes_websockets_with_1012_and_exits_0(number: signal.Signals
 def test_a_request_that_is_under_way_is_answered_and_new_ones_are_refused() -> None:
     with serve_process("process_apps:slow") as process, closing(begin(process)) as sock:
         process.signal(signal.SIGTERM)
-        process.wait_for_line("Waiting for 1 connections to close")
+        process.wait_for_line("Waiting for 1 connection to close")
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((process.host, process.port), PATIENCE)
         sock.sendall(b"!")
@@ -377,7 +377,7 @@ def test_what_is_left_after_the_graceful_timeout_is_cut() -> None:
     with serve_process("process_apps:stuck", "--timeout-graceful-shutdown", "0.05") as process:
         with closing(begin(process)) as sock:
             process.signal(signal.SIGTERM)
-            process.wait_for_line("Cutting 1 connections: --timeout-graceful-shutdown of 0.05 s is over")
+            process.wait_for_line("Cutting 1 connection: --timeout-graceful-shutdown of 0.05 s is over")
             assert process.wait() == 0
             with suppress(ConnectionResetError):
                 assert sock.recv(1) == b""
@@ -388,9 +388,9 @@ def test_a_second_signal_hurries() -> None:
     arguments = ("process_apps:stuck", "--timeout-graceful-shutdown", "none")
     with serve_process(*arguments) as process, closing(begin(process)):
         process.signal(signal.SIGINT)
-        process.wait_for_line("Waiting for 1 connections to close")
+        process.wait_for_line("Waiting for 1 connection to close")
         process.signal(signal.SIGINT)
-        process.wait_for_line("Cutting 1 connections: told to hurry")
+        process.wait_for_line("Cutting 1 connection: told to hurry")
         assert process.wait() == 0
 
 

@@ -82,6 +82,7 @@ def test_the_supervisor_says_where_it_serves_holds_the_sockets_and_imports_littl
     with serve_process("worker_apps:app", *addresses, env={"WEB_CONCURRENCY": "3"}) as process:
         process.wait_for_line("3 workers serve")
         assert process.output.count("running on") == 2
+        assert process.output.count("Pages of any site") == 1
         assert sorted(pids(process)) == sorted(living(process))
         maps = Path(f"/proc/{process.popen.pid}/maps").read_text()
         assert "uvloop" not in maps
@@ -173,7 +174,7 @@ def test_a_second_signal_hurries_the_workers() -> None:
             client.sendall(REQUEST)
             process.wait_for_line("^begun")
             process.signal(signal.SIGTERM)
-            process.wait_for_line("Waiting for 1 connections to close")
+            process.wait_for_line("Waiting for 1 connection to close")
             process.signal(signal.SIGTERM)
             assert process.wait() == 0
             assert "told to hurry" in process.output
@@ -332,7 +333,7 @@ def test_more_and_fewer_workers() -> None:
             assert client.recv(PATIENCE)
         for _ in range(3):
             process.signal(signal.SIGTTOU)
-            wait_for_lines(process, "SIGTTOU: 1 workers are wanted now", 1)
+            wait_for_lines(process, "SIGTTOU: 1 worker is wanted now", 1)
         assert get(process) in pids(process)  # one stays
         assert process.stop() == 0
 
