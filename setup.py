@@ -99,8 +99,10 @@ class BuildExtensions(build_ext):
                 self.extensions,
                 build_dir="build/cython",
                 language_level=3,
-                # C types stand in the .pxd alone: the annotations are Python's, where `int` has no bounds.
-                compiler_directives={"annotation_typing": False},
+                # C types stand in the .pxd alone: the annotations are Python's, where `int` has no bounds. What has the
+                # type of a compiled class may be None, which is then an AttributeError, as it is interpreted. Without
+                # that check are the modules that a message goes through several times; they say so in their first line.
+                compiler_directives={"annotation_typing": False, "nonecheck": True},
             ):
                 # A new object, without what `finalize_options` added to ours and with `optional` dropped. None of
                 # ours is optional: one that fails must fail the others.

@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: language_level=3, nonecheck=False, boundscheck=False, wraparound=False, cdivision=True
 # cython: auto_pickle=False, autotestdict=False
 """The compiled engine: RFC 6455 frames on pointers (headers in _frame.h, masks in _mask.h, UTF-8 in _utf8.h).
 
@@ -30,14 +30,11 @@ from fastws.websocket.events import Close as _Close, Ping as _Ping, Pong as _Pon
 
 
 cdef extern from "Python.h":
-    Py_buffer *PyMemoryView_GET_BUFFER(object)
-    bint PyMemoryView_Check(object)
     PyObject *new_bytes "PyBytes_FromStringAndSize"(const char *, Py_ssize_t) except NULL
     int resize_bytes "_PyBytes_Resize"(PyObject **, Py_ssize_t) except -1
     char *raw_bytes "PyBytes_AS_STRING"(PyObject *)
-    PyObject *new_str "PyUnicode_New"(Py_ssize_t, uint32_t) except NULL
-    int resize_str "PyUnicode_Resize"(PyObject **, Py_ssize_t) except -1
-    uint8_t *raw_str "PyUnicode_1BYTE_DATA"(PyObject *)
+    object new_str "PyUnicode_New"(Py_ssize_t, uint32_t)
+    uint8_t *raw_str "PyUnicode_1BYTE_DATA"(object)
 
 cdef extern from "_build.h":
     const char *FASTWS_COMPILER
@@ -122,7 +119,8 @@ cdef fastws_named_kernel kernels[4]
 cdef int kernel_count = fastws_kernels(kernels)
 cdef fastws_kernel unmask = kernels[kernel_count - 1].kernel
 
-KERNELS = tuple([kernels[i].name.decode() for i in range(kernel_count)])
+cdef tuple names = tuple([kernels[i].name.decode() for i in range(kernel_count)])
+KERNELS = names
 BUILD = {
     "compiler": FASTWS_COMPILER.decode("ascii", "replace"),
     "flags": FASTWS_FLAGS.decode("ascii", "replace"),
@@ -132,7 +130,6 @@ cdef str BEST_KERNEL = kernels[kernel_count - 1].name.decode()
 
 
 @cython.final
-@cython.no_gc  # holds bytes, and the two codecs of the session's, which know no engine
 cdef class CythonEngine(FrameSender):
     """One open WebSocket, server side, as `fastws.websocket.engines.Engine` describes it."""
 
@@ -141,7 +138,7 @@ cdef class CythonEngine(FrameSender):
     cdef Inflater inflater
     cdef fastws_reader reader
     cdef bytes control  # payload of a control frame that a read has split
-    cdef PyObject *body  # str or bytes under construction; text that is not ASCII lies here as UTF-8 until it is whole
+    cdef PyObject *body  # bytes under construction; text lies here as UTF-8 until it is whole
     cdef Py_ssize_t body_used
     cdef Py_ssize_t body_room
     cdef uint32_t utf8
@@ -185,19 +182,21 @@ cdef class CythonEngine(FrameSender):
 
     cpdef list receive_from(self, buffer, Py_ssize_t size):
         cdef list events
-        cdef Py_buffer *view
-        if self.phase == ENDED or self.rest is not None or not PyMemoryView_Check(buffer):
+        cdef Py_buffer view
+        cdef int status
+        if self.phase == ENDED or self.rest is not None:
             return self.receive_data(buffer[:size])
-        view = PyMemoryView_GET_BUFFER(buffer)
-        if size > view.len:
-            raise ValueError("the buffer is not so large")
         events = []
         self.inflated = 0
-        try:
-            receive(self, <const uint8_t *>view.buf, size, events)
-        except:
+        PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
+        if not 0 <= size <= view.len:
+            PyBuffer_Release(&view)
+            raise ValueError("the buffer is not so large")
+        status = (<quiet>receive)(self, <const uint8_t *>view.buf, size, events)
+        PyBuffer_Release(&view)
+        if status:
             end(self)  # out of memory, most likely: what was under construction may be lost
-            raise
+            go_on_raising()
         return events
 
     cdef Py_ssize_t wanted(self) except -1:
@@ -214,8 +213,6 @@ cdef class CythonEngine(FrameSender):
         return <Py_ssize_t>size
 
     cdef size_t place(self) except 0:
-        if self.reader.message == TEXT:
-            return <size_t>raw_str(self.body) + self.body_used
         return <size_t>raw_bytes(self.body) + self.body_used
 
     cdef list receive_placed(self, Py_ssize_t size):
@@ -232,6 +229,15 @@ cdef class CythonEngine(FrameSender):
 
 
 # ---------------------------------------------------------------------------------------------------------------- reading
+
+
+# `receive` for who looks at its result without a `try`, which would save the exception that is handled in each call.
+ctypedef int (*quiet)(CythonEngine, const uint8_t *, Py_ssize_t, list) noexcept
+
+
+cdef int go_on_raising() except -1:
+    """Raise the exception that is set."""
+    return -1
 
 
 cdef int receive(CythonEngine self, const uint8_t *data, Py_ssize_t length, list events) except -1:
@@ -352,28 +358,32 @@ cdef int read_payload(CythonEngine self, const uint8_t *data, Py_ssize_t length,
 
 cdef int read_whole(CythonEngine self, const uint8_t *data, Py_ssize_t length, list events) except -1:
     """A message that lies whole in this read: unmask it into its final object."""
-    cdef PyObject *message
+    cdef object message
     if self.reader.message == TEXT:
+        # Most text is ASCII, and what is not gets another str: to copy each would be 2 to 4 % of a message's way.
         message = new_str(length, 127)
         if length and unmask(raw_str(message), data, length, self.reader.key):
-            return take_utf8(message, raw_str(message), length, events)
+            return add_text(events, raw_str(message), length, True)
     else:
-        message = new_bytes(NULL, length)
+        message = PyBytes_FromStringAndSize(NULL, length)
         if length:
-            unmask(<uint8_t *>raw_bytes(message), data, length, self.reader.key)
-    PyList_Append(events, <object>message)
-    Py_DECREF(<object>message)
+            unmask(<uint8_t *>PyBytes_AS_STRING(message), data, length, self.reader.key)
+    PyList_Append(events, message)
     return 0
 
 
-cdef int take_utf8(PyObject *owner, const uint8_t *data, Py_ssize_t length, list events) except -1:
-    """Append the text that the UTF-8 at `data` spells, and let go of `owner`, who holds it."""
-    try:
-        PyList_Append(events, PyUnicode_DecodeUTF8(<char *>data, length, NULL))
-    except UnicodeDecodeError:
-        return INVALID_UTF8
-    finally:
-        Py_DECREF(<object>owner)
+cdef int add_text(list events, const uint8_t *data, Py_ssize_t length, bint not_ascii) except -1:
+    """Append the text that the UTF-8 at `data` spells; a fault or 0."""
+    cdef object text
+    if not_ascii:
+        try:
+            PyList_Append(events, PyUnicode_DecodeUTF8(<char *>data, length, NULL))
+        except UnicodeDecodeError:
+            return INVALID_UTF8
+        return 0
+    text = new_str(length, 127)
+    memcpy(raw_str(text), data, length)
+    PyList_Append(events, text)
     return 0
 
 
@@ -385,7 +395,7 @@ cdef int append(CythonEngine self, const uint8_t *data, Py_ssize_t length, uint3
         return 0
     if needed > self.body_room:
         make_room(self, needed)
-    place = (raw_str(self.body) if self.reader.message == TEXT else <uint8_t *>raw_bytes(self.body)) + self.body_used
+    place = <uint8_t *>raw_bytes(self.body) + self.body_used
     if unmask(place, data, length, key):
         self.not_ascii = True
         if self.reader.message == TEXT:
@@ -407,12 +417,7 @@ cdef int make_room(CythonEngine self, Py_ssize_t needed) except -1:
     if self.reader.fin and not self.reader.compressed:
         room = min(room, self.reader.received + self.reader.frame_left)
     room = max(min(room, self.reader.limit), <uint64_t>needed)
-    if self.reader.message == TEXT:
-        if self.body == NULL:
-            self.body = new_str(room, 127)
-        else:
-            resize_str(&self.body, room)
-    elif self.body == NULL:
+    if self.body == NULL:
         self.body = new_bytes(NULL, room)
     else:
         resize_bytes(&self.body, room)
@@ -423,26 +428,23 @@ cdef int make_room(CythonEngine self, Py_ssize_t needed) except -1:
 cdef int finish(CythonEngine self, list events) except -1:
     """Append the message under construction to `events`; a fault or 0."""
     cdef PyObject *body
-    cdef Py_ssize_t used = self.body_used
-    cdef bint not_ascii = self.not_ascii
+    cdef int fault = 0
     if self.utf8 != UTF8_START:
         return INVALID_UTF8
     if self.body == NULL:
         events.append("" if self.reader.message == TEXT else b"")
         return 0
-    if used != self.body_room and not (self.reader.message == TEXT and not_ascii):
-        if self.reader.message == TEXT:
-            resize_str(&self.body, used)
-        else:
-            resize_bytes(&self.body, used)
+    if self.reader.message == TEXT:
+        fault = add_text(events, <uint8_t *>raw_bytes(self.body), self.body_used, self.not_ascii)
+    else:
+        if self.body_used != self.body_room:
+            resize_bytes(&self.body, self.body_used)
+        PyList_Append(events, <object>self.body)
     body = self.body
     self.body = NULL
     clear_body(self)
-    if self.reader.message == TEXT and not_ascii:
-        return take_utf8(body, raw_str(body), used, events)
-    PyList_Append(events, <object>body)
     Py_DECREF(<object>body)
-    return 0
+    return fault
 
 
 cdef int inflate(CythonEngine self, const uint8_t *data, Py_ssize_t length, bint last, list events) except -1:
@@ -452,6 +454,8 @@ cdef int inflate(CythonEngine self, const uint8_t *data, Py_ssize_t length, bint
     cdef int fault
     if length == 0 and not last:
         return 0
+    if self.inflater is None:
+        raise RuntimeError("a compressed message without an inflater")
     piece = PyBytes_FromStringAndSize(NULL, length)
     if length:
         unmask(<uint8_t *>PyBytes_AS_STRING(piece), data, length, self.reader.key)
@@ -461,7 +465,9 @@ cdef int inflate(CythonEngine self, const uint8_t *data, Py_ssize_t length, bint
     else:
         fail(self, plain, events)
         return 0
-    if last and self.body == NULL and self.reader.message == BINARY:
+    if last and self.body == NULL:
+        if self.reader.message == TEXT:
+            return add_text(events, <const uint8_t *>PyBytes_AS_STRING(plain), PyBytes_GET_SIZE(plain), True)
         events.append(plain)
         return 0
     fault = append(self, <const uint8_t *>PyBytes_AS_STRING(plain), PyBytes_GET_SIZE(plain), 0)
@@ -518,7 +524,7 @@ cdef bint run_kernel(str name, uint8_t *place, const uint8_t *data, Py_ssize_t l
     if len(key) != 4:
         raise ValueError("a masking key has 4 bytes")
     memcpy(&word, PyBytes_AS_STRING(key), 4)
-    return kernels[KERNELS.index(name)].kernel(place, data, length, fastws_rotate_key(word, offset)) != 0
+    return kernels[names.index(name)].kernel(place, data, length, fastws_rotate_key(word, offset)) != 0
 
 
 def utf8_feed(uint32_t state, bytes data not None):

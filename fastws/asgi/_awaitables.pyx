@@ -1,4 +1,4 @@
-# cython: language_level=3, auto_pickle=False, autotestdict=False
+# cython: language_level=3, nonecheck=False, auto_pickle=False, autotestdict=False
 """`receive` and `send` of a WebSocket without a native coroutine for each call, for Python 3.10 and 3.11.
 
 There a native coroutine is an object with a frame of its own, that the interpreter enters through C, and a message takes
@@ -28,21 +28,30 @@ cdef extern from "Python.h":
 
 cdef extern from *:
     """
+    /* The function's own vectorcall, NULL where it has none that could be taken over. */
     static vectorcallfunc fastws_replace_call(PyObject *function, void *with) {
-        vectorcallfunc *place = (vectorcallfunc *)((char *)function + Py_TYPE(function)->tp_vectorcall_offset);
-        vectorcallfunc before = *place;
+        PyTypeObject *type = Py_TYPE(function);
+        vectorcallfunc *place, before;
+        if (!PyType_HasFeature(type, Py_TPFLAGS_HAVE_VECTORCALL) || type->tp_vectorcall_offset <= 0) return NULL;
+        if (PyVectorcall_Function(function) == NULL) return NULL;
+        place = (vectorcallfunc *)((char *)function + type->tp_vectorcall_offset);
+        before = *place;
         *place = (vectorcallfunc)with;
         return before;
     }
-    static void fastws_set_am_send(PyTypeObject *type, void *with) { type->tp_as_async->am_send = (sendfunc)with; }
+    static int fastws_set_am_send(PyTypeObject *type, void *with) {
+        if (type->tp_as_async == NULL) return 0;
+        type->tp_as_async->am_send = (sendfunc)with;
+        return 1;
+    }
     """
     vectorcallfunc fastws_replace_call(object, void *)
-    void fastws_set_am_send(PyTypeObject *, void *)
+    bint fastws_set_am_send(PyTypeObject *, void *)
 
 cdef enum Stage:
+    DONE  # as is one that was made by no call
     NEW
     WAITING
-    DONE
 
 cdef enum:
     RETURNED = 0  # PYGEN_RETURN
@@ -182,7 +191,8 @@ cdef int send_step(object self, object value, PyObject **result) except -1:
     return (<_Step>self).go_on(result)
 
 
-fastws_set_am_send(<PyTypeObject *>_Step, <void *>send_step)
+if not fastws_set_am_send(<PyTypeObject *>_Step, <void *>send_step):
+    raise ImportError("the class of these coroutines is none to the interpreter")
 
 
 async def receive(self):
@@ -210,6 +220,7 @@ cdef object begin_receive(PyObject *function, PyObject **arguments, size_t count
     if names != NULL or PyVectorcall_NARGS(count) != 1 or not isinstance(<object>arguments[0], Session):
         return call_receive(function, arguments, count, names)
     step = _Step.__new__(_Step)
+    step.stage = NEW
     step.session = <Session>arguments[0]
     step.receives = True
     return step
@@ -220,6 +231,7 @@ cdef object begin_send(PyObject *function, PyObject **arguments, size_t count, P
     if names != NULL or PyVectorcall_NARGS(count) != 2 or not isinstance(<object>arguments[0], Session):
         return call_send(function, arguments, count, names)
     step = _Step.__new__(_Step)
+    step.stage = NEW
     step.session = <Session>arguments[0]
     step.event = <object>arguments[1]
     return step
@@ -227,3 +239,5 @@ cdef object begin_send(PyObject *function, PyObject **arguments, size_t count, P
 
 call_receive = fastws_replace_call(receive, <void *>begin_receive)
 call_send = fastws_replace_call(send, <void *>begin_send)
+if call_receive == NULL or call_send == NULL:
+    raise ImportError("functions of this build of Cython's have no call that can be taken over")

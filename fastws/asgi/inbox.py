@@ -1,3 +1,4 @@
+# cython: nonecheck=False
 """What waits for the application of one WebSocket: the messages that came, and the reading that is put off for them.
 
 Bytes go to the engine and come back as events. Messages wait in a queue until the application takes them, and the

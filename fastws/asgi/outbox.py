@@ -1,3 +1,4 @@
+# cython: nonecheck=False
 """What is written on one WebSocket, in which order, and when.
 
 An output is written as late as helps and as early as matters: at once when the application sends a first message,

@@ -1,3 +1,4 @@
+# cython: nonecheck=False
 """The seam above sockets: what an HTTP exchange and a WebSocket session have below them.
 
 A `Channel` is an ordered, flow-controlled stream of bytes in both directions, with deadlines, addresses and an end. A

@@ -1,3 +1,4 @@
+# cython: nonecheck=False
 """One socket: a channel that asyncio, or our own transport, moves the bytes of.
 
 A `Connection` is the asyncio protocol of a socket for its whole life: no transport ever changes its protocol, since

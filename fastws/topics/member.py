@@ -1,3 +1,4 @@
+# cython: nonecheck=False
 """The subscriptions of one connection: what its publications are written as, and when.
 
 Publications wait for the end of the loop's turn and leave in one write, behind what the application itself has sent by

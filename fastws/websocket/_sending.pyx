@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: language_level=3, nonecheck=False, boundscheck=False, wraparound=False, cdivision=True
 # cython: auto_pickle=False, autotestdict=False
 """What the compiled engine sends: frames of RFC 6455 (headers in _frame.h), built once and copied at most once.
 
@@ -85,6 +85,8 @@ cdef class FrameSender(Engine):
             PyBuffer_Release(&view)
 
     cpdef Py_ssize_t append_frame(self, bytes frame) except -1:
+        if frame is None:
+            raise TypeError("frame must be bytes, not NoneType")
         if self.tail != NULL:
             close_tail(self)
         if self.output is None:
@@ -152,13 +154,14 @@ cdef Py_ssize_t put_large(FrameSender self, uint8_t first, bytes payload) except
 
 cdef Py_ssize_t put_compressed(FrameSender self, uint8_t first, bytes payload) except -1:
     """Append one message, compressed if that makes it shorter (RFC 7692 section 7.2.1)."""
-    cdef bytes shorter = (<Deflater>self.deflater).compress(payload)
+    cdef Deflater deflater = self.deflater  # None, or of another type, where somebody has set another one
+    cdef bytes shorter = None if deflater is None else deflater.compress(payload)
     if shorter is None:
         return put_bytes(self, first, payload)
     try:
         return put_bytes(self, first | RSV1, shorter)
     except:
-        (<Deflater>self.deflater).lose()
+        deflater.lose()
         raise
 
 

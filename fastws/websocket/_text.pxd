@@ -1,1 +1,1 @@
-cpdef Py_ssize_t text_size(str text) noexcept
+cpdef Py_ssize_t text_size(str text) except -1

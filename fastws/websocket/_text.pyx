@@ -12,12 +12,15 @@ cdef extern from "Python.h":
     uint32_t read_code "PyUnicode_READ"(int, void *, Py_ssize_t)
 
 
-cpdef Py_ssize_t text_size(str text) noexcept:
-    cdef Py_ssize_t size = text_length(text)
+cpdef Py_ssize_t text_size(str text) except -1:
+    cdef Py_ssize_t size
     cdef Py_ssize_t i
     cdef uint32_t code
     cdef int kind
     cdef void *data
+    if text is None:
+        raise TypeError("text must be str, not NoneType")
+    size = text_length(text)
     if is_ascii(text):
         return size
     kind = text_kind(text)

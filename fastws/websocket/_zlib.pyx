@@ -102,6 +102,8 @@ cdef class Decompressor:
         cdef int status = OK
         cdef uint8_t nothing[1]
         cdef object plain
+        if limit < 0:
+            raise ValueError("limit must not be negative")
         if self.stream.state == NULL:
             if fastws_inflate_init(&self.stream, window_bits) != OK:
                 raise MemoryError("zlib makes no stream")
