@@ -2,9 +2,10 @@
 
 A real server process serves soak_app.py. One client opens connections of all kinds, some at a time and in turn, and
 ends them as peers do: politely, by a reset, in the middle of a frame, a handshake, an upload or a download, and by
-faults of the application. Ten times it waits until they are gone and reads what the server holds: connections, tasks,
-file descriptors, objects that the garbage collector knows, and memory. It fails where anything has grown since the
-second of these samples; those before are to warm up. Linux only: it reads /proc.
+faults of the application, which also forks children that live among them for a while. Ten times it waits until they are
+gone and reads what the server holds: connections, tasks, file descriptors, objects that the garbage collector knows,
+and memory. It fails where anything has grown since the second of these samples; those before are to warm up. Linux
+only: it reads /proc.
 """
 
 from __future__ import annotations
@@ -325,6 +326,7 @@ WAYS: dict[str, Callable[[socket.socket], Way]] = {
     "handshake reset": reset_in_a_handshake,
     "lost before the accept": lost_before_the_accept,
     "nothing sent": nothing_sent,
+    "a child forked meanwhile": answered(get("/fork", "Connection: close"), b" 200 ", b"Hello, world!"),
     "denied": answered(handshake("/deny"), b" 403 "),
     "denied with a response": answered(handshake("/denial"), b" 401 ", b"never"),
     "bad handshake": answered(handshake("/").replace(b": 13", b": 12"), b" 426 "),

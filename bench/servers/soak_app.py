@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import multiprocessing
 import os
+import signal
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,6 +19,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 LARGE = bytes(1 << 20)
+FORK = multiprocessing.get_context("fork")
+CHILDREN: list[Any] = []
 _shared: list[LoopState] = []
 
 
@@ -42,6 +47,8 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
 async def http(path: str, receive: Receive, send: Send) -> None:
     while (event := await receive())["type"] == "http.request" and event["more_body"]:
         pass
+    if path == "/fork":
+        fork()
     body = LARGE if path == "/large" else state() if path == "/state" else b"Hello, world!"
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     for begin in range(0, len(body), 65536):
@@ -81,8 +88,27 @@ async def wait_for_the_end(receive: Receive) -> None:
     await receive()
 
 
+def fork() -> None:
+    """Have one child more, that lives on beside the connections it was forked among; of ten the oldest is ended."""
+    child = FORK.Process(target=time.sleep, args=(600.0,))
+    child.start()
+    CHILDREN.append(child)
+    if len(CHILDREN) > 10:
+        end(CHILDREN.pop(0))
+
+
+def end(child: Any) -> None:
+    child.terminate()
+    child.join(10.0)
+    if child.exitcode != -signal.SIGTERM:
+        raise RuntimeError(f"a child has exited with {child.exitcode}")
+    child.close()
+
+
 def state() -> bytes:
-    """What the server holds now, once garbage is collected."""
+    """What the server holds now, once children are ended and garbage is collected."""
+    while CHILDREN:
+        end(CHILDREN.pop())
     gc.collect()
     objects = gc.get_objects()
     if not _shared:
