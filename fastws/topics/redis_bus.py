@@ -218,9 +218,10 @@ class RedisBus:
 
     # The link.
 
-    def send_probe(self, number: int, answered: Callable[[Any], None]) -> None:
+    def send_probe(self, number: int, sent: Callable[[], None], answered: Callable[[Any], None]) -> None:
         """Let a probe go round; and say now and then that this process is there."""
-        if not self._tell(self._own, PROBE, number, answered=answered):
+        data = redis_control.encode(self._outgoing.origin, PROBE, number)
+        if not self._sender.tell(Command((self._publish, self._own, data), len(data), answered, sent=sent)):
             answered(ConnectionError("too much waits to be told"))
         now = time.monotonic()
         if self._link.up and now - self._said_here >= HERE_SECONDS:

@@ -48,7 +48,7 @@ class Part(Protocol):
 class Bus(Protocol):
     """What a link asks of the bus that it belongs to."""
 
-    def send_probe(self, number: int, answered: Callable[[Any], None]) -> None:
+    def send_probe(self, number: int, sent: Callable[[], None], answered: Callable[[Any], None]) -> None:
         """Let a probe go round; `Link.came` is told when it comes. `answered` gets what Redis says."""
 
     def ask_role(self, answered: Callable[[Any], None]) -> None:
@@ -212,13 +212,14 @@ class Link:
         while True:
             await asyncio.sleep(self.beat)
             beats += 1
+            patience = BEATS + max(part.size for part in self._parts) // BEAT_BYTES
             for index, part in enumerate(self._parts):
                 if not part.awaiting or part.heard != heard[index]:
                     silent[index] = 0
                 else:
                     silent[index] += 1
                 heard[index] = part.heard
-                if silent[index] >= BEATS + part.size // BEAT_BYTES:
+                if silent[index] >= patience:
                     self._silence = silent[index] * self.beat
                     raise ConnectionError(f"no answer within {self._connector.timeout:g} s")
             if not self.up:
@@ -242,8 +243,11 @@ class Link:
     def _send_probe(self) -> None:
         self._probe += 1
         self._probe_beats = 0
+        self._bus.send_probe(self._probe, self._probe_sent, self._probe_answered)
+
+    def _probe_sent(self) -> None:
+        """From now on it is due: what is long and before it may take its time."""
         self._receiver.probed = True
-        self._bus.send_probe(self._probe, self._probe_answered)
 
     def _probe_answered(self, answer: Any) -> None:
         """Redis has, or has not, taken the probe."""

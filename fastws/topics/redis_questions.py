@@ -20,12 +20,15 @@ class Question:
     def __init__(self, answered: asyncio.Future[None]) -> None:
         self.answered = answered
         self.subscribers = self.processes = 0
+        self.failed = False
+        """Whether nobody was asked."""
         self._answers = 0
         self._expected: int | None = None
 
     def expect(self, receivers: Any) -> None:
-        """Redis has given the question to so many."""
-        self._expected = receivers if isinstance(receivers, int) else 0
+        """Redis has given the question to so many; or has not, where this is an exception."""
+        self.failed = not isinstance(receivers, int)
+        self._expected = 0 if self.failed else receivers
         self._check()
 
     def take(self, subscribers: int) -> None:
@@ -61,7 +64,7 @@ class Questions:
                 if not send(number, question.expect):
                     return None
                 await asyncio.wait([question.answered], timeout=COUNT_SECONDS)
-                return Audience(question.subscribers, question.processes)
+                return None if question.failed else Audience(question.subscribers, question.processes)
             finally:
                 del self._questions[number]
 

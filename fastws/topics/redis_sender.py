@@ -47,6 +47,8 @@ class Command(NamedTuple):
     answered: Callable[[Any], None] | None = None
     again: tuple[Any, ...] | None = None
     """What is sent instead where the command was sent before, and may have been carried out."""
+    sent: Callable[[], None] | None = None
+    """Is called when it is on its way; of what is no publication."""
 
 
 class Sender:
@@ -82,7 +84,7 @@ class Sender:
         self.heard = 0
         """Answers until now."""
         self.size = 0
-        """Bytes that were sent and not answered yet, or less."""
+        """Bytes that are on their way and were not answered yet."""
 
     @property
     def stuck(self) -> bool:
@@ -183,6 +185,8 @@ class Sender:
         while self._told and len(told) < BATCH and size < BATCH_BYTES:
             command = self._told.popleft()
             self._told_bytes -= command.size
+            if command.sent is not None:
+                command.sent()
             told.append(command)
             size += command.size
         if len(batch) == len(self._queue):
@@ -223,6 +227,7 @@ class Sender:
                 _answer(told.pop(0), answer)
         finally:
             self.awaiting = False
+            self.size = 0
             self._queue.extendleft(reversed(kept))
             self._tried += len(kept)
             for command in told:

@@ -208,6 +208,11 @@ class StreamBus(RedisBus):
         self._clock = Id.read(found[0][0].decode()).milliseconds, time.monotonic()
         await self._query.ask("XRANGE", self._own, "-", "+", "COUNT", 1)
 
+    def ask_role(self, answered: Callable[[Any], None]) -> None:
+        """Ask Redis what it is, and over the connection for questions, too: one that is never used may be cut."""
+        super().ask_role(answered)
+        self._start(self._query.ask, "HELLO", "2")
+
     def came_up(self, began: float, was_away: bool) -> None:
         """Read what was missed."""
         super().came_up(began, was_away)

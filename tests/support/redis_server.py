@@ -147,6 +147,8 @@ class RedisProxy:
         self.lose_answers = False
         self.closed = False
         """Whether new connections are closed at once."""
+        self.delay = 0.0
+        """Seconds that each 64 KiB take on their way to Redis."""
         self.commands = 0
         self.flows: list[Flow] = []
 
@@ -200,6 +202,8 @@ class RedisProxy:
                     self.commands += data.count(b"PUBLISH")
                     flow.seen = (flow.seen + data)[:20_000]
                 if not flow.silent and not (answers and self.lose_answers):
+                    if not answers and self.delay:
+                        await asyncio.sleep(self.delay * len(data) / 65_536)
                     writer.write(data)
         except OSError:
             pass

@@ -11,7 +11,7 @@ from topics_locals import FakeLocal
 
 from fastws.topics.bus import Publication
 from fastws.topics.redis_bus import RedisBus
-from fastws.topics.redis_questions import MOST_QUESTIONS
+from fastws.topics.redis_questions import MOST_QUESTIONS, Questions
 from fastws.topics.redis_streams import StreamBus
 
 
@@ -72,6 +72,19 @@ def test_questions_push_no_publication_out(redis: RedisServer, streams: bool) ->
         assert await two.audience("room") == (4, 2)
         await one.stop()
         await two.stop()
+
+    run(test)
+
+
+def test_a_question_that_nobody_was_asked_has_no_answer() -> None:
+    """Its connection was lost, or Redis refused it: who is here is known without."""
+
+    async def test() -> None:
+        questions = Questions()
+        assert await questions.ask(lambda number, expect: False) is None
+        assert await questions.ask(lambda number, expect: expect(ConnectionError()) is None) is None
+        assert await questions.ask(lambda number, expect: expect(0) is None) == (0, 0)
+        assert len(questions) == 0
 
     run(test)
 

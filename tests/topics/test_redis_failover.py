@@ -247,6 +247,35 @@ def test_a_primary_that_becomes_a_replica_is_left(
     run(test)
 
 
+def test_what_is_long_may_take_its_time_on_a_slow_way(redis: RedisServer, streams: bool) -> None:
+    """Longer than the budget, in which neither an answer nor a probe comes."""
+
+    async def test() -> None:
+        proxy = RedisProxy(redis)
+        async with proxy:
+            (one, _), (two, second) = await process(proxy.url, streams), await process(redis.url, streams)
+            proxy.delay = 0.01
+            one.publish(Publication("room", b"x" * 10_000_000))
+            await until(lambda: second.got)
+            assert one.counts.outages == two.counts.outages == 0
+            await one.stop()
+            await two.stop()
+
+    run(test)
+
+
+def test_a_connection_for_questions_that_was_cut_is_missed_before_it_is_needed(redis: RedisServer) -> None:
+    async def test() -> None:
+        proxy = RedisProxy(redis)
+        async with proxy:
+            one, _ = await process(proxy.url, True)
+            assert proxy.forget(b"XRANGE") == 1
+            await until(lambda: one.counts.outages == 1 and one.connected)
+            await one.stop()
+
+    run(test)
+
+
 def test_every_tcp_connection_is_kept_alive(redis: RedisServer) -> None:
     async def test() -> None:
         port = _free_port()
