@@ -168,7 +168,7 @@ class RedisBus:
         """End, when Redis has what was published or a moment has passed."""
         if self._running is not None:
             await self._sender.flush(STOP_SECONDS)
-            if self._link.up:
+            if self._link.up and self._has_subscribers:
                 gone: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
                 if self._tell(self._everybody, BYE, answered=gone.set_result):
                     await asyncio.wait([gone], timeout=STOP_SECONDS)
@@ -270,19 +270,14 @@ class RedisBus:
 
     async def _assemble(self, began: float, was_away: bool) -> None:
         """Wait until the others are back, or had as long as one may need; then go on, and ask what was missed."""
-        self._say_here(self._everybody)
-        beats = 0
+        self._say_here(self._everybody)  # to who is there already; who comes later says so by itself
+        if began or self._has_subscribers:
+            self._tell(self._everybody, ROLL)
         since = time.monotonic()
         if began and self._must_wait():
-            waits = 2 * self._connector.timeout + 2 * LONGEST_DELAY
-            while self._roll.missing and beats * self._link.beat < waits:
-                self._tell(self._everybody, ROLL)
-                await self._roll.wait(self._link.beat)
-                beats += 1
+            await self._roll.wait(2 * self._connector.timeout + 2 * LONGEST_DELAY)
             if was_away and (rest := SETTLE_SECONDS - (time.monotonic() - since)) > 0:
                 await asyncio.sleep(rest)
-        elif self._has_subscribers:
-            self._tell(self._everybody, ROLL)
         if self._roll.missing:
             logger.warning(
                 "Topics: %d other processes are not back after %.1f s; publishing without them",
