@@ -34,6 +34,7 @@ if MODE not in ("auto", "yes", "no"):
 
 SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX")  # of this interpreter: what another one built is not ours
 PACKAGE = Path("fastws")
+GENERATED = Path("build", "cython")  # C
 MORE_FLAGS = shlex.split(os.environ.get("FASTWS_CFLAGS", ""))
 C_FLAGS = ["-O3", "-g0", f"-ffile-prefix-map={Path.cwd()}=.", *MORE_FLAGS]
 # For `fastws --version`, as a text in C; what has a path stays out of the compiled code.
@@ -94,10 +95,15 @@ class BuildExtensions(build_ext):
             # Only here, not when setup.py is read: other commands need no Cython, and the sdist no generated C.
             from Cython.Build import cythonize
 
+            # Cython looks at the sources only: what an earlier form of this file has made may not be what is asked for.
+            made = [GENERATED / Path(extension.sources[0]).with_suffix(".c") for extension in self.extensions]
+            ours_since = Path(__file__).stat().st_mtime
+            old = any(path.exists() and path.stat().st_mtime < ours_since for path in made)
             ours = {extension.name: extension for extension in self.extensions}
-            for made in cythonize(
+            for each in cythonize(
                 self.extensions,
-                build_dir="build/cython",
+                build_dir=str(GENERATED),
+                force=True if old else None,
                 language_level=3,
                 # C types stand in the .pxd alone: the annotations are Python's, where `int` has no bounds. What has the
                 # type of a compiled class may be None, which is then an AttributeError, as it is interpreted. Without
@@ -106,7 +112,7 @@ class BuildExtensions(build_ext):
             ):
                 # A new object, without what `finalize_options` added to ours and with `optional` dropped. None of
                 # ours is optional: one that fails must fail the others.
-                vars(ours[made.name]).update(vars(made), optional=False)
+                vars(ours[each.name]).update(vars(each), optional=False)
         self.parallel = self.parallel or os.cpu_count()
         super().run()
 
