@@ -152,13 +152,13 @@ class RedisBus:
 
         While Redis is away, these are those of this process.
         """
+        others: Audience | None = None
         if self._link.up:
             channel = self._names.of_topic(topic)
-            found = await self._questions.ask(lambda number, expect: self._tell(channel, ASK, number, answered=expect))
-            if found is not None and self._link.up:
-                return found
+            others = await self._questions.ask(lambda number, expect: self._tell(channel, ASK, number, answered=expect))
         own = self._local.subscribers(topic)
-        return Audience(own, int(own > 0))
+        found = others or Audience(0, 0)
+        return Audience(own + found.subscribers, (own > 0) + found.processes)
 
     def descriptors(self) -> list[int]:
         """The descriptors of the connections to Redis."""
@@ -377,6 +377,8 @@ class RedisBus:
         if word == PROBE:
             if origin == self._outgoing.origin:
                 self._link.came(told.value)
+        elif word == ASK and origin == self._outgoing.origin:
+            self._questions.take(told.value, 0)  # who asks knows what is here
         elif word == ASK:
             subscribers = 0 if topic is None else self._local.subscribers(topic)
             self._tell(self._names.of_process(origin), ANSWER, told.value, subscribers)

@@ -1,4 +1,4 @@
-"""How many subscribers a topic has in all processes: questions that wait for answers, so many at once."""
+"""How many subscribers a topic has in all other processes: questions that wait for answers, so many at once."""
 
 from __future__ import annotations
 

@@ -183,8 +183,11 @@ def test_gunicorn_s_workers_reach_each_other(tmp_path: Path) -> None:
     assert not directory.exists()
 
 
-def test_two_workers_and_redis_through_kill_and_a_restart_of_redis(redis: RedisServer) -> None:
-    with workers(2, "--topics-url", redis.url, "--topics-prefix", "x:") as process, ExitStack() as stack:
+def test_two_workers_and_redis_through_kill_restart_and_silence(redis: RedisServer) -> None:
+    with (
+        workers(2, "--topics-url", f"{redis.url}?socket_timeout=1", "--topics-prefix", "x:") as process,
+        ExitStack() as stack,
+    ):
         clients = client_of_each(stack, process.ws_url, 2)
         check_all_reach_all([*clients.values()])
         assert redis.do("PUBSUB", "NUMSUB", "x:room")[1] == 2
@@ -203,6 +206,15 @@ def test_two_workers_and_redis_through_kill_and_a_restart_of_redis(redis: RedisS
         assert new.got == [f"{number}" for number in range(100)]
         process.wait_for_line(r"is back; outage from .* 100 publications waited, 0 were dropped")
         check_all_reach_all([new, other])
+        redis.pause()
+        new.got.clear()
+        for number in range(100):
+            other.do("publish", "room", f"{number}")
+        assert new.do("count", "room")[1] == 1  # nobody else answers
+        process.wait_for_line("no way to .*: no answer within 1 s")
+        redis.pause(False)
+        new.take(100)
+        assert new.got == [f"{number}" for number in range(100)]
     assert "missed" not in process.output
 
 
