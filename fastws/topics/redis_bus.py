@@ -42,6 +42,8 @@ START_SECONDS: Final = 2.0
 """How long a server that starts waits for Redis; then it serves without, and goes on trying."""
 STOP_SECONDS: Final = 2.0
 """How long a server that ends waits until Redis has all that was published."""
+BYE_SECONDS: Final = 0.5
+"""And until it has that this process ends."""
 SETTLE_SECONDS: Final = 1.2
 """How long publications wait, when a Redis that was away is there, for processes that nobody knows of."""
 SYNC_TOPICS: Final = 1000
@@ -171,7 +173,7 @@ class RedisBus:
             if self._link.up and self._has_subscribers:
                 gone: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
                 if self._tell(self._everybody, BYE, answered=gone.set_result):
-                    await asyncio.wait([gone], timeout=STOP_SECONDS)
+                    await asyncio.wait([gone], timeout=BYE_SECONDS)
         self._missed.tell()
         await self._end()
 
@@ -230,7 +232,8 @@ class RedisBus:
 
     def ask_role(self, answered: Callable[[Any], None]) -> None:
         """Ask Redis what it is."""
-        self._sender.tell(Command(("HELLO", "2"), 0, answered))
+        if not self._sender.tell(Command(("HELLO", "2"), 0, answered)):
+            answered(None)  # it is asked again
 
     async def check(self) -> None:
         """The probe has shown all that is needed."""

@@ -25,8 +25,6 @@ BEATS: Final = 5
 """Parts of the budget; silence is looked at once in each."""
 BEAT_BYTES: Final = 1 << 17
 """Bytes that take a beat more to be answered, on the slowest way that there may be."""
-ROLE_BEATS: Final = 5
-"""How often the primary is asked whether it is one still."""
 
 
 class Part(Protocol):
@@ -204,14 +202,11 @@ class Link:
 
     async def _watch(self, place: Connector) -> None:
         """Take the link for lost where something is due and nothing comes, or the primary is none any more."""
-        loop = asyncio.get_running_loop()
-        self._role: asyncio.Future[Any] = loop.create_future()
+        self._role: list[Any] = [None]  # the answer, when it has come
         heard = [part.heard for part in self._parts]
         silent = [0] * len(self._parts)
-        beats = 0
         while True:
             await asyncio.sleep(self.beat)
-            beats += 1
             patience = BEATS + max(part.size for part in self._parts) // BEAT_BYTES
             for index, part in enumerate(self._parts):
                 if not part.awaiting or part.heard != heard[index]:
@@ -230,15 +225,9 @@ class Link:
                 self._send_probe()
             else:
                 self._probe_beats += 1
-            if self._role.done():
-                place.check_role(self._role.result())
-                self._role = loop.create_future()
-            if beats % ROLE_BEATS == 0:
-                self._bus.ask_role(self._take_role)
-
-    def _take_role(self, answer: Any) -> None:
-        if not self._role.done():
-            self._role.set_result(answer)
+            if self._role:
+                place.check_role(self._role.pop())
+                self._bus.ask_role(self._role.append)
 
     def _send_probe(self) -> None:
         self._probe += 1
