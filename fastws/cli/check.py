@@ -28,6 +28,7 @@ from fastws.config.effects import without_effect
 from fastws.config.option import LOG_LEVELS
 from fastws.config.sources import Given, gather, notes
 from fastws.errors import ConfigError
+from fastws.net.accepting import transport_of
 from fastws.net.event_loop import loop_name
 from fastws.net.loop_state import LoopState
 from fastws.observe.operations import Operations
@@ -76,9 +77,10 @@ class Rehearsal(Server):
         LoopState(loop, self.config, application, self._engine, secure=self._tls is not None, tls=self._tls).close()
         if self.config.reload:
             ChangeWatcher(self.config)
-        log_process(self.config, engine, loop_name(loop))
+        transport = transport_of(self.config, secure=self._tls is not None)
+        log_process(self.config, engine, loop_name(loop), transport)
         log_hints(self.config)
-        self.found = f"{engine}, on {loop_name(loop)}; HTTP by httptools"
+        self.found = f"{engine}, on {loop_name(loop)}, bytes by {transport}; HTTP by httptools"
         try:
             if await unless(self._exit, lifespan.startup()):
                 await self._end_lifespan(lifespan)

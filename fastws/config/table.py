@@ -437,6 +437,13 @@ class Fields:
         "Event loop: `auto` is uvloop, or asyncio where uvloop is not installed.",
         choices=("auto", "uvloop", "asyncio"),
     )
+    transport: str = _process(
+        "choice",
+        "auto",
+        "Who moves the bytes of connections without TLS: `sockets`, fastws's own code in C, on Linux, or the event "
+        "`loop`; `auto` is sockets where it was built.",
+        choices=("auto", "loop", "sockets"),
+    )
     workers: int | None = _process(
         "count",
         None,

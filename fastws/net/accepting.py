@@ -18,6 +18,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol, TypeAlias
 
+from fastws.config import Config
+from fastws.errors import ConfigError
 from fastws.net.descriptors import ACCEPT_FAILED, NO_DESCRIPTOR
 from fastws.net.loop_state import LoopState
 
@@ -25,6 +27,9 @@ try:
     from fastws.net._sockets import SocketServer
 except ImportError:  # not built here
     SocketServer = None  # type: ignore[assignment, misc]
+
+SOCKETS: Final = "sockets"
+LOOP: Final = "loop"
 
 RETRY_SECONDS: Final = 1.0
 """When to try again after accepting has failed, most likely because the process had no descriptor left."""
@@ -55,6 +60,16 @@ class Accepting(Protocol):
         """What was opened for this, but for connections that the state knows."""
 
 
+def transport_of(config: Config, *, secure: bool) -> str:
+    """Who moves the bytes of connections, TLS where `secure`: ``sockets`` or ``loop``, as --transport has them.
+
+    Raises ConfigError where the option asks for what is not built here.
+    """
+    if config.transport == SOCKETS and SocketServer is None:
+        raise ConfigError("--transport: sockets is not built here: it needs Linux and fastws's compiled modules")
+    return SOCKETS if not secure and SocketServer is not None and config.transport != LOOP else LOOP
+
+
 async def accept(
     state: LoopState,
     sock: socket.socket,
@@ -71,7 +86,7 @@ async def accept(
     """
     loop = asyncio.get_running_loop()
     sock.setblocking(False)
-    if tls is None and SocketServer is not None:
+    if SocketServer is not None and transport_of(state.config, secure=tls is not None) == SOCKETS:
         sock.listen(backlog)
         return SocketServer(loop, sock, state.new_connection, state, gate)
     more: dict[str, Any] = {}

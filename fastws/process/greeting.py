@@ -39,11 +39,14 @@ def hints(config: Config) -> Iterator[tuple[int, str]]:
         yield logging.WARNING, line
 
 
-def log_process(config: Config, engine: str, loop: str) -> None:
-    """Write the lines, of a process that serves WebSockets with `engine`, or with "none", in an event loop `loop`."""
+def log_process(config: Config, engine: str, loop: str, transport: str) -> None:
+    """Write the lines, of a process that serves WebSockets with `engine`, or with "none", in an event loop `loop`.
+
+    `transport` is who moves the bytes of its connections.
+    """
     python = f"{platform.python_implementation()} {platform.python_version()}"
     logger.info("Started server process [%d], fastws %s on %s", os.getpid(), fastws.__version__, python)
     http = "httptools" if config.http == "auto" else config.http
-    logger.info("WebSocket engine %s, HTTP parser %s, event loop %s", engine, http, loop)
+    logger.info("WebSocket engine %s, HTTP parser %s, event loop %s, transport %s", engine, http, loop, transport)
     if config.ws == "auto" and engine != "cython":
         logger.warning("The compiled module fastws._codec is not installed: the engine %s is slower", engine)

@@ -10,6 +10,7 @@ from fastws.asgi.tracing import Traced
 from fastws.config import Config
 from fastws.config.environment import load_env_file
 from fastws.config.log_defaults import TRACE
+from fastws.net.accepting import transport_of
 from fastws.net.tls import ReloadableContext
 from fastws.websocket.deflate_backends import load_backend
 from fastws.websocket.engine import Engine
@@ -27,6 +28,7 @@ def prepare(
         load_env_file(config.env_file)
     if tls is None and config.is_ssl:
         tls = ReloadableContext(config)
+    transport_of(config, secure=tls is not None)  # says at once what is missing
     engine = None
     if config.ws != "none":
         engine = load_engine(config.ws)

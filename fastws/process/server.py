@@ -29,7 +29,7 @@ from fastws.config import Config
 from fastws.config.log_defaults import TRACE
 from fastws.errors import STARTUP_FAILURE, ConfigError, StartupError
 from fastws.net import listeners
-from fastws.net.accepting import Accepting, accept
+from fastws.net.accepting import Accepting, accept, transport_of
 from fastws.net.descriptors import quiet_accept
 from fastws.net.event_loop import calling, loop_name, new_event_loop, part_with_loop, run_in
 from fastws.net.forking import end_child, give_up, in_children
@@ -227,7 +227,8 @@ class Server(Endable):
         application = Application(self._app, self.config, state=lifespan.state, observer=operations.observer)
         state: LoopState | None = None
         hub: Hub | None = None
-        log_process(self.config, engine, loop_name(asyncio.get_running_loop()))
+        transport = transport_of(self.config, secure=self._tls is not None)
+        log_process(self.config, engine, loop_name(asyncio.get_running_loop()), transport)
         if self.says_hints:
             log_hints(self.config)
         with self._bound(given) as sockets:

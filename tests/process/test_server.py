@@ -28,6 +28,7 @@ from websockets.sync.client import connect
 
 import fastws
 from fastws.errors import ConfigError, StartupError
+from fastws.net import accepting
 from fastws.net.tls import server_context
 
 
@@ -74,8 +75,9 @@ def test_the_startup_lines_name_process_address_engine_and_loop(loop: str) -> No
         # The client's connection may not have been seen to close yet.
         lines = [line for line in process.output.splitlines() if "to close (CTRL" not in line]
     assert lines[0].startswith(f"INFO:     Started server process [{process.popen.pid}], fastws {fastws.__version__} ")
+    transport = "sockets" if accepting.SocketServer is not None else "loop"
     assert lines[1:5] == [
-        f"INFO:     WebSocket engine none, HTTP parser httptools, event loop {loop}",
+        f"INFO:     WebSocket engine none, HTTP parser httptools, event loop {loop}, transport {transport}",
         "INFO:     Waiting for application startup.",
         "INFO:     Application startup complete.",
         f"INFO:     fastws running on http://127.0.0.1:{process.port} (Press CTRL+C to quit)",
