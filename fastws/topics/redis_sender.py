@@ -45,8 +45,8 @@ class Command(NamedTuple):
     words: tuple[Any, ...]
     size: int
     answered: Callable[[Any], None] | None = None
-    again: tuple[Any, ...] | None = None
-    """What is sent instead where the command was sent before, and may have been carried out."""
+    again: int | None = None
+    """Which word is 1 instead where the command was sent before, and may have been carried out."""
     sent: Callable[[], None] | None = None
     """Is called when it is on its way; of what is no publication."""
 
@@ -197,9 +197,7 @@ class Sender:
     async def _exchange(self, connection: Any, batch: list[Command], told: list[Command]) -> None:
         """Send the first commands of the queue, and take each away with its answer; and what is told."""
         tried, self._tried = self._tried, max(self._tried, len(batch))
-        words = [
-            (command.again or command.words) if index < tried else command.words for index, command in enumerate(batch)
-        ]
+        words = [_again(command) if index < tried else command.words for index, command in enumerate(batch)]
         kept: list[Command] = []
         problem: Exception | None = None
         self.awaiting = True
@@ -273,3 +271,9 @@ def _answer(command: Command, answer: Any) -> None:
             command.answered(answer)
         except Exception:
             logger.exception("Topics: what was to be done with an answer of Redis failed")
+
+
+def _again(command: Command) -> tuple[Any, ...]:
+    """The words of one that was sent before."""
+    index = command.again
+    return command.words if index is None else (*command.words[:index], 1, *command.words[index + 1 :])

@@ -31,6 +31,8 @@ PAGE: Final = 500
 """Entries that are read at once."""
 MOST_HELD: Final = 2000
 """Entries that wait while a stream is read; where it is more, they are read from there, too."""
+AGAIN: Final = 6
+"""Which word of a command says that it may have been carried out before."""
 STREAM_SECONDS: Final = 86_400
 """How long a stream stays to which nothing is published."""
 CHECK_SECONDS: Final = 60
@@ -46,7 +48,7 @@ if ARGV[3] == '1' then
 end
 local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'm', ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
-return redis.call(ARGV[4], KEYS[2], '\\246' .. id .. ' ' .. ARGV[1])
+return redis.call(ARGV[4], KEYS[1], '\\246' .. id .. ' ' .. ARGV[1])
 """
 _DIGEST: Final = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
@@ -64,7 +66,7 @@ class Id(NamedTuple):
         if not milliseconds.isdecimal() or not (number or "0").isdecimal() or len(text) > 41:
             raise ValueError(f"{text!r:.50} is no id of a stream")
         found = cls(int(milliseconds), int(number or "0"))
-        if max(found) >> 64:
+        if found.milliseconds >> 64 or found.number >> 64:
             raise ValueError(f"{text!r:.50} is no id of a stream")
         return found
 
@@ -131,8 +133,8 @@ class StreamBus(RedisBus):
         sequence, first = self._outgoing.next(topic)
         found = Envelope(message, publication.key, self._outgoing.origin, sequence, first, False, publication.sender)
         data = envelope.encode(found)
-        words, again = (self._script(self._names.of_topic(topic), data, each) for each in (0, 1))
-        self._sender.send(Command(words, len(data), answered, again))
+        words = self._script(self._names.of_topic(topic), data, 0)
+        self._sender.send(Command(words, len(data), answered, AGAIN))
         return True
 
     def subscribe(self, topic: str) -> None:
@@ -145,6 +147,13 @@ class StreamBus(RedisBus):
                 self._begin_soon(topic, about)
             else:
                 about.held = []
+
+    async def confirmed(self, topic: str) -> None:
+        """See `RedisBus.confirmed`."""
+        await super().confirmed(topic)
+        beginning = self._beginning_of(topic)
+        if beginning is not None:
+            await asyncio.wait([beginning])
 
     def _beginning_of(self, topic: str) -> asyncio.Future[None] | None:
         """Done when it is known behind which entry the subscription begins; None where it is."""
@@ -232,7 +241,7 @@ class StreamBus(RedisBus):
 
     def _script(self, channel: bytes, data: bytes, again: int, seconds: int = STREAM_SECONDS) -> tuple[Any, ...]:
         """The words of a command; a channel and the key of its stream have one name."""
-        return ("EVALSHA", _DIGEST, 2, channel, channel, data, self._length, again, self._publish, seconds)
+        return ("EVALSHA", _DIGEST, 1, channel, data, self._length, again, self._publish, seconds)
 
     def _begin_soon(self, topic: str, about: _Topic) -> None:
         about.beginning = task = self._start(self._begin, topic, about)
@@ -247,7 +256,7 @@ class StreamBus(RedisBus):
 
         What comes by the channel and is not behind that is taken for old, so that nobody may rely on getting it before.
         """
-        await self.confirmed(topic)
+        await super().confirmed(topic)
         newest = await self._newest(topic)
         if about.last is None:
             about.last = newest or Id(0, 0)

@@ -97,7 +97,6 @@ def test_nothing_is_left_of_clients_that_leave(redis: RedisServer, streams: bool
         at_first = len(asyncio.all_tasks())
         bus, local = await process(redis, streams)
         local.add(bus, "stays")
-        await until(lambda: bus._beginning_of("stays") is None or not streams)
         await bus.confirmed("stays")
         await until(lambda: not bus._tasks)
         before = count(bus)
@@ -166,9 +165,7 @@ def test_what_comes_while_a_stream_is_read_has_a_bound(redis: RedisServer, monke
     async def test() -> None:
         (one, _), (two, second) = await process(redis, True), await process(redis, True)
         second.add(two, "room")
-        beginning = two._beginning_of("room")
-        assert beginning is not None
-        await beginning
+        await two.confirmed("room")
         assert isinstance(two, StreamBus)
         # As after an outage, in which three were missed, and while it is read nine come.
         two._topics["room"].held = []

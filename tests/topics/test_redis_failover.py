@@ -43,9 +43,7 @@ async def process(url: str, streams: bool) -> tuple[RedisBus, FakeLocal]:
     local = FakeLocal()
     await bus.start(local)
     local.add(bus, "room")
-    beginning = bus._beginning_of("room")
-    if beginning is not None:
-        await beginning
+    await bus.confirmed("room")
     return bus, local
 
 

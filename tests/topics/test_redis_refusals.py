@@ -30,9 +30,7 @@ async def process(redis: RedisServer, streams: bool, buffer_bytes: int = 1 << 24
     local = FakeLocal()
     await bus.start(local)
     local.add(bus, "room")
-    beginning = bus._beginning_of("room")
-    if beginning is not None:
-        await beginning
+    await bus.confirmed("room")
     return bus, local
 
 

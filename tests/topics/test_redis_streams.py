@@ -160,9 +160,7 @@ def test_what_was_carried_out_without_an_answer_is_in_the_stream_once(redis: Red
             bus, local = StreamBus(proxy.url, 1000), FakeLocal()
             await bus.start(local)
             local.add(bus, "room")
-            beginning = bus._beginning_of("room")
-            assert beginning is not None
-            await beginning
+            await bus.confirmed("room")
             bus.publish(Publication("room", "first"))
             await until(lambda: redis.do("XLEN", "fastws:room") == 1)
             proxy.lose_answers = True
