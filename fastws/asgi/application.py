@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fastws.asgi.calls import Calls
+from fastws.asgi.http2_cycle import Http2Cycle
 from fastws.asgi.http_cycle import HttpCycle
 from fastws.asgi.observer import Observer
 from fastws.asgi.request_id import REQUEST_ID, RequestIds
@@ -56,6 +57,12 @@ class Call:
 
 class HttpCall(HttpCycle, Call):
     """An `HttpCycle` as the application has it."""
+
+    __slots__ = ()
+
+
+class Http2Call(Http2Cycle, Call):
+    """The same for a stream of HTTP/2."""
 
     __slots__ = ()
 
@@ -112,21 +119,21 @@ class Application(Calls):
         observer: Observer | None = None,
     ) -> None:
         if config.request_id_header is None:
-            super().__init__(app, config, HttpCall, WebSocketCall, state, observer)
+            super().__init__(app, config, HttpCall, Http2Call, WebSocketCall, state, observer)
         else:
             trusted = TrustedPeers(config.forwarded_allow_ips) if config.proxy_headers else None
             identified = identify(app, RequestIds(config.request_id_header, trusted))
-            super().__init__(identified, config, HttpCall, IdentifiedWebSocketCall, state, observer)
+            super().__init__(identified, config, HttpCall, Http2Call, IdentifiedWebSocketCall, state, observer)
 
 
 def identify(app: ASGIApp, ids: RequestIds) -> ASGIApp:
     """`app`, each call of which has its id before it begins: in its scope, its task's context and its answer."""
 
     def call(scope: dict[str, Any], receive: Any, send: Any) -> Awaitable[None]:
-        about: HttpCall | IdentifiedWebSocketCall = receive.__self__
+        about: HttpCall | Http2Call | IdentifiedWebSocketCall = receive.__self__
         peer = about.connection.peer_address()
         request_id = ids.choose(scope["headers"], peer[0] if isinstance(peer, tuple) else None)
-        if isinstance(about, HttpCall):
+        if isinstance(about, HttpCycle):
             about.own_lines = ids.line(request_id)
         else:
             about.id_field = ids.field(request_id)

@@ -10,6 +10,7 @@ cdef class Calls:
     cdef public object _app
     cdef Scopes _scopes
     cdef object _http_call
+    cdef object _http2_call
     cdef object _websocket_call
     cdef object _observer
     cdef object _http_observer

@@ -24,6 +24,7 @@ from fastws.asgi.states import State
 from fastws.asgi.waiting import REUSED
 from fastws.errors import ClientDisconnected
 from fastws.http.head import RequestHead
+from fastws.http.http2_head import HTTP2
 from fastws.net.http_handler import HttpHandler
 from fastws.net.loop_core import Resumable
 
@@ -47,8 +48,8 @@ CLOSED = State.CLOSED
 class Calls:
     """Serves requests and WebSockets with an ASGI 3 application, as fastws.asgi.application.Application has it.
 
-    `http_call` and `websocket_call` are what an application is called with: an `HttpCycle` and a `Session` with the
-    coroutines `receive` and `send`.
+    `http_call`, `http2_call` and `websocket_call` are what an application is called with: an `HttpCycle` for each
+    version of HTTP and a `Session`, with the coroutines `receive` and `send`.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Calls:
         app: ASGIApp,
         config: Config,
         http_call: type[HttpCycle],
+        http2_call: type[HttpCycle],
         websocket_call: type[Session],
         state: dict[str, Any] | None,
         observer: Observer | None,
@@ -63,6 +65,7 @@ class Calls:
         self._app = app
         self._scopes = Scopes(config, state)
         self._http_call = http_call
+        self._http2_call = http2_call
         self._websocket_call = websocket_call
         self._observer = observer
         self._http_observer = observer if observer is not None and observer.hears_requests else None
@@ -81,7 +84,8 @@ class Calls:
         """Call the application for the request `head`."""
         shared = self._shared
         scope = self._scopes.http(http, head)
-        call = self._http_call(http, shared, head, scope, self._http_observer)
+        make = self._http_call if head.http_version is not HTTP2 else self._http2_call
+        call = make(http, shared, head, scope, self._http_observer)
         shared.requests += 1
         call.task = self._start(Run(self, scope, call))
         return call

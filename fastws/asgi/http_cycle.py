@@ -115,8 +115,16 @@ class HttpCycle(Responder):
         if self._continue and self._framing is None:
             self._continue = False
             self.connection.last_seen = self.shared.now
-            self.connection.write(CONTINUE)
+            self._ask_for_body()
         return None
+
+    def _ask_for_body(self) -> None:
+        """Send 100 (Continue), which the peer may wait for before it sends the body."""
+        self.connection.write(CONTINUE)
+
+    def ended(self) -> bool:
+        """Whether the call of the application is over."""
+        return self.task is None or self.task.done()
 
     def left(self) -> bool:
         """Whether the client has left before it had the whole response; one that only sends no more, once that is told.

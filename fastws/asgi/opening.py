@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from fastws.asgi.request_text import attributes
 from fastws.asgi.responder import Responder
+from fastws.errors import RequestError
+from fastws.http.framing import error_response
 from fastws.http.head import RequestHead
 from fastws.net.channel import Channel
 from fastws.websocket.handshake import UpgradeRequest, accept_response
@@ -44,18 +46,29 @@ class Opening:
         parameters = None
         if upgrade.extensions and deflaters is not None:
             parameters = deflaters.negotiate(upgrade.extensions)
-        response = accept_response(
-            upgrade,
-            subprotocol=event.get("subprotocol"),
-            headers=event.get("headers") or (),
-            extensions=parameters.response() if parameters is not None else None,
-            default_headers=shared.head_lines,
-        )
+        response = self._accepted(event, None if parameters is None else parameters.response(), shared)
         max_size = shared.config.ws_max_size
         if parameters is None or deflaters is None:
             return response, engine(max_size)
         inflater = parameters.inflater(deflaters.counts, deflaters.decompressor)
         return response, engine(max_size, inflater, deflaters.get(parameters))
+
+    def _accepted(self, event: dict[str, Any], extensions: bytes | None, shared: LoopState) -> bytes:
+        return accept_response(
+            self._upgrade,
+            subprotocol=event.get("subprotocol"),
+            headers=event.get("headers") or (),
+            extensions=extensions,
+            default_headers=shared.head_lines,
+        )
+
+    def answer(self, connection: Channel, response: bytes) -> None:
+        """Send what `accept` has returned."""
+        connection.write(response)
+
+    def refuse(self, error: RequestError, connection: Channel, shared: LoopState) -> None:
+        """Send a response of the server's own instead."""
+        connection.write(error_response(error, shared.head_lines))
 
     def shown(self, shared: LoopState) -> dict[str, object]:
         """Who asks, and for what, for the log."""
@@ -63,10 +76,13 @@ class Opening:
 
     def start_denial(self, event: dict[str, Any], connection: Channel, shared: LoopState) -> None:
         """Begin the application's own response, as the ASGI extension `websocket.http.response` has it."""
-        responder = Responder(connection, shared, self._head, False)
+        responder = self._responder(connection, shared)
         responder.send_event({**event, "type": "http.response.start"})
         self.responder = responder
         self.early = b""
+
+    def _responder(self, connection: Channel, shared: LoopState) -> Responder:
+        return Responder(connection, shared, self._head, False)
 
     def continue_denial(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
         """Send more of that response; returns a future where the application must wait for the peer to read."""

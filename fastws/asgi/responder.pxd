@@ -21,9 +21,14 @@ cdef class Responder:
 
     cdef _start(self, dict event)
     cdef _send_body(self, dict event)
+    cdef _write_hint(self, ResponseHead hint)
+    cdef _write_trailers(self, fields)
     cdef bint _may_keep_alive(self)
     cdef _default_lines(self, ResponseHead response)
     cdef _complete(self)
+
+
+cpdef bytes plain_body(body)
 
 
 cdef object START

@@ -141,7 +141,9 @@ class Responder:
         links = event.get("links")
         if not isinstance(links, Iterable):
             raise ApplicationError("The event 'http.response.early_hint' must have 'links', an iterable of bytes.")
-        hint = response_head(103, [(b"link", link) for link in links])
+        self._write_hint(response_head(103, [(b"link", link) for link in links]))
+
+    def _write_hint(self, hint: ResponseHead) -> None:
         if self.head.http_version == "1.1":
             self.connection.write(hint.lines + b"\r\n")
 
@@ -151,9 +153,7 @@ class Responder:
         if more is not False and more is not True:
             raise ApplicationError(f"'more_body' of 'http.response.body' must be bool, not {more!r}.")
         if type(body) is not bytes:
-            if not isinstance(body, bytearray | memoryview):
-                raise ApplicationError(f"'body' of 'http.response.body' must be bytes, not {type(body).__name__}.")
-            body = bytes(body)
+            body = plain_body(body)
         framing = self._framing
         lines = b""
         response = self._response
@@ -181,12 +181,8 @@ class Responder:
             promised = response.content_length
             if promised is not None:
                 sent = self.body_bytes + size
-                if sent > promised:
-                    raise ApplicationError(f"The response body is longer than its Content-Length, {promised}.")
-                if not more and sent < promised:
-                    raise ApplicationError(
-                        f"The response body ends after {sent} of {promised} bytes of Content-Length."
-                    )
+                if sent > promised or (not more and sent < promised):
+                    raise wrong_length(promised, sent)
         self._framing = framing
         self.keep_alive = keep_alive
         if framing is UNTIL_CLOSE:
@@ -220,9 +216,12 @@ class Responder:
         last_chunk(headers)  # it checks them: an error must name the event that brought it
         self._trailer_fields = [*self._trailer_fields, *headers]
         if not event.get("more_trailers", False):
-            if self._framing is CHUNKED:
-                self.connection.write(last_chunk(self._trailer_fields if self.head.te_trailers else ()))
+            self._write_trailers(self._trailer_fields)
             self._complete()
+
+    def _write_trailers(self, fields: Iterable[Header]) -> None:
+        if self._framing is CHUNKED:
+            self.connection.write(last_chunk(fields if self.head.te_trailers else ()))
 
     def _may_keep_alive(self) -> bool:
         return self.keep_alive and not self.shared.draining
@@ -237,6 +236,20 @@ class Responder:
 
     def _complete(self) -> None:
         self.stage = DONE
+
+
+def plain_body(body: object) -> bytes:
+    """The body of an event, where it is not bytes. Raises ApplicationError where it is nothing like them."""
+    if not isinstance(body, bytearray | memoryview):
+        raise ApplicationError(f"'body' of 'http.response.body' must be bytes, not {type(body).__name__}.")
+    return bytes(body)
+
+
+def wrong_length(promised: int, sent: int) -> ApplicationError:
+    """The error of a body of which `sent` bytes are sent, where its head has promised another length."""
+    if sent > promised:
+        return ApplicationError(f"The response body is longer than its Content-Length, {promised}.")
+    return ApplicationError(f"The response body ends after {sent} of {promised} bytes of Content-Length.")
 
 
 def plain_event(event: object) -> dict[str, Any]:

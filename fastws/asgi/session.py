@@ -18,14 +18,15 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from fastws.asgi.closing import Closing
+from fastws.asgi.http2_cycle import Http2Opening
 from fastws.asgi.observer import APPLICATION, Observer
 from fastws.asgi.opening import EARLY_BYTES, Opening
 from fastws.asgi.responder import Responder, not_allowed
 from fastws.asgi.states import SENDABLE, State
 from fastws.asgi.traffic import Traffic
 from fastws.errors import ApplicationError, ClientDisconnected, RequestError
-from fastws.http.framing import error_response
 from fastws.http.head import RequestHead
+from fastws.http.http2_head import HTTP2
 from fastws.net.channel import NEVER, Channel
 from fastws.websocket.handshake import UpgradeRequest
 from fastws.websocket.rate_limit import RateLimit
@@ -56,7 +57,11 @@ class Session(Closing):
     ) -> None:
         Closing._prepare(self, connection, state)
         self.task: asyncio.Task[None] | None = None
-        self._opening: Opening | None = Opening(scope, head, upgrade, early_data)
+        self._opening: Opening | None
+        if head.http_version is not HTTP2:
+            self._opening = Opening(scope, head, upgrade, early_data)
+        else:
+            self._opening = Http2Opening(scope, head, upgrade, early_data)
         self._connect_received: bool = False
         if observer is not None:
             self._traffic = Traffic(observer, scope, state)
@@ -144,6 +149,10 @@ class Session(Closing):
             return None
         return self.connection.next_turn()
 
+    def ended(self) -> bool:
+        """Whether the call of the application is over."""
+        return self.task is None or self.task.done()
+
     def undecided(self) -> bool:
         """Whether the application has neither accepted nor denied the WebSocket to the end."""
         return self.state is CONNECTING or self.state is DENYING
@@ -174,7 +183,10 @@ class Session(Closing):
         response, self.engine = opening.accept(event, shared)
         self.state = OPEN
         self._opening = None
-        connection.write(response)
+        if type(opening) is Opening:  # the usual one, without a call
+            connection.write(response)
+        else:
+            opening.answer(connection, response)
         self._begin_lifetime()
         self._watch_context(True)
         config = shared.config
@@ -201,9 +213,9 @@ class Session(Closing):
 
     def _refuse(self, error: RequestError) -> None:
         """Answer the handshake with an error, and close: a proxy may already treat the connection as a tunnel."""
-        connection = self.connection
+        assert self._opening is not None
         self.state = CLOSED
-        connection.write(error_response(error, self.shared.head_lines))
+        self._opening.refuse(error, self.connection, self.shared)
         self._log_opened(error.status)
         self._end_refused()
         self._wake()

@@ -25,6 +25,7 @@ from fastws.cli.command import MAX_WIDTH, MIN_WIDTH, SETTINGS, Command, Formatte
 from fastws.cli.main import server_params, take_from
 from fastws.config import OPTION, Config
 from fastws.config.effects import without_effect
+from fastws.config.http_versions import spoken
 from fastws.config.option import LOG_LEVELS
 from fastws.config.sources import Given, gather, notes
 from fastws.errors import ConfigError
@@ -80,7 +81,7 @@ class Rehearsal(Server):
         transport = transport_of(self.config, secure=self._tls is not None)
         log_process(self.config, engine, loop_name(loop), transport)
         log_hints(self.config)
-        self.found = f"{engine}, on {loop_name(loop)}, bytes by {transport}; HTTP by httptools"
+        self.found = f"{engine}, on {loop_name(loop)}, bytes by {transport}; {spoken(self.config)}"
         try:
             if await unless(self._exit, lifespan.startup()):
                 await self._end_lifespan(lifespan)

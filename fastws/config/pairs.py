@@ -5,6 +5,7 @@ A rule of one option that a bound or a list of words expresses is declared with 
 
 from __future__ import annotations
 
+from fastws.config.http_versions import speaks_http2
 from fastws.config.log_atoms import read_format
 from fastws.config.option import TOKEN
 from fastws.config.redis_url import check_prefix, check_redis_url
@@ -29,6 +30,7 @@ def check_together(config: Fields) -> None:
         path = getattr(config, name)
         if path and not path.startswith("/"):
             raise ConfigError(f"{OPTION[name].cli}: must begin with a slash, as in '/{path}', or be empty")
+    speaks_http2(config)
     if config.livez_path and config.livez_path == config.readyz_path:
         raise ConfigError("--readyz-path: must differ from --livez-path")
     if config.uds is not None and config.fd is not None:

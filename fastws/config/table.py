@@ -223,7 +223,27 @@ class Fields:
         minimum=65536,
     )
 
-    http: str = _http("choice", "auto", "HTTP parser.", choices=("auto", "httptools"))
+    http: str = _http(
+        "choice",
+        "auto",
+        "Versions of HTTP: `auto` is HTTP/1.1, and HTTP/2 where fastws[http2] is installed; `1` and `2` are that one "
+        "alone. `httptools` is 1, as uvicorn names it.",
+        choices=("auto", "1", "2", "httptools"),
+    )
+    http2_max_concurrent_streams: int = _http(
+        "integer",
+        128,
+        "Requests and WebSockets at once on one connection of HTTP/2; a client opens another one for more.",
+        minimum=1,
+        maximum=100_000,
+    )
+    http2_initial_stream_window_size: int = _http(
+        "integer",
+        131_072,
+        "Bytes that a client may send on one stream of HTTP/2 before the application has taken them.",
+        minimum=65_535,
+        maximum=16_777_216,
+    )
     headers: Sequence[tuple[str, str]] = _http(
         "headers",
         (),

@@ -28,7 +28,7 @@ MISSING: Final[Mapping[str, Missing]] = {
         default="auto",
     ),
     "http2": Missing(
-        "fastws speaks HTTP/1.1; a proxy in front may speak HTTP/2", already=(False,), default=False, flag=True
+        "install fastws[http2] and --http auto speaks HTTP/2, too", already=(False,), default=False, flag=True
     ),
     "h11_max_incomplete_event_size": Missing(
         "--limit-request-head bounds the size of a request head", already=(), default=None
@@ -62,7 +62,7 @@ NONE_IS_DEFAULT: Final = (
 )
 """Options for which uvicorn takes None for the default, where in fastws they hold a text or a sequence."""
 
-_ONE_PARSER: Final = "fastws parses with httptools alone: leave --http out"
+_ONE_PARSER: Final = "fastws parses HTTP/1.1 with httptools alone: leave --http out"
 _OTHER_LOOP: Final = "for another loop, run `await fastws.Server(config).serve()` in it"
 
 _VALUES: Final[Mapping[str, Mapping[str, str]]] = {

@@ -37,7 +37,7 @@ from fastws.net.event_loop import new_event_loop, run_in
 from fastws.net.listeners import address, directory_for_sockets
 from fastws.net.loop_state import LoopState
 from fastws.net.standard_descriptors import open_standard_descriptors
-from fastws.net.tls import ALPN
+from fastws.net.tls import alpn
 from fastws.observe.log_losses import count_losses
 from fastws.process.drain import watch_process
 from fastws.process.even_spread import Gate
@@ -149,7 +149,7 @@ class FastWSWorker(Worker):
         self._topics_dir = self._make_topics_dir()
         try:
             config = self._config(_no_app)
-            self._tls = self._ssl_context()
+            self._tls = self._ssl_context(config)
             self.loop = new_event_loop(config.loop)
         except (ConfigError, StartupError) as error:
             self._cannot_start(error)
@@ -237,13 +237,13 @@ class FastWSWorker(Worker):
             self.log.warning("No place for a directory: topics do not reach other workers: %s", error)
             return None
 
-    def _ssl_context(self) -> ssl.SSLContext | None:
+    def _ssl_context(self, config: Config) -> ssl.SSLContext | None:
         """The context that gunicorn makes, and its hook `ssl_context`. Raises ConfigError: never serve in plain."""
         if not self.cfg.is_ssl:
             return None
         try:
             context: ssl.SSLContext = sock.ssl_context(self.cfg)
-            context.set_alpn_protocols(ALPN)
+            context.set_alpn_protocols(alpn(config))
         except Exception as error:  # whatever the hook raises, which is the user's
             raise ConfigError(f"certfile, keyfile or ssl_context: {type(error).__name__}: {error}") from error
         return context

@@ -13,6 +13,8 @@ cdef class ResponseHead:
     cdef public bint has_server
     cdef public bytes whole
     cdef public bytes whole_with
+    cdef public bytes block
+    cdef public bytes block_with
 
 
 @cython.locals(pieces=list, known=dict, count=Py_ssize_t, head=bytes, close=bint, has_date=bint, has_server=bint)

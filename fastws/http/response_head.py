@@ -53,7 +53,10 @@ class ResponseHead:
     how the body is delimited and whether the connection stays. `content_length` is what the app promised, in bytes.
     """
 
-    __slots__ = ("close", "content_length", "has_date", "has_server", "lines", "status", "whole", "whole_with")
+    __slots__ = (
+        *("block", "block_with", "close", "content_length", "has_date", "has_server", "lines", "status"),
+        *("whole", "whole_with"),
+    )
 
     def __init__(
         self, status: int, lines: bytes, content_length: int | None, close: bool, has_date: bool, has_server: bool
@@ -67,6 +70,9 @@ class ResponseHead:
         # The bytes of the head to the usual request, once written, and the server's own lines that are in it.
         self.whole: bytes = b""
         self.whole_with: bytes | None = None
+        # The same as a block of HTTP/2.
+        self.block: bytes = b""
+        self.block_with: bytes | None = None
 
     @property
     def fields(self) -> bytes:

@@ -34,6 +34,9 @@ IDLE_SECONDS = 0.25
 LINGER_SECONDS = 5.0
 """How long a peer may still send behind our last response, and how long it may take none of what waits for it."""
 
+HTTP2_LINE = b"PRI * HTTP/2.0\r\n"
+"""What HTTP/2 begins with, as HTTP/1.1 reads it (RFC 9113 section 3.4)."""
+
 TLS_SECONDS = 1.0
 """How long, at shutdown, a peer that has got everything over TLS may take to say that it ends, too."""
 
@@ -223,6 +226,15 @@ class Http1Handler(Http1Reader):
         return True
 
     # Ends.
+
+    def _goes_to_http2(self, data: bytes) -> bool:
+        """Hand the connection over where it begins with `data`, the preface of HTTP/2; this object is then done."""
+        if self._head is None and data.startswith(HTTP2_LINE) and self.state.begin_http2(self.connection, data):
+            self._closing = True
+            self._parser = None
+            self._stash = b""
+            return True
+        return False
 
     def _answer_page(self, timeout: float | None) -> bool:
         """Answer the request from a page of the server's own; a body that follows is dropped.

@@ -80,6 +80,10 @@ class Http1Reader(HttpHandler):
         """Whether what lies behind the head that ends at `position` of `data` is parsed; else it was seen to."""
         raise NotImplementedError
 
+    def _goes_to_http2(self, data: bytes) -> bool:
+        """Whether `data`, which is no request, is the beginning of HTTP/2 and was seen to."""
+        raise NotImplementedError
+
     def _fail(self, error: RequestError, head_only: bool = False, asked: str = "") -> None:
         """Refuse the request that is arriving, and close; `asked` is its method and path for the log, if known."""
         raise NotImplementedError
@@ -117,6 +121,8 @@ class Http1Reader(HttpHandler):
                 raw = data if end - position == length else data[position:end]
                 self._feed_head(raw)
             except RequestError as error:
+                if error.status == 505 and not position and self._goes_to_http2(data):
+                    return
                 self._fail(error, data.startswith(b"HEAD ", position), asked_for(data, position))
                 return
             position = end

@@ -20,6 +20,7 @@ cdef class LoopCore:
     cdef list _resumable
     cdef public Py_ssize_t requests
     cdef public set stalled
+    cdef public set streams
     cdef public Py_ssize_t write_high_water
     cdef public LoopCounts counts
     cdef public set tasks

@@ -100,6 +100,8 @@ class LoopCore:
         # All channels that have a socket; those whose peer does not take what waits for it, and the bytes that may.
         self.connections: set[Any] = set()
         self.stalled: set[Any] = set()
+        # The channels that are streams of such a one, with HTTP/2.
+        self.streams: set[Any] = set()
         self.write_high_water: int = config.write_buffer_bytes
         self.counts = LoopCounts()
         self.log_limit = LogLimit(logger)
@@ -160,9 +162,17 @@ class LoopCore:
         """A TLS handshake with `peer`, an address, has failed: count it, and log it for the operator."""
         raise NotImplementedError
 
+    def begin_http2(self, connection: Any, data: bytes = b"") -> Any:
+        """Serve HTTP/2 on `connection`, of which `data` has come: its `HttpHandler`, or None where it is not served."""
+        raise NotImplementedError
+
     def drain_due(self) -> float:
         """When a connection that idles should end, now that the server shuts down: a time; 0.0 is now."""
         raise NotImplementedError
+
+    def channels(self) -> list[Any]:
+        """All connections, and all streams of theirs."""
+        return [*self.connections, *self.streams]
 
     # A turn of the loop.
 

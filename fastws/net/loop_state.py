@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
+from fastws.config.http_versions import speaks_http2
 from fastws.errors import RequestError
 from fastws.http.forwarded import TrustedPeers
 from fastws.net.channel import show_address
@@ -21,6 +22,7 @@ from fastws.net.client_counts import ClientCounts
 from fastws.net.connection import Connection
 from fastws.net.descriptors import first_kept, last_refused, lowest_free
 from fastws.net.http1_handler import Http1Handler
+from fastws.net.http2_handler import Http2Handler
 from fastws.net.http_handler import Gateway, HttpHandler
 from fastws.net.loop_core import LoopCore
 from fastws.net.proxy_preamble import ProxyPreamble
@@ -100,6 +102,9 @@ class LoopState(LoopCore):
                 mem_level=config.ws_deflate_memory_level,
                 backend=load_backend(config.ws_deflate_backend, context_takeover=config.ws_deflate_context_takeover),
             )
+        self.http2 = speaks_http2(config)
+        # Whether a connection may be of HTTP/2 before it has brought a byte.
+        self._may_choose = config.http == "2" or (self.http2 and secure)
         self._first_kept = first_kept()
         self._last_refused = last_refused(self._first_kept)
         self._other_descriptors = 0
@@ -129,6 +134,7 @@ class LoopState(LoopCore):
             self._on_tick,
             self.give_up,
             stalled=self.stalled,
+            streams=self.streams,
             stall_timeout=config.timeout_stalled_write,
         )
         self._on_tick(self.now)
@@ -174,7 +180,11 @@ class LoopState(LoopCore):
 
         A proxy may have told its client's address, `source`, the one that it connected to, and that it came over TLS.
         """
-        http = Http1Handler(connection, self)
+        http: HttpHandler
+        if self._may_choose and (self.config.http == "2" or _chose_http2(connection)):
+            http = Http2Handler(connection, self)
+        else:
+            http = Http1Handler(connection, self)
         connection.handler = http
         if source is not None:
             http.addresses = source, destination
@@ -189,6 +199,19 @@ class LoopState(LoopCore):
                 http.refuse(_too_many(connection.client))
                 connection.close()  # nothing that it sends is of interest
                 return None
+        return http
+
+    def begin_http2(self, connection: Any, data: bytes = b"") -> HttpHandler | None:
+        """Go on with HTTP/2 on a connection of HTTP/1.1 that has begun with its preface, `data`."""
+        if not self.http2:
+            return None
+        before: Any = connection.handler
+        http = Http2Handler(connection, self)
+        http.addresses, http.tls_at_proxy = before.addresses, before.tls_at_proxy
+        connection.handler = http
+        if self.shutting_down:
+            http.shut_down()
+        http.data_received(memoryview(data))
         return http
 
     def _begin_behind_proxy(self, connection: Connection, proxies: TrustedPeers) -> None:
@@ -317,6 +340,12 @@ class LoopState(LoopCore):
             if self.config.date_header and not self._own_date:
                 self._date_line = b"date: " + formatdate(second, usegmt=True).encode("ascii") + b"\r\n"
             self.head_lines = self.default_lines(True, True)
+
+
+def _chose_http2(connection: Connection) -> bool:
+    """Whether the client has chosen HTTP/2 in its TLS handshake (RFC 7301)."""
+    tls = connection.tls()
+    return tls is not None and tls.selected_alpn_protocol() == "h2"
 
 
 def _too_many(client: str) -> RequestError:

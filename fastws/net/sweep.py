@@ -36,7 +36,8 @@ class Sweep:
 
     `on_tick` gets the time of each sweep before any deadline is looked at, and `on_error` an exception that one of the
     connections has raised: the others have their turn. `stalled` are the connections whose peer
-    holds up what is written; each gets `Connection.check_stalled` with `stall_timeout`.
+    holds up what is written; each gets `Connection.check_stalled` with `stall_timeout`. `streams` are channels that
+    have deadlines too, and share the socket of a connection.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Sweep:
         on_error: Callable[[Channel, Exception], None],
         *,
         stalled: set[Channel],
+        streams: set[Channel],
         stall_timeout: float | None,
     ) -> None:
         self._loop = loop
@@ -55,6 +57,7 @@ class Sweep:
         self._on_tick = on_tick
         self._on_error = on_error
         self._stalled = stalled
+        self._streams = streams
         self._stall_timeout = stall_timeout
         self._last = loop.time()
         self._lag = 0.0
@@ -98,6 +101,8 @@ class Sweep:
         self._last = now
         self._on_tick(now)
         due = [each for each in self._connections if each.deadline <= now]
+        if self._streams:
+            due += [each for each in self._streams if each.deadline <= now]
         stalled = list(self._stalled)
         if late:
             due, stalled = self._spare(due, stalled)

@@ -18,13 +18,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from fastws.config import Config
+from fastws.config.http_versions import speaks_http2
 from fastws.errors import ConfigError
 from fastws.net.tls_reason import CERTIFICATE, PRIVATE_KEY, reason_of, reason_of_file
 
 logger: Final = logging.getLogger("fastws.error")
 
-ALPN: Final = ["http/1.1"]
-"""What the server speaks behind TLS (RFC 7301)."""
 
 _MINIMUM: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _ONLY: Final = {3: "1.0", 4: "1.1", 5: "1.2"}
@@ -106,6 +105,13 @@ def server_context(config: Config) -> ServerContext:
     return default
 
 
+def alpn(config: Config) -> list[str]:
+    """What the server speaks behind TLS (RFC 7301), the first one preferably."""
+    if config.http == "2":
+        return ["h2"]
+    return ["h2", "http/1.1"] if speaks_http2(config) else ["http/1.1"]
+
+
 def _chooser(named: Mapping[str, ServerContext]) -> Callable[[ssl.SSLObject, str | None, ssl.SSLContext], None]:
     """What OpenSSL asks when a client names the server (RFC 6066 section 3). A wildcard is for one label."""
 
@@ -167,7 +173,7 @@ def _context(config: Config, option: str, certfile: str, keyfile: str | None) ->
     elif only < config.ssl_min_version:
         raise ConfigError(f"--ssl-version: TLS {only} is below --ssl-min-version, {config.ssl_min_version}")
     context.options |= ssl.OP_NO_RENEGOTIATION  # costs the server more than the client; OpenSSL 1.1 lets clients ask
-    context.set_alpn_protocols(ALPN)
+    context.set_alpn_protocols(alpn(config))
     _load_certificate(context, config.ssl_keyfile_password, option, certfile, keyfile)
     if config.ssl_ca_certs:
         text = _check_readable("--ssl-ca-certs", config.ssl_ca_certs)

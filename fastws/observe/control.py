@@ -25,6 +25,8 @@ from fastws.asgi.session import Session
 from fastws.errors import ApplicationError, StartupError
 from fastws.net.channel import Channel
 from fastws.net.forking import listening
+from fastws.net.http2_handler import Http2Handler
+from fastws.net.http2_stream import Http2Stream
 from fastws.net.http_handler import HttpHandler
 from fastws.net.loop_state import LoopState
 from fastws.observe.metrics import resident_memory, waiting
@@ -113,7 +115,7 @@ class Control:
         if do == "status":
             yield {"ok": True, "status": self._status()}
         elif do == "connections":
-            connections = sorted(self._state.connections, key=lambda each: each.number)
+            connections = sorted(self._state.channels(), key=lambda each: each.number)
             for index, connection in enumerate(connections):
                 if index % SLICE == SLICE - 1:
                     await asyncio.sleep(0)
@@ -147,7 +149,7 @@ class Control:
         """Close the connection whose id is of this worker."""
         if not isinstance(code, int) or not isinstance(reason, str):
             return {"ok": False, "error": "the code must be a number and the reason a text"}
-        for connection in self._state.connections:
+        for connection in self._state.channels():
             if connection_id(connection) == number:
                 handler = connection.handler
                 if not isinstance(handler, Session):
@@ -193,8 +195,12 @@ class Control:
 
 
 def connection_id(connection: Channel) -> str:
-    """What `fastws close` calls a connection: the worker's process id and the connection's number in it."""
-    return f"{os.getpid()}-{connection.number}"
+    """What `fastws close` calls a connection: the worker's process id and the connection's number in it.
+
+    A stream of HTTP/2 has its own number behind that.
+    """
+    name = f"{os.getpid()}-{connection.number}"
+    return f"{name}.{connection.stream.stream_id}" if isinstance(connection, Http2Stream) else name
 
 
 def describe(connection: Channel, now: float) -> dict[str, Any]:
@@ -227,6 +233,9 @@ def describe(connection: Channel, now: float) -> dict[str, Any]:
             scope = traffic.scope
             for name in ("messages_in", "bytes_in", "messages_out", "bytes_out"):
                 found[name] = getattr(traffic, name)
+    elif isinstance(handler, Http2Handler):
+        found["kind"] = "http/2"
+        found["state"] = "serving" if handler.protocol.streams else "idle"
     elif isinstance(handler, HttpHandler):
         exchange = handler.exchange()
         if isinstance(exchange, HttpCycle):

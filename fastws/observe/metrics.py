@@ -222,7 +222,7 @@ class Metrics(Observer):
 def waiting(state: LoopState) -> Snapshot:
     """What waits in the connections, which are asked one by one."""
     websockets = messages = size = buffered = largest = reading = backlogs = 0
-    for connection in state.connections:
+    for connection in state.channels():
         unsent = connection.unsent()
         buffered += unsent
         largest = max(largest, unsent)

@@ -11,6 +11,7 @@ from typing import Final
 import fastws
 from fastws.config import Config
 from fastws.config.effects import without_effect
+from fastws.config.http_versions import spoken
 
 logger: Final = logging.getLogger("fastws.error")
 
@@ -46,7 +47,6 @@ def log_process(config: Config, engine: str, loop: str, transport: str) -> None:
     """
     python = f"{platform.python_implementation()} {platform.python_version()}"
     logger.info("Started server process [%d], fastws %s on %s", os.getpid(), fastws.__version__, python)
-    http = "httptools" if config.http == "auto" else config.http
-    logger.info("WebSocket engine %s, HTTP parser %s, event loop %s, transport %s", engine, http, loop, transport)
+    logger.info("WebSocket engine %s, %s, event loop %s, transport %s", engine, spoken(config), loop, transport)
     if config.ws == "auto" and engine != "cython":
         logger.warning("The compiled module fastws._codec is not installed: the engine %s is slower", engine)

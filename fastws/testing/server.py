@@ -160,7 +160,7 @@ class RunningServer:
     def _about_to_cut(self, state: LoopState) -> None:
         """Note what has not ended in the time that it had."""
         tasks = set(state.tasks)
-        for connection in state.connections:
+        for connection in state.channels():
             about = describe(connection, state.loop.time())
             what = "a WebSocket" if about["kind"] == "websocket" else "an HTTP connection"
             line = f"{what} from {about['client']}, {about['path'] or '-'}, {about['state']}"

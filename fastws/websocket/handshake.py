@@ -43,7 +43,7 @@ class UpgradeRequest:
     """A valid request for a WebSocket: what the answer to it depends on."""
 
     key: bytes
-    """Sec-WebSocket-Key as sent."""
+    """Sec-WebSocket-Key as sent; over HTTP/2 there is none."""
     subprotocols: list[str]
     """What the peer offers, in its order of preference, without duplicates."""
     extensions: list[bytes]
@@ -89,6 +89,21 @@ def read_upgrade(request: RequestHead) -> UpgradeRequest | None:
         raise HandshakeError(426, "The WebSocket version here is 13.", _VERSION_HEADERS)
     if key is None or not _KEY(key):  # two of them are joined by a comma in `fields`
         raise HandshakeError(400, "Sec-WebSocket-Key must be 16 bytes in base64, once.")
+    return _read_offers(request, key)
+
+
+def read_connect(request: RequestHead) -> UpgradeRequest:
+    """The WebSocket that an extended CONNECT with :protocol `websocket` asks for (RFC 8441 section 5).
+
+    It has no key: nothing in between could take it for something else. Raises HandshakeError: 400.
+    """
+    if request.fields.get(b"sec-websocket-version") != _VERSION:
+        raise HandshakeError(400, "The WebSocket version here is 13.", _VERSION_HEADERS[:1])
+    return _read_offers(request, b"")
+
+
+def _read_offers(request: RequestHead, key: bytes) -> UpgradeRequest:
+    fields = request.fields
     subprotocols: list[str] = []
     value = fields.get(b"sec-websocket-protocol")
     if value is not None:
@@ -152,13 +167,25 @@ def accept_response(
     Raises ApplicationError for a subprotocol that was not offered and for headers that are malformed, that belong to
     the handshake (Sec-WebSocket-*, Upgrade, Connection) or that frame a body.
     """
-    head = _HEAD + accept_key(upgrade.key) + b"\r\n"
+    lines = accept_fields(upgrade, subprotocol, headers, extensions, default_headers)
+    return _HEAD + accept_key(upgrade.key) + b"\r\n" + lines + b"\r\n"
+
+
+def accept_fields(
+    upgrade: UpgradeRequest,
+    subprotocol: str | None,
+    headers: Iterable[Header],
+    extensions: bytes | None,
+    default_headers: Sequence[Header] | bytes,
+) -> bytes:
+    """The header lines of an answer that accepts, whatever carries it; arguments and errors as `accept_response`."""
+    head = b""
     if subprotocol is not None:
         if subprotocol not in upgrade.subprotocols:
             raise ApplicationError(
                 f"The subprotocol {subprotocol!r} was not offered; the client offered {upgrade.subprotocols!r}."
             )
-        head += b"sec-websocket-protocol: " + subprotocol.encode("ascii") + b"\r\n"
+        head = b"sec-websocket-protocol: " + subprotocol.encode("ascii") + b"\r\n"
     if extensions is not None:
         head += b"sec-websocket-extensions: " + extensions + b"\r\n"
     if not isinstance(default_headers, bytes):
@@ -170,7 +197,7 @@ def accept_response(
             default_headers = _without(b"date:", default_headers)
         if app.has_server:
             default_headers = _without(b"server:", default_headers)
-    return head + default_headers + b"\r\n"
+    return head + default_headers
 
 
 def _app_head(headers: Iterable[Header]) -> ResponseHead:

@@ -63,7 +63,10 @@ def test_the_configuration_is_frozen() -> None:
         ),
         (
             {"http": "h11"},
-            "--http: must be one of auto, httptools, not 'h11': fastws parses with httptools alone: leave --http out",
+            (
+                "--http: must be one of auto, 1, 2, httptools, not 'h11': "
+                "fastws parses HTTP/1.1 with httptools alone: leave --http out"
+            ),
         ),
         ({"ws_max_size": 0}, "--ws-max-size: must be a number of bytes such as 65536, 64KiB or 1MB, 1 or more, not 0"),
         ({"ws_ping_interval": -1}, "--ws-ping-interval: must be a number, 0 or more, or none, not -1"),

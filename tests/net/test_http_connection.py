@@ -269,7 +269,7 @@ async def test_refused_requests(data: bytes, status: int, pipelined: bool, caplo
         calls.append(scope)
         await echo(scope, receive, send)
 
-    found, peer = await exchange(GET * pipelined + data + SMUGGLED, app)
+    found, peer = await exchange(GET * pipelined + data + SMUGGLED, app, http="1")
     await settle()
     assert [each.status for each in found] == [200] * pipelined + [status]
     assert len(calls) == pipelined

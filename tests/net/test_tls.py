@@ -392,7 +392,7 @@ def test_openssl_s_client(authority: Authority, tmp_path: Path) -> None:
     )
     with serve(echo_app.app, ssl_certfile=tmp_path / "both.pem") as serving:
         command = ["openssl", "s_client", "-connect", f"127.0.0.1:{serving.port}", "-verify_return_error", "-ign_eof"]
-        command += ["-CAfile", str(tmp_path / "ca.pem"), "-verify_ip", "127.0.0.1", "-alpn", "h2,http/1.1"]
+        command += ["-CAfile", str(tmp_path / "ca.pem"), "-verify_ip", "127.0.0.1", "-alpn", "http/1.1"]
         done = subprocess.run(
             command,
             input=opening + wire.text("through openssl") + wire.close(1000),

@@ -77,7 +77,7 @@ def test_the_startup_lines_name_process_address_engine_and_loop(loop: str) -> No
     assert lines[0].startswith(f"INFO:     Started server process [{process.popen.pid}], fastws {fastws.__version__} ")
     transport = "sockets" if accepting.SocketServer is not None else "loop"
     assert lines[1:5] == [
-        f"INFO:     WebSocket engine none, HTTP parser httptools, event loop {loop}, transport {transport}",
+        f"INFO:     WebSocket engine none, HTTP/1.1 and HTTP/2, event loop {loop}, transport {transport}",
         "INFO:     Waiting for application startup.",
         "INFO:     Application startup complete.",
         f"INFO:     fastws running on http://127.0.0.1:{process.port} (Press CTRL+C to quit)",

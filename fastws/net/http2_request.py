@@ -1,0 +1,224 @@
+"""One request on a stream of HTTP/2: what it is answered with, and by whom.
+
+It is to a stream what `Http1Handler` is to a connection, for one request: pages of the server's own, limits, errors,
+the hand-over to a WebSocket session, deadlines. The module is compiled by Cython where the extension was built
+(http2_request.pxd) and interpreted elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastws.errors import RequestError
+from fastws.http.framing import Framing, frame_response
+from fastws.http.header_blocks import field, lines_block, status_field
+from fastws.http.http2_frames import CANCEL, INTERNAL_ERROR
+from fastws.http.http2_head import Http2Head
+from fastws.http.pages import METHODS, Page, PageResponse
+from fastws.http.response_head import response_head
+from fastws.net.channel import NEVER
+from fastws.net.http2_stream import Http2Stream
+from fastws.net.http_handler import HttpHandler
+from fastws.websocket.handshake import check_origin, read_connect
+
+if TYPE_CHECKING:
+    from fastws.http.head import RequestHead
+    from fastws.net.http_handler import Exchange
+
+BODY_HIGH_WATER = 65536
+"""Bytes of request body that may wait for the application before reading stops."""
+
+FINISH_SECONDS = 5.0
+"""How long a peer may take none of what waits for it behind the end of a response."""
+
+
+class Http2Request(HttpHandler):
+    """Answers the request on `stream`."""
+
+    def __init__(self, stream: Http2Stream) -> None:
+        HttpHandler.__init__(self, stream, stream.state)
+        carrier = stream.carrier
+        self.addresses = carrier.addresses
+        self.tls_at_proxy = carrier.tls_at_proxy
+        self.stream = stream
+        self.head: RequestHead | None = None
+        self._current: Exchange | None = None
+        self._body_bytes: int = 0
+        stream.abort_code = INTERNAL_ERROR
+
+    def begin(self, request: Http2Head, ended: bool) -> None:
+        """Begin to answer."""
+        self.head = request.head
+        try:
+            if request.protocol is not None:
+                self._begin_websocket(request)
+            else:
+                self._begin(request.head, ended)
+        except RequestError as error:
+            self.refuse(error)
+        self.stream.carrier.addresses = self.addresses  # other requests need not ask again
+
+    def exchange(self) -> Exchange | None:
+        return self._current
+
+    def _begin(self, head: RequestHead, ended: bool) -> None:
+        state = self.state
+        if head.path in state.pages and head.method in METHODS:
+            self._answer_page(state.pages[head.path], head)
+            return
+        if state.max_requests is not None and state.requests >= state.max_requests:
+            state.counts.refused_requests += 1
+            raise _at_limit("The server is at its limit of requests.")
+        limit = state.limit_request_body
+        if limit is not None and head.content_length is not None and head.content_length > limit:
+            raise RequestError(413, "The request body is too large.")
+        self._count()
+        if not ended and state.config.timeout_request_body is not None:
+            self.connection.deadline = state.now + state.config.timeout_request_body
+        self._current = state.application.exchange(self, head)
+
+    def _begin_websocket(self, request: Http2Head) -> None:
+        """RFC 8441: what the stream carries from now on is a WebSocket's."""
+        state, stream, head = self.state, self.stream, request.head
+        if state.engine is None or request.protocol != b"websocket":
+            if state.engine is None:
+                raise RequestError(501, "There are no WebSockets here.")
+            raise RequestError(501, "The only protocol here is websocket.")
+        upgrade = read_connect(head)
+        if state.allowed_origins is not None:
+            check_origin(head, state.allowed_origins)
+        if state.max_websockets is not None and state.websockets >= state.max_websockets:
+            state.counts.refused_websockets += 1
+            raise _at_limit("The server is at its limit of WebSockets.")
+        self._count()
+        stream.abort_code = CANCEL
+        stream.deadline = NEVER
+        stream.handler = state.application.websocket(self, head, upgrade, b"")
+
+    def _count(self) -> None:
+        state = self.state
+        state.requests_total += 1
+        if state.requests_total == state.last_request:
+            state.at_last_request()
+
+    # What the stream calls.
+
+    def data_received(self, data: memoryview) -> None:
+        current = self._current
+        if current is None:
+            return
+        self._body_bytes += len(data)
+        limit = self.state.limit_request_body
+        if limit is not None and self._body_bytes > limit:
+            self.refuse(RequestError(413, "The request body is too large."))
+            return
+        current.body_received(bytes(data))
+        self.update_reading()
+
+    def eof_received(self) -> bool:
+        if self._current is not None:
+            self.connection.deadline = NEVER
+            self._current.body_completed()
+        return True
+
+    def connection_lost(self) -> None:
+        current, self._current = self._current, None
+        if current is not None:
+            current.disconnected()
+
+    def on_deadline(self, now: float) -> None:
+        connection, current = self.connection, self._current
+        timeout = self.state.config.timeout_request_body
+        if connection.is_closing():
+            if connection.peer_takes():
+                connection.deadline = now + FINISH_SECONDS
+            else:
+                connection.abort()
+        elif current is None or timeout is None:
+            connection.deadline = NEVER
+        else:
+            if connection.reading_paused or current.waits_for_continue():
+                connection.last_seen = now
+            connection.deadline = connection.last_seen + timeout
+            if connection.deadline <= now:
+                self.refuse(RequestError(408, "The request body did not arrive in time."))
+
+    def shut_down(self) -> None:
+        """It is answered to its end."""
+
+    # What an exchange calls.
+
+    def response_completed(self, exchange: Exchange, keep_alive: bool) -> None:
+        if self._current is exchange:
+            self._current = None
+            self._finish()
+
+    def update_reading(self) -> None:
+        current = self._current
+        if current is not None and current.body_waiting() > BODY_HIGH_WATER:
+            self.connection.pause_reading()
+        elif self.connection.allowance >= 0:
+            self.connection.last_seen = self.state.now
+            self.connection.resume_reading()
+
+    # Answers of the server's own.
+
+    def refuse(self, error: RequestError) -> None:
+        """Answer with `error` where a response can still begin, else cut the stream; other streams go on."""
+        state, head, current = self.state, self.head, self._current
+        self._current = None
+        message = "Invalid HTTP request received" if error.status < 500 else "HTTP request refused"
+        asked = "" if head is None else f", {head.method} {head.raw_path.decode('ascii', 'replace')}"
+        where = f"{error.status}, {self.client()}{asked[:200]}"
+        if error.log_hint:
+            state.warn("%s (%s)", error.log_hint, where, kind=f"{error.status} {error.detail}")
+        else:
+            state.warn(message + ": %s (%s)", error.detail, where, kind=f"{error.status} {error.detail}")
+        started = current is not None and current.response_started()
+        if current is not None:
+            current.disconnected()
+        if started:
+            self.stream.abort()
+            return
+        state.counts.error(error.status, head is not None and head.method == "CONNECT")
+        self.stream.send_head(error_block(error, state.head_lines))
+        self.stream.write_last(error_body(error) if head is None or head.method != "HEAD" else b"")
+        self._finish()
+
+    def _answer_page(self, page: Page, head: RequestHead) -> None:
+        """Answer from a page of the server's own."""
+        state = self.state
+        try:
+            response = page(head)
+        except Exception as error:
+            state.log_application_error("Exception in a page of the server", error)
+            response = PageResponse(500, (), b"Internal Server Error\n")
+        lines = response_head(response.status, (*response.headers, (b"content-length", b"%d" % len(response.body))))
+        framing, _, _ = frame_response(head.method, "1.1", True, lines)
+        self.stream.send_head(status_field(response.status) + lines_block(lines.fields + state.head_lines))
+        self.stream.write_last(b"" if framing is Framing.NONE else response.body)
+        self._finish()
+
+    def _finish(self) -> None:
+        stream = self.stream
+        stream.finish()
+        if not stream.is_gone():  # what waits is for the windows
+            stream.peer_takes()
+            stream.deadline = self.state.now + FINISH_SECONDS
+
+
+def error_block(error: RequestError, lines: bytes) -> bytes:
+    """The head of an answer to a request that was refused; `lines` are the server's own."""
+    body = error_body(error)
+    head = status_field(error.status) + field(b"content-type", b"text/plain; charset=utf-8")
+    own = b"".join(field(name, value) for name, value in error.headers if name != b"upgrade")
+    return head + field(b"content-length", b"%d" % len(body)) + own + lines_block(lines)
+
+
+def error_body(error: RequestError) -> bytes:
+    """What it says."""
+    return error.detail.encode("ascii", "replace") + b"\n"
+
+
+def _at_limit(detail: str) -> RequestError:
+    return RequestError(503, detail, ((b"retry-after", b"5"),))

@@ -1,0 +1,47 @@
+import cython
+
+from fastws.http.http2_protocol cimport Http2Protocol, StreamState
+from fastws.net.channel cimport Channel
+from fastws.net.http_handler cimport HttpHandler
+
+
+cdef class Carrier(HttpHandler):
+    cdef public Http2Protocol protocol
+    cdef public long long window
+
+    cdef ask_flush(self)
+    cdef wait_for_window(self, Http2Stream stream)
+    cdef bint must_wait(self) except -1
+    cdef stream_gone(self, Http2Stream stream)
+
+
+cdef class Http2Stream(Channel):
+    cdef public Carrier carrier
+    cdef public StreamState stream
+    cdef public int abort_code
+    cdef Http2Protocol _protocol
+    cdef list _out
+    cdef Py_ssize_t _out_begin
+    cdef Py_ssize_t _out_bytes
+    cdef bytes _trailers
+    cdef object _held
+    cdef long long _uncredited
+    cdef bint _ending
+    cdef bint _finishing
+    cdef bint _deaf
+    cdef bint _peer_ended
+    cdef bint _end_told
+    cdef bint _gone
+
+    cpdef send_head(self, bytes block, bint ends=*)
+    cpdef write_last(self, bytes data)
+    cdef _try_push(self)
+    @cython.locals(done=Py_ssize_t, sent=Py_ssize_t, chunk=bytes, out=list, protocol=Http2Protocol, stream=StreamState)
+    cpdef bint push(self, long long most) except -1
+    cpdef received(self, bytes data, long long size)
+    cpdef ended_by_peer(self)
+    cdef _tell_end(self)
+    cdef _end(self)
+    cdef _give_credit(self)
+    cdef _check_end(self)
+    cdef _leave(self)
