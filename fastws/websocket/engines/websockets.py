@@ -108,23 +108,20 @@ class WebsocketsEngine(Engine):
             data = self.rest + bytes(data)
             self.rest = None
         try:
-            self._receive(data, events)
+            size = len(data)
+            kept = bytes(data) if size <= _COPIED else memoryview(data)
+            position = 0
+            if self._inflater is not None:
+                self._assembly.inflated = 0
+            if self._parser is None and not self._assembly.message:
+                position = self._read_messages(kept, 0, events)
+            if position < size and not self._ended:
+                self._read_rest(kept, position, events)
         except BaseException:  # out of memory, most likely: what was under construction may be lost
             self._data = b""
             self.receive_eof()
             raise
         return events
-
-    def _receive(self, data: bytes | bytearray | memoryview, events: list[Event]) -> None:
-        size = len(data)
-        kept = bytes(data) if size <= _COPIED else memoryview(data)
-        position = 0
-        if self._inflater is not None:
-            self._assembly.inflated = 0
-        if self._parser is None and not self._assembly.message:
-            position = self._read_messages(kept, 0, events)
-        if position < size and not self._ended:
-            self._read_rest(kept, position, events)
 
     def receive_eof(self) -> None:
         self._ended = True
@@ -264,10 +261,14 @@ class WebsocketsEngine(Engine):
     def send_text(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"text must be str, not {type(text).__name__}")
-        return self._send_message(_FIN | TEXT, text.encode())
+        if self.deflater is None:
+            return self._put(_FIN | TEXT, text.encode())
+        return self._send_compressed(self.deflater, _FIN | TEXT, text.encode())
 
     def send_bytes(self, data: bytes | bytearray | memoryview) -> int:
-        return self._send_message(_FIN | BINARY, to_bytes(data))
+        if self.deflater is None:
+            return self._put(_FIN | BINARY, to_bytes(data))
+        return self._send_compressed(self.deflater, _FIN | BINARY, to_bytes(data))
 
     def append_frame(self, frame: bytes) -> int:
         self._output.append(frame)
@@ -293,10 +294,9 @@ class WebsocketsEngine(Engine):
         self._waiting = 0
         return output
 
-    def _send_message(self, first: int, payload: bytes) -> int:
-        deflater = self.deflater
-        shorter = None if deflater is None else deflater.compress(payload)
-        if deflater is None or shorter is None:
+    def _send_compressed(self, deflater: Deflater, first: int, payload: bytes) -> int:
+        shorter = deflater.compress(payload)
+        if shorter is None:
             return self._put(first, payload)
         try:
             return self._put(first | _RSV1_BIT, shorter)
