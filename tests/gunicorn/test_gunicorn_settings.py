@@ -124,7 +124,11 @@ def test_what_is_gunicorns_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "own", "message"),
     [
-        ({}, {"ws_max_size": 0}, r"^--ws-max-size: must be a whole number, 1 or more, not 0$"),
+        (
+            {},
+            {"ws_max_size": 0},
+            r"^--ws-max-size: must be a number of bytes such as 65536, 64KiB or 1MB, 1 or more, not 0$",
+        ),
         ({}, {"app": "a:b"}, r"^CONFIG: there is no option 'app'$"),
         ({"certfile": "c.pem"}, {"ssl_ciphers": "x"}, r"^ssl_ciphers: gunicorn's certfile and keyfile are set"),
         ({"protocol": "uwsgi"}, {}, r"^protocol: fastws speaks http, not uwsgi$"),

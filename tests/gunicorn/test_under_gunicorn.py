@@ -457,7 +457,10 @@ def test_worker_ends_when_its_master_is_gone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"env": {"FASTWS_WS_MAX_SIZE": "big"}}, "FASTWS_WS_MAX_SIZE: must be a whole number, 1 or more, not 'big'"),
+        (
+            {"env": {"FASTWS_WS_MAX_SIZE": "big"}},
+            "FASTWS_WS_MAX_SIZE: must be a number of bytes such as 65536, 64KiB or 1MB, 1 or more, not 'big'",
+        ),
         ({"env": {"FASTWS_PORT": "80"}}, "FASTWS_PORT: gunicorn listens: --bind"),
         ({"worker": "gunicorn_apps.Mistaken"}, "CONFIG: there is no option 'ws_max_sise'"),
         ({"worker": "gunicorn_apps.NoMaster"}, r"CONFIG\['port'\]: gunicorn listens: --bind"),
