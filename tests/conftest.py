@@ -60,7 +60,7 @@ def own_logging() -> Iterator[None]:
 NOT_UNDERSTOOD = frozenset({"test_examples", "test_several_processes"})
 """Modules with tests of several processes that fail at times on a loaded machine, nobody knows yet why."""
 
-RERUNS = int(os.environ.get("FASTWS_TEST_RERUNS", "0"))
+RERUNS = int(os.environ.get("TEST_RERUNS", "0"))
 """How often a test that fails is run again, on a machine that has other work: what fails at times is listed as R."""
 
 

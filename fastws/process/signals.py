@@ -195,8 +195,29 @@ def _restore() -> None:
     _before.clear()
 
 
+_held = threading.local()
+
+
+def _hold() -> None:
+    """Let signals wait while this thread forks: one that came to the child before `_in_child` would be lost there."""
+    _held.before = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL) if _catchers else None
+
+
+def _release() -> None:
+    before, _held.before = getattr(_held, "before", None), None
+    if before is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _in_child() -> None:
     """Handle nothing, in a child that the application has forked: what is ours is as it was before us."""
+    try:
+        _give_back()
+    finally:
+        _release()
+
+
+def _give_back() -> None:
     if not any(_is_ours(signal.getsignal(each)) for each in _ALL):
         return
     with contextlib.suppress(ValueError):  # a server in another thread than the main one has no such descriptor
@@ -214,4 +235,4 @@ _ALL: Final = tuple(
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGABRT", "SIGTTIN", "SIGTTOU")
     if hasattr(signal, name)
 )
-os.register_at_fork(after_in_child=_in_child)
+os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_in_child)

@@ -50,6 +50,13 @@ def test_a_child_has_none_of_its_parents_handlers_and_sockets(workers: str, loop
         assert process.stop() == 0
 
 
+def test_a_child_that_is_ended_as_soon_as_it_is_there_ends() -> None:
+    """A signal must not come between the fork and the end of our handlers, which would take it for the parent's."""
+    with serve_process("forking_apps:app", "--timeout-graceful-shutdown", "1") as process:
+        assert get(process, "/fork-and-terminate") == "-15 " * 50
+        assert process.stop() == 0
+
+
 def test_terminate_ends_a_child() -> None:
     with serve_process("forking_apps:app") as process:
         get(process, "/fork")

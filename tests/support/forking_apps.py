@@ -71,12 +71,25 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         CHILDREN[-1].terminate()
         CHILDREN[-1].join(10)
         body = str(CHILDREN[-1].exitcode).encode()
+    elif scope["path"] == "/fork-and-terminate":
+        body = b"".join(b"%d " % ended_at_once() for _ in range(50))
     elif scope["path"] == "/come-back" and os.fork() == 0:
         print("the child goes on", flush=True)
     elif scope["path"] == "/exit" and os.fork() == 0:
         sys.exit(5)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
+
+
+def ended_at_once() -> int:
+    """The exit status of a child that gets SIGTERM while it begins."""
+    process = FORK.Process(target=sleep)
+    process.start()
+    process.terminate()
+    process.join(5)
+    status = process.exitcode
+    process.kill()
+    return 0 if status is None else int(status)
 
 
 def ignore() -> None:
