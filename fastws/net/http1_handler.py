@@ -15,18 +15,15 @@ from fastws.errors import HandshakeError, RequestError
 from fastws.http.framing import error_response
 from fastws.http.head import RequestHead
 from fastws.http.head_scan import asked_for
-from fastws.http.pages import METHODS, Page, PageResponse, encode_page
+from fastws.http.pages import METHODS, Page, encode_page
 from fastws.net.channel import NEVER, Channel
 from fastws.net.http1_reader import Http1Reader, shown
-from fastws.net.http_handler import NEW_SECONDS, HttpHandler
-from fastws.websocket.handshake import UpgradeRequest, check_origin, read_upgrade
+from fastws.net.http_handler import BODY_HIGH_WATER, NEW_SECONDS, HttpHandler
+from fastws.websocket.handshake import UpgradeRequest, read_upgrade
 
 if TYPE_CHECKING:
     from fastws.net.http_handler import Exchange
     from fastws.net.loop_core import LoopCore
-
-BODY_HIGH_WATER = 65536
-"""Bytes of request body that may wait for the application before reading stops."""
 
 IDLE_SECONDS = 0.25
 """How long, at shutdown, the next request of a connection that idles may still begin to arrive."""
@@ -177,14 +174,7 @@ class Http1Handler(Http1Reader):
         if state.engine is not None:
             self._upgrade = read_upgrade(head)
             if self._upgrade is not None:
-                if state.allowed_origins is not None:
-                    check_origin(head, state.allowed_origins)
-                if state.max_websockets is not None and state.websockets >= state.max_websockets:
-                    state.counts.refused_websockets += 1
-                    raise _at_limit("The server is at its limit of WebSockets.")
-                state.requests_total += 1
-                if state.requests_total == state.last_request:
-                    state.at_last_request()
+                self._admit_websocket(head)
                 return
         if head.path in state.pages and head.method in METHODS:
             self._page = state.pages[head.path]
@@ -194,15 +184,7 @@ class Http1Handler(Http1Reader):
 
     def _begin(self, head: RequestHead) -> None:
         state = self.state
-        if state.max_requests is not None and state.requests >= state.max_requests:
-            state.counts.refused_requests += 1
-            raise _at_limit("The server is at its limit of requests.")
-        limit = state.limit_request_body
-        if limit is not None and head.content_length is not None and head.content_length > limit:
-            raise RequestError(413, "The request body is too large.")
-        state.requests_total += 1
-        if state.requests_total == state.last_request:
-            state.at_last_request()
+        self._admit(head)
         self.connection.deadline = NEVER
         if not head.repeated:
             self._begin_body(head)
@@ -245,11 +227,7 @@ class Http1Handler(Http1Reader):
         assert page is not None
         assert head is not None
         self._page = None
-        try:
-            response = page(head)
-        except Exception as error:
-            state.log_application_error("Exception in a page of the server", error)
-            response = PageResponse(500, (), b"Internal Server Error\n")
+        response = self._page_response(page, head)
         # A peer that asks again and again without reading the answers is not served for ever.
         keep_alive = not (state.draining or head.expect_continue or connection.writing_paused)
         data, keep_alive = encode_page(response, head, keep_alive and head.keep_alive, state.head_lines)
@@ -277,15 +255,9 @@ class Http1Handler(Http1Reader):
         connection.handler = self.state.application.websocket(self, head, upgrade, early_data)
 
     def _fail(self, error: RequestError, head_only: bool = False, asked: str = "") -> None:
-        message = "Invalid HTTP request received" if error.status < 500 else "HTTP request refused"
         if not asked and self._head is not None and (self._in_body or self._current is not None):
             asked = shown(self._head)
-        where = f"{error.status}, {self.client()}" + (f", {asked}" if asked else "")
-        kind = f"{error.status} {error.detail}"  # each is counted apart
-        if error.log_hint:
-            self.state.warn("%s (%s)", error.log_hint, where, kind=kind)
-        else:
-            self.state.warn(message + ": %s (%s)", error.detail, where, kind=kind)
+        self._warn_of(error, asked)
         self._answer_error(error, head_only)
         self._linger()
 
@@ -318,7 +290,3 @@ class Http1Handler(Http1Reader):
         # What is left of TLS is the peer's own end of it, which nobody needs (RFC 8446 section 6.1).
         is_sent = state.secure and not connection.is_gone() and connection.unsent() == 0
         connection.deadline = state.now + (TLS_SECONDS if is_sent and state.shutting_down else LINGER_SECONDS)
-
-
-def _at_limit(detail: str) -> RequestError:
-    return RequestError(503, detail, ((b"retry-after", b"5"),))

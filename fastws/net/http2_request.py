@@ -14,19 +14,19 @@ from fastws.http.framing import Framing, frame_response
 from fastws.http.header_blocks import field, lines_block, status_field
 from fastws.http.http2_frames import CANCEL, INTERNAL_ERROR
 from fastws.http.http2_head import Http2Head
-from fastws.http.pages import METHODS, Page, PageResponse
+from fastws.http.pages import METHODS, Page
 from fastws.http.response_head import response_head
 from fastws.net.channel import NEVER
 from fastws.net.http2_stream import Http2Stream
-from fastws.net.http_handler import HttpHandler
-from fastws.websocket.handshake import check_origin, read_connect
+from fastws.net.http_handler import BODY_HIGH_WATER, HttpHandler
+from fastws.websocket.handshake import read_connect
 
 if TYPE_CHECKING:
     from fastws.http.head import RequestHead
     from fastws.net.http_handler import Exchange
 
-BODY_HIGH_WATER = 65536
-"""Bytes of request body that may wait for the application before reading stops."""
+MAX_ASKED = 198
+"""How much the log shows of what was asked for, in characters."""
 
 FINISH_SECONDS = 5.0
 """How long a peer may take none of what waits for it behind the end of a response."""
@@ -66,13 +66,7 @@ class Http2Request(HttpHandler):
         if head.path in state.pages and head.method in METHODS:
             self._answer_page(state.pages[head.path], head)
             return
-        if state.max_requests is not None and state.requests >= state.max_requests:
-            state.counts.refused_requests += 1
-            raise _at_limit("The server is at its limit of requests.")
-        limit = state.limit_request_body
-        if limit is not None and head.content_length is not None and head.content_length > limit:
-            raise RequestError(413, "The request body is too large.")
-        self._count()
+        self._admit(head)
         if not ended and state.config.timeout_request_body is not None:
             self.connection.deadline = state.now + state.config.timeout_request_body
         self._current = state.application.exchange(self, head)
@@ -85,21 +79,10 @@ class Http2Request(HttpHandler):
                 raise RequestError(501, "There are no WebSockets here.")
             raise RequestError(501, "The only protocol here is websocket.")
         upgrade = read_connect(head)
-        if state.allowed_origins is not None:
-            check_origin(head, state.allowed_origins)
-        if state.max_websockets is not None and state.websockets >= state.max_websockets:
-            state.counts.refused_websockets += 1
-            raise _at_limit("The server is at its limit of WebSockets.")
-        self._count()
+        self._admit_websocket(head)
         stream.abort_code = CANCEL
         stream.deadline = NEVER
         stream.handler = state.application.websocket(self, head, upgrade, b"")
-
-    def _count(self) -> None:
-        state = self.state
-        state.requests_total += 1
-        if state.requests_total == state.last_request:
-            state.at_last_request()
 
     # What the stream calls.
 
@@ -167,13 +150,8 @@ class Http2Request(HttpHandler):
         """Answer with `error` where a response can still begin, else cut the stream; other streams go on."""
         state, head, current = self.state, self.head, self._current
         self._current = None
-        message = "Invalid HTTP request received" if error.status < 500 else "HTTP request refused"
-        asked = "" if head is None else f", {head.method} {head.raw_path.decode('ascii', 'replace')}"
-        where = f"{error.status}, {self.client()}{asked[:200]}"
-        if error.log_hint:
-            state.warn("%s (%s)", error.log_hint, where, kind=f"{error.status} {error.detail}")
-        else:
-            state.warn(message + ": %s (%s)", error.detail, where, kind=f"{error.status} {error.detail}")
+        asked = "" if head is None else f"{head.method} {head.raw_path.decode('ascii', 'replace')}"
+        self._warn_of(error, asked[:MAX_ASKED])
         started = current is not None and current.response_started()
         if current is not None:
             current.disconnected()
@@ -188,11 +166,7 @@ class Http2Request(HttpHandler):
     def _answer_page(self, page: Page, head: RequestHead) -> None:
         """Answer from a page of the server's own."""
         state = self.state
-        try:
-            response = page(head)
-        except Exception as error:
-            state.log_application_error("Exception in a page of the server", error)
-            response = PageResponse(500, (), b"Internal Server Error\n")
+        response = self._page_response(page, head)
         lines = response_head(response.status, (*response.headers, (b"content-length", b"%d" % len(response.body))))
         framing, _, _ = frame_response(head.method, "1.1", True, lines)
         self.stream.send_head(status_field(response.status) + lines_block(lines.fields + state.head_lines))
@@ -218,7 +192,3 @@ def error_block(error: RequestError, lines: bytes) -> bytes:
 def error_body(error: RequestError) -> bytes:
     """What it says."""
     return error.detail.encode("ascii", "replace") + b"\n"
-
-
-def _at_limit(detail: str) -> RequestError:
-    return RequestError(503, detail, ((b"retry-after", b"5"),))

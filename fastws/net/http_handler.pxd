@@ -1,3 +1,4 @@
+from fastws.http.head cimport RequestHead
 from fastws.net.channel cimport Channel, Handler
 from fastws.net.loop_core cimport LoopCore
 
@@ -8,5 +9,8 @@ cdef class HttpHandler(Handler):
     cdef public object addresses
     cdef public bint tls_at_proxy
 
+    cdef _admit(self, RequestHead head)
+    cdef _admit_websocket(self, RequestHead head)
+    cdef _count(self)
     cdef response_completed(self, exchange, bint keep_alive)
     cdef update_reading(self)

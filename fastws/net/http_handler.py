@@ -10,16 +10,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fastws.errors import RequestError
+from fastws.http.pages import Page, PageResponse
 from fastws.net.channel import Channel, Handler, show_address
 from fastws.net.loop_core import LoopCore
+from fastws.websocket.handshake import check_origin
 
 if TYPE_CHECKING:
-    from fastws.errors import RequestError
     from fastws.http.head import RequestHead
     from fastws.websocket.handshake import UpgradeRequest
 
 NEW_SECONDS = 1.0
 """How long, at shutdown, the first request of a connection may still begin to arrive."""
+
+BODY_HIGH_WATER = 65536
+"""Bytes of request body that may wait for the application before reading stops."""
 
 
 class Exchange(Protocol):
@@ -73,6 +78,53 @@ class HttpHandler(Handler):
         """Answer a connection, that has just been accepted, with `error` whatever it asks for, and close it."""
         raise NotImplementedError
 
+    # What every version does with a request: let it in or not, and what the log says of one that is refused.
+
+    def _admit(self, head: RequestHead) -> None:
+        """Count a request for the application. Raises RequestError: 503 at the server's limit, 413 for its body."""
+        state = self.state
+        if state.max_requests is not None and state.requests >= state.max_requests:
+            state.counts.refused_requests += 1
+            raise _at_limit("The server is at its limit of requests.")
+        limit = state.limit_request_body
+        if limit is not None and head.content_length is not None and head.content_length > limit:
+            raise RequestError(413, "The request body is too large.")
+        self._count()
+
+    def _admit_websocket(self, head: RequestHead) -> None:
+        """Count a handshake. Raises RequestError: 403 for an origin that is not allowed, 503 at the server's limit."""
+        state = self.state
+        if state.allowed_origins is not None:
+            check_origin(head, state.allowed_origins)
+        if state.max_websockets is not None and state.websockets >= state.max_websockets:
+            state.counts.refused_websockets += 1
+            raise _at_limit("The server is at its limit of WebSockets.")
+        self._count()
+
+    def _count(self) -> None:
+        state = self.state
+        state.requests_total += 1
+        if state.requests_total == state.last_request:
+            state.at_last_request()
+
+    def _page_response(self, page: Page, head: RequestHead) -> PageResponse:
+        """What a page of the server's own answers; a fault of it is a 500."""
+        try:
+            return page(head)
+        except Exception as error:
+            self.state.log_application_error("Exception in a page of the server", error)
+            return PageResponse(500, (), b"Internal Server Error\n")
+
+    def _warn_of(self, error: RequestError, asked: str) -> None:
+        """Log a refusal; `asked` is what was asked for, where it is known."""
+        message = "Invalid HTTP request received" if error.status < 500 else "HTTP request refused"
+        where = f"{error.status}, {self.client()}" + (f", {asked}" if asked else "")
+        kind = f"{error.status} {error.detail}"  # each is counted apart
+        if error.log_hint:
+            self.state.warn("%s (%s)", error.log_hint, where, kind=kind)
+        else:
+            self.state.warn(message + ": %s (%s)", error.detail, where, kind=kind)
+
     # What an exchange calls.
 
     def response_completed(self, exchange: Exchange, keep_alive: bool) -> None:
@@ -98,3 +150,7 @@ class Gateway(Protocol):
 
     def offer_websockets(self, extension: str, value: dict[str, Any]) -> None:
         """Tell the application of each WebSocket that there is `extension`."""
+
+
+def _at_limit(detail: str) -> RequestError:
+    return RequestError(503, detail, ((b"retry-after", b"5"),))
