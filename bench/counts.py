@@ -5,6 +5,10 @@ bytes asked for in them (Python's allocators), a message, delivery, request or c
 machine gives the same counts. A rise of more than 5 % is a failure. `--write` makes baseline.json anew, where a rise is
 wanted, and where counts have fallen, so that the gain is kept.
 
+Instructions still have a share of luck: CPython finds methods in a cache by the addresses of their names, and where two
+meet there, an interpreted message costs 5 % more. Addresses differ with the names of folders, and with each process
+that has a temporary one. So what is too high is counted again in a few other processes, and its lowest count holds.
+
 Counts belong to an interpreter and a machine. With another minor version of Python, another architecture or another
 kernel for masks, nothing can be compared, which is printed and is no failure. Where a library, the compiler or valgrind
 is of another version, counts are compared all the same, and a failure names what else has changed.
@@ -36,6 +40,8 @@ BASELINE = HERE / "baseline.json"
 TOLERANCE = 0.05
 SLACK = 0.01
 """A rise by so little, in a whole unit, is none: a call a hundred messages."""
+AGAIN = 4
+"""Other processes that count instructions which are too high."""
 METRICS = ("instructions", "system calls", "allocations", "bytes")
 MUST_MATCH = ("python", "machine", "kernel")
 
@@ -138,6 +144,21 @@ def measure(names: Sequence[str], scenarios: Sequence[str]) -> tuple[str, Counts
     return kernel, found
 
 
+def count_again(found: Counts, baseline: Counts) -> None:
+    """Replace instructions in `found` that are too high by the lowest of a few more counts, made only where needed."""
+    for _ in range(AGAIN):
+        suspects: dict[str, list[str]] = {}
+        for each in compare(found, baseline):
+            if each.too_high and each.metric == "instructions":
+                suspects.setdefault(each.configuration, []).append(each.scenario)
+        for name, scenarios in suspects.items():
+            print(f"counting again: {name}, {', '.join(scenarios)}", file=sys.stderr, flush=True)
+            _, counted = count_instructions(CONFIGURATIONS[name], scenarios)
+            for scenario, count in counted.items():
+                metrics = found[name][scenario]
+                metrics["instructions"] = min(metrics["instructions"], round(count))
+
+
 def show(comparisons: Sequence[Comparison]) -> None:
     """Print the table."""
     rows: dict[tuple[str, str], dict[str, Comparison]] = {}
@@ -207,7 +228,10 @@ def main() -> int:
     kernel, found = measure(names, scenarios)
     about = describe(kernel)
     if not arguments.write:
-        return gate(about, found, json.loads(BASELINE.read_text()) if BASELINE.exists() else {})
+        baseline = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
+        if not differences(about, baseline.get("about", {}), MUST_MATCH):
+            count_again(found, baseline["counts"])
+        return gate(about, found, baseline)
     if arguments.only or scenarios != list(SCENARIOS):
         parser.error("--write makes the whole baseline anew: without --only and --scenarios")
     show(compare(found, {}))

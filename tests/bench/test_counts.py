@@ -76,6 +76,24 @@ def test_a_fall_asks_for_a_new_baseline(counts: Any, capsys: pytest.CaptureFixtu
     assert "1 counts have fallen" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("later", "status", "asked"), [([112_000, 101_000, 0], 0, 2), ([109_000] * 9, 1, 4), ([], 0, 0)]
+)
+def test_what_is_too_high_is_counted_again_and_the_lowest_holds(
+    counts: Any, monkeypatch: pytest.MonkeyPatch, later: list[float], status: int, asked: int
+) -> None:
+    calls: list[list[str]] = []
+
+    def count_instructions(configuration: Any, scenarios: list[str]) -> tuple[str, dict[str, float]]:
+        calls.append(scenarios)
+        return "avx2", {"64x1": later[len(calls) - 1]}
+
+    monkeypatch.setattr(counts, "count_instructions", count_instructions)
+    found = one(110_000 if later else 100_000)
+    counts.count_again(found, one(100_000))
+    assert (counts.gate(ABOUT, found, {"about": ABOUT, "counts": one(100_000)}), len(calls)) == (status, asked)
+
+
 def test_the_committed_baseline_is_whole(counts: Any) -> None:
     text = (BENCH / "baseline.json").read_text()
     baseline = json.loads(text)
