@@ -44,14 +44,21 @@ def by_function(path: Path) -> Counter[str]:
 
 
 def count_instructions(
-    configuration: Configuration, names: Sequence[str], loop: str = "uvloop", annotate: bool = False
+    configuration: Configuration,
+    names: Sequence[str],
+    loop: str = "uvloop",
+    annotate: bool = False,
+    places: int = 0,
 ) -> tuple[str, dict[str, float]]:
-    """The kernel that unmasks under valgrind, and the instructions a unit of each scenario."""
+    """The kernel that unmasks under valgrind, and the instructions a unit of each scenario.
+
+    Other `places` of types make another count where two methods met in the interpreter's cache (`driver.place_types`).
+    """
     counts = {}
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "callgrind"
         valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={output}"]
-        kernel, found = run_driver(configuration, names, wrapper=valgrind, loop=loop)
+        kernel, found = run_driver(configuration, names, "--places", str(places), wrapper=valgrind, loop=loop)
         for number, each in enumerate(found, 1):
             path = output.with_suffix(f".{number}")
             counts[each["scenario"]] = total_instructions(path) / each["units"]

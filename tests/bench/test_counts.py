@@ -84,7 +84,7 @@ def test_what_is_too_high_is_counted_again_and_the_lowest_holds(
 ) -> None:
     calls: list[list[str]] = []
 
-    def count_instructions(configuration: Any, scenarios: list[str]) -> tuple[str, dict[str, float]]:
+    def count_instructions(configuration: Any, scenarios: list[str], places: int) -> tuple[str, dict[str, float]]:
         calls.append(scenarios)
         return "avx2", {"64x1": later[len(calls) - 1]}
 
