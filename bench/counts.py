@@ -5,9 +5,9 @@ bytes asked for in them (Python's allocators), a message, delivery, request or c
 machine gives the same counts. A rise of more than 5 % is a failure. `--write` makes baseline.json anew, where a rise is
 wanted, and where counts have fallen, so that the gain is kept.
 
-Instructions have a share of luck all the same: CPython finds methods in a cache by addresses (`driver.place_types`), and
-where two meet there, an interpreted message costs up to 5 % more; addresses differ with the names of folders. So what
-is too high is counted again, with other places in that cache, and its lowest count holds.
+Instructions have a share of luck all the same: CPython finds methods in a cache by addresses (`driver.place_types`),
+and where two meet there, an interpreted message costs up to 5 % more; addresses differ with the names of folders. So
+what is too high is counted again, with other places in that cache, and its lowest count holds.
 
 Counts belong to an interpreter and a machine. With another minor version of Python, another architecture or another
 kernel for masks, nothing can be compared, which is printed and is no failure. Where a library, the compiler or valgrind

@@ -36,8 +36,18 @@ def in_children(callback: Callable[[], None]) -> Iterator[None]:
             _callbacks.remove(callback)
 
 
+def descriptor_of(transport: asyncio.BaseTransport | None) -> int:
+    """The descriptor of what a transport of an event loop moves the bytes of, -1 where it has none any more."""
+    if transport is not None:
+        with contextlib.suppress(OSError):  # uvloop makes a socket object to answer, which a closed descriptor refuses
+            sock = transport.get_extra_info("socket")
+            return -1 if sock is None else int(sock.fileno())
+    return -1
+
+
 def give_up(descriptors: Iterable[int]) -> None:
     """Let the descriptors, of which some may be closed (-1), lead to the null device."""
+    descriptors = list(descriptors)  # one that leads there already has no socket to be asked for
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for descriptor in descriptors:
         if descriptor >= 0:

@@ -21,6 +21,7 @@ from fastws.net.channel import show_address
 from fastws.net.client_counts import ClientCounts
 from fastws.net.connection import Connection
 from fastws.net.descriptors import first_kept, last_refused, lowest_free
+from fastws.net.forking import descriptor_of
 from fastws.net.http1_handler import Http1Handler
 from fastws.net.http2_handler import Http2Handler
 from fastws.net.http_handler import Gateway, HttpHandler
@@ -302,13 +303,8 @@ class LoopState(LoopCore):
     def descriptors(self) -> Iterator[int]:
         """The descriptors of all connections, as far as they have one."""
         for channel in list(self.connections):
-            sock = (
-                channel.transport.get_extra_info("socket")
-                if isinstance(channel, Connection) and channel.transport
-                else None
-            )
-            if sock is not None:
-                yield sock.fileno()
+            if isinstance(channel, Connection):
+                yield descriptor_of(channel.transport)
 
     def cut(self) -> None:
         """Cut every connection that is left: the application is told of each as of any that is lost."""

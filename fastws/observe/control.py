@@ -24,7 +24,7 @@ from fastws.asgi.http_cycle import HttpCycle
 from fastws.asgi.session import Session
 from fastws.errors import ApplicationError, StartupError
 from fastws.net.channel import Channel
-from fastws.net.forking import listening
+from fastws.net.forking import descriptor_of, listening
 from fastws.net.http2_handler import Http2Handler
 from fastws.net.http2_stream import Http2Stream
 from fastws.net.http_handler import HttpHandler
@@ -89,7 +89,7 @@ class Control:
     def descriptors(self) -> Iterator[int]:
         """The descriptors of the socket, and of who has connected."""
         yield from listening(self._server)
-        yield from (writer.get_extra_info("socket").fileno() for writer in self._tasks.values())
+        yield from (descriptor_of(writer.transport) for writer in self._tasks.values())
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from fastws.errors import StartupError
-from fastws.net.forking import listening
+from fastws.net.forking import descriptor_of, listening
 from fastws.topics import mesh_frames
 from fastws.topics.audience import Audience
 from fastws.topics.bus import Local, Publication
@@ -169,8 +169,7 @@ class Mesh:
         """The descriptors of the socket and of the streams."""
         yield from listening(self._server)
         for stream in (*self._streams.values(), *self._streams_here):
-            if stream.transport is not None:
-                yield stream.transport.get_extra_info("socket").fileno()
+            yield descriptor_of(stream.transport)
 
     @property
     def connected(self) -> bool:

@@ -28,6 +28,7 @@ from fastws.config.redis_url import (
     timeout_of,
 )
 from fastws.errors import ConfigError
+from fastws.net.forking import descriptor_of
 from fastws.topics.redis_tls import wants_certificate
 
 FIRST_DELAY: Final = 0.05
@@ -147,7 +148,7 @@ class Connector:
     def descriptors(self) -> list[int]:
         """The descriptors of the connections that are open."""
         writers = (getattr(each, "_writer", None) for each in list(self._made))
-        return [writer.get_extra_info("socket").fileno() for writer in writers if writer is not None]
+        return [descriptor_of(writer.transport) for writer in writers if writer is not None]
 
     async def locate(self) -> Connector:
         """What makes all connections to one server: the primary that Sentinels name, or the node with the slot.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import http.client
 import os
 import re
@@ -13,8 +15,9 @@ import pytest
 from serving import PATIENCE, ServerProcess, run_process, serve_process
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
+from wire import handshake
 
-from fastws.net.forking import give_up, in_children
+from fastws.net.forking import descriptor_of, give_up, in_children
 from fastws.process.scoreboard import Scoreboard, Stage
 
 CHILD = r"child (\d+) handlers (\w+) sockets (\d+) epolls (\d+)"
@@ -82,6 +85,21 @@ def test_a_client_gets_its_end_and_the_port_is_free_while_a_child_lives() -> Non
                 sock.listen()
         finally:
             os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("transport", ["auto", "loop"])
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_client_gets_its_end_where_the_child_is_forked_as_it_leaves(loop: str, transport: str) -> None:
+    with serve_process("forking_apps:app", "--loop", loop, "--transport", transport) as process:
+        for _ in range(3):
+            with closing(socket.create_connection((process.host, process.port), PATIENCE)) as sock:
+                sock.sendall(handshake().replace(b"/chat", b"/fork-at-the-end"))
+                assert sock.recv(65536).startswith(b"HTTP/1.1 101 ")
+                sock.shutdown(socket.SHUT_WR)
+                while sock.recv(65536):
+                    pass
+            process.wait_for_line(CHILD)
+        assert process.stop() == 0
 
 
 def test_a_child_that_comes_back_to_the_loop_ends_there() -> None:
@@ -174,6 +192,26 @@ def test_descriptors_that_are_given_up_are_still_there_and_lead_nowhere() -> Non
         with pytest.raises(OSError, match="Socket operation on non-socket"):
             ours.send(b"x")
         assert theirs.recv(1) == b""  # the last copy is gone
+
+
+def test_one_descriptor_that_cannot_be_had_keeps_no_other() -> None:
+    """uvloop makes a socket object of a transport's descriptor, which fails where that leads to no socket."""
+
+    class Transport(asyncio.Transport):
+        def __init__(self, sock: socket.socket | None) -> None:
+            self.sock = sock
+
+        def get_extra_info(self, name: str, default: object = None) -> object:
+            if self.sock is not None and self.sock.fileno() >= 0:
+                socket.socket(fileno=os.dup(self.sock.fileno())).close()
+                return self.sock
+            raise OSError(errno.ENOTSOCK, "Socket operation on non-socket")
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        transports = [Transport(None), Transport(ours), Transport(ours), None]
+        give_up(descriptor_of(each) for each in transports)
+        assert theirs.recv(1) == b""
 
 
 def test_a_scoreboard_that_is_left_shows_the_same_and_tells_nobody() -> None:

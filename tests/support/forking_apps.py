@@ -62,6 +62,9 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
                 CHILDREN.append(FORK.Process(target=child))
                 CHILDREN[-1].start()
             await send({"type": "websocket.send", "text": str(os.getpid())})
+        if scope["path"] == "/fork-at-the-end":
+            CHILDREN.append(FORK.Process(target=child))
+            CHILDREN[-1].start()
         return
     body = b"ok"
     if scope["path"] == "/fork":
