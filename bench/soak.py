@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
 import itertools
 import json
 import random
@@ -348,11 +347,9 @@ WAYS: dict[str, Callable[[socket.socket], Way]] = {
     "fault in a request": answered(get("/raise"), b" 500 "),
     "exit in a request": answered(get("/exit"), b" 500 "),
     "cancelled in a request": answered(get("/cancel"), b" 500 "),
+    "a child forked meanwhile": answered(get("/fork", "Connection: close"), b" 200 ", b"Hello, world!"),
     "bad request": answered(b"GET / HTTP/1.1\r\n\r\n", b" 400 "),
 }
-if importlib.util.find_spec("fastws.net._sockets") is not None:
-    # Beside the event loop's transports a child may keep a connection that is about to close: its client waits then.
-    WAYS["a child forked meanwhile"] = answered(get("/fork", "Connection: close"), b" 200 ", b"Hello, world!")
 
 
 # ----------------------------------------------------------------------------------------------------------- the server
