@@ -372,7 +372,7 @@ class Fields:
         "number",
         None,
         "Seconds over which the Closes of WebSockets (1012) are spread at shutdown; half of "
-        "--timeout-graceful-shutdown at most.  [default: 10 ms a connection, 10 s at most]",
+        "--timeout-graceful-shutdown at most.  [default: 10 ms a connection or stream, 10 s at most]",
         minimum=0,
     )
 

@@ -26,7 +26,7 @@ CANCELLATIONS: Final = 2
 MAX_NAMED_TASKS: Final = 5
 """Of how many tasks that are left behind the log says where they are."""
 WINDOW_PER_CONNECTION: Final = 0.01
-"""Seconds that each connection adds to the default of --drain-window."""
+"""Seconds that each connection, and each stream of HTTP/2, adds to the default of --drain-window."""
 MIN_WINDOW: Final = 0.1
 """A window below this is none: a few connections are no herd."""
 MAX_WINDOW: Final = 10.0
@@ -85,7 +85,8 @@ class Drain:
         """
         logger.info("Shutting down")
         self._watch()
-        state.shut_down(0.0 if self.hurried else drain_window(self._config, len(state.connections)))
+        ends = len(state.connections) + len(state.streams)
+        state.shut_down(0.0 if self.hurried else drain_window(self._config, ends))
         if state.connections:
             logger.info("Waiting for %s to close (CTRL+C to force quit)", counted(len(state.connections), "connection"))
         timeout = self._timeout(HURRIED_SECONDS)

@@ -12,6 +12,8 @@ import wire
 from fake_loop import Call, DrivenApp, FakeServer, on_fake_clock, settle
 from http2_peer import REQUEST, Http2Peer, connect_fields, connected
 
+from fastws.process.drain import Drain
+
 pytestmark = pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut"])
 
 ACCEPT = {"type": "websocket.accept"}
@@ -354,3 +356,27 @@ async def test_a_drain_closes_with_1012_and_the_connection_goes_last(cut: bool) 
     assert peer.body(request) == b"last"
     assert peer.transport.lost
     await asyncio.wait_for(server.state.wait_closed(), 5)
+
+
+@on_fake_clock
+async def test_the_closes_of_streams_are_spread_as_those_of_connections(cut: bool) -> None:
+    app = DrivenApp()
+    server = FakeServer(app, ws_close_timeout=100)
+    peer = await connected(server)
+    streams = [await peer.request(connect_fields(), ends=False) for _ in range(100)]
+    for call in app.calls:
+        await call.send(ACCEPT)
+    drain = Drain(server.state.config, asyncio.Event(), lambda: None)
+    ending = asyncio.create_task(drain.end_connections(server.state, lambda state: state.cut()))
+    told = []
+    for _ in range(4):
+        await asyncio.sleep(0.3)
+        await peer.read()
+        told.append(sum(bool(peer.body(stream)) for stream in streams))
+    assert 0 < told[0] < 80
+    assert told[-1] == 100
+    for stream in streams:
+        await peer.send(stream, wire.frame(wire.CLOSE, b"\x03\xf4"), ends=True)
+    for call in app.calls:
+        call.end.set_result(None)
+    await asyncio.wait_for(ending, 5)
