@@ -21,7 +21,7 @@ from fastws.http.response_head import ResponseHead, response_head
 from fastws.net.channel import Channel
 from fastws.net.http2_request import error_block, error_body
 from fastws.net.http2_stream import Http2Stream
-from fastws.websocket.handshake import accept_fields
+from fastws.websocket.handshake import accept_fields, accept_key
 
 if TYPE_CHECKING:
     from fastws.net.loop_state import LoopState
@@ -117,6 +117,9 @@ class Http2Opening(Opening):
     def _accepted(self, event: dict[str, Any], extensions: bytes | None, shared: LoopState) -> bytes:
         headers = event.get("headers") or ()
         lines = accept_fields(self._upgrade, event.get("subprotocol"), headers, extensions, shared.head_lines)
+        key = self._upgrade.key
+        if key:
+            lines = b"sec-websocket-accept: " + accept_key(key) + b"\r\n" + lines
         return status_field(200) + lines_block(lines)
 
     def answer(self, connection: Channel, response: bytes) -> None:

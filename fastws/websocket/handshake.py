@@ -43,7 +43,7 @@ class UpgradeRequest:
     """A valid request for a WebSocket: what the answer to it depends on."""
 
     key: bytes
-    """Sec-WebSocket-Key as sent; over HTTP/2 there is none."""
+    """Sec-WebSocket-Key as sent; over HTTP/2 there mostly is none."""
     subprotocols: list[str]
     """What the peer offers, in its order of preference, without duplicates."""
     extensions: list[bytes]
@@ -95,11 +95,13 @@ def read_upgrade(request: RequestHead) -> UpgradeRequest | None:
 def read_connect(request: RequestHead) -> UpgradeRequest:
     """The WebSocket that an extended CONNECT with :protocol `websocket` asks for (RFC 8441 section 5).
 
-    It has no key: nothing in between could take it for something else. Raises HandshakeError: 400.
+    It needs no key: nothing in between could take it for something else. But Envoy, which makes such a request of an
+    upgrade of HTTP/1.1, passes the client's key on and leaves the answer to it to us. Raises HandshakeError: 400.
     """
     if request.fields.get(b"sec-websocket-version") != _VERSION:
         raise HandshakeError(400, "The WebSocket version here is 13.", _VERSION_HEADERS[:1])
-    return _read_offers(request, b"")
+    key = request.fields.get(b"sec-websocket-key")
+    return _read_offers(request, key if key is not None and _KEY(key) else b"")
 
 
 def _read_offers(request: RequestHead, key: bytes) -> UpgradeRequest:

@@ -158,6 +158,18 @@ async def test_subprotocol_and_headers(cut: bool) -> None:
 
 
 @on_fake_clock
+async def test_a_key_that_a_proxy_has_passed_on_is_answered(cut: bool) -> None:
+    app = DrivenApp()
+    server = FakeServer(app)
+    key = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+    _, peer, stream = await opened(server, app, key, cut=cut)
+    assert peer.response(stream)["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    for fields in ((), (("sec-websocket-key", "no key"),)):
+        _, peer, stream = await opened(server, app, *fields, cut=cut)
+        assert "sec-websocket-accept" not in peer.response(stream)
+
+
+@on_fake_clock
 async def test_deflate(cut: bool, engine: str) -> None:
     app = DrivenApp()
     fields = (("sec-websocket-extensions", "permessage-deflate; client_no_context_takeover"),)
