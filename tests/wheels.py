@@ -217,8 +217,9 @@ def run_tests(
     run(installed, *PIP, "check", cwd=home)
     # Their own copy, in which no fastws/ lies where Python looks first, and node's packages, which are not packed.
     copy = Path(shutil.copytree(source, home / "source"))
-    if (ROOT / "tests" / "node_modules").exists():
-        (copy / "tests" / "node_modules").symlink_to(ROOT / "tests" / "node_modules")
+    for name in ("node_modules", ".envoy"):
+        if (ROOT / "tests" / name).exists():
+            (copy / "tests" / name).symlink_to(ROOT / "tests" / name)
     tests = copy / "tests"
     where = run(installed, "-c", "import fastws; print(fastws.__file__)", cwd=tests)
     if str(home / "venv") not in where:

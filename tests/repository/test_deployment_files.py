@@ -53,10 +53,12 @@ def test_the_image_starts_with_options_that_exist() -> None:
 def test_proxies_are_less_patient_with_idle_connections_and_more_with_websockets() -> None:
     config = fastws.Config("app:app")
     assert config.ws_ping_interval is not None
-    for path in [*DIRECTORY.glob("*.cfg"), *DIRECTORY.glob("*.conf")]:
+    for path in [*DIRECTORY.glob("*.cfg"), *DIRECTORY.glob("*.conf"), DIRECTORY / "envoy.yaml"]:
         text = path.read_text()
-        keep_alive = re.findall(r"(?:timeout http-keep-alive|keepalive_timeout) +(\d+)s", text)
+        keep_alive = re.findall(r"(?:timeout http-keep-alive|keepalive_timeout|\bidle_timeout:) +(\d+)s", text)
         assert all(int(seconds) < config.timeout_keep_alive for seconds in keep_alive)
-        idle = re.findall(r"(?:timeout (?:client|server|tunnel)|proxy_(?:read|send)_timeout) +(\d+)s", text)
+        idle = re.findall(
+            r"(?:timeout (?:client|server|tunnel)|proxy_(?:read|send)_timeout|stream_idle_timeout:) +(\d+)s", text
+        )
         assert idle
         assert all(int(seconds) > 2 * config.ws_ping_interval for seconds in idle)

