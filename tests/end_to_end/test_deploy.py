@@ -6,11 +6,12 @@ import asyncio
 import re
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deploy_load import Load, Report
 from proxies import free_port
-from rolling_deploy import deploy, is_ready
+from rolling_deploy import CONFIGURATIONS, deploy, is_ready
 from serving import serve_process
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(180)]  # several processes start, one after the other
@@ -21,9 +22,13 @@ def check(report: Report, record: Path) -> None:
     assert report.sent
 
 
-def test_a_rolling_deploy_behind_haproxy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_a_rolling_deploy_behind_haproxy(configuration: str, tmp_path: Path) -> None:
+    """Which speaks HTTP/1.1 with the servers, and HTTP/2."""
     record = tmp_path / "record"
-    report = asyncio.run(deploy(tmp_path, record, interval=0.1, drain_delay=0.5, websockets=30, requesters=4, rounds=1))
+    load: dict[str, Any] = {"websockets": 30, "requesters": 4, "rounds": 1}
+    times = {"interval": 0.1, "drain_delay": 0.5}
+    report = asyncio.run(deploy(tmp_path, record, configuration=configuration, **load, **times))
     check(report, record)
     assert report.closes >= 2 * 30
     assert report.requests > 50

@@ -1,7 +1,8 @@
 """A rolling deploy of two servers behind HAProxy, under load. `make deploy-test` runs it and test_deploy.py too.
 
 Each of the servers is told to end with SIGTERM, waited for, and started anew at the same address, while clients come
-through docs/deployment/haproxy.cfg. Prints what it has cost them, and exits with 1 where it has cost them anything.
+through docs/deployment/haproxy.cfg, then through haproxy-h2.cfg, where HAProxy speaks HTTP/2 with the servers. Prints
+what it has cost them, and exits with 1 where it has cost them anything.
 """
 
 from __future__ import annotations
@@ -32,8 +33,19 @@ def is_ready(port: int) -> bool:
         client.close()
 
 
+CONFIGURATIONS = ("haproxy.cfg", "haproxy-h2.cfg")
+
+
 async def deploy(
-    directory: Path, record: Path, *, interval: float, drain_delay: float, websockets: int, requesters: int, rounds: int
+    directory: Path,
+    record: Path,
+    *,
+    configuration: str,
+    interval: float,
+    drain_delay: float,
+    websockets: int,
+    requesters: int,
+    rounds: int,
 ) -> Report:
     """Replace both servers `rounds` times, with health checks every `interval` seconds; what clients have seen."""
     certificates = Certificates(directory)
@@ -49,7 +61,7 @@ async def deploy(
         servers = [start(port, stack) for port in ports]
         addresses = (f"127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}")
         replaced = {"inter 1s": f"inter {interval * 1000:.0f}ms"}
-        proxy = stack.enter_context(started("haproxy.cfg", certificates, addresses, replaced))
+        proxy = stack.enter_context(started(configuration, certificates, addresses, replaced))
         trusted = ssl.create_default_context(cafile=certificates.authority)
         async with Load("localhost", proxy, websockets=websockets, requesters=requesters, trusted=trusted) as load:
             await load.look(5 * interval)
@@ -72,12 +84,17 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2, help="how often both servers are replaced")
     parser.add_argument("--interval", type=float, default=1.0, help="seconds between two health checks")
     parser.add_argument("--drain-delay", type=float, default=3.0, help="seconds that a server listens after SIGTERM")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        record = Path(directory, "record")
-        report = asyncio.run(deploy(Path(directory), record, **vars(arguments)))
-        print(*report.lines(record), sep="\n")
-        return 0 if report.clean(record) and report.closes else 1
+    parser.add_argument("--configuration", choices=CONFIGURATIONS, help="HAProxy's, of docs/deployment (default: each)")
+    arguments = vars(parser.parse_args())
+    chosen = arguments.pop("configuration")
+    clean = True
+    for configuration in CONFIGURATIONS if chosen is None else (chosen,):
+        with tempfile.TemporaryDirectory() as directory:
+            record = Path(directory, "record")
+            report = asyncio.run(deploy(Path(directory), record, configuration=configuration, **arguments))
+            print(configuration, *report.lines(record), sep="\n")
+            clean = clean and report.clean(record) and report.closes > 0
+    return 0 if clean else 1
 
 
 if __name__ == "__main__":
