@@ -1,7 +1,11 @@
-"""Clients of HTTP/2 that we did not write, over real sockets: curl, nghttp, h2load and httpx, also over TLS."""
+"""Clients of HTTP/2 that we did not write, over real sockets: curl, nghttp, h2load, httpx, Node.js, Chromium.
+
+That all goes over one connection is seen from the server: by the port that its clients have.
+"""
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import ssl
@@ -17,10 +21,47 @@ import httpx
 import pytest
 import trustme
 import wire
+from browser import chromium
 from http2_peer import connect_fields
 from serving import PATIENCE, Serving, serve
 
 NEEDED = pytest.mark.skipif(shutil.which("h2load") is None, reason="nghttp2-client is not installed")
+
+
+PAGE = """<!DOCTYPE html><meta charset=utf-8><title>page</title><p id=log></p><script type=module>
+const asked = Array.from({ length: 10 }, async (_, number) => {
+  const response = await fetch("/", { method: "POST", body: "x".repeat(number) })
+  return (await response.text()) === `2 ${number}`
+})
+const echoed = Array.from({ length: 20 }, (_, number) => new Promise(resolve => {
+  const socket = new WebSocket(`wss://${location.host}/`)
+  socket.onopen = () => socket.send(`hello ${number}`)
+  socket.onmessage = event => resolve(event.data === `hello ${number}`)
+  socket.onerror = () => resolve(false)
+}))
+const count = all => all.filter(Boolean).length
+const [answers, echoes] = [count(await Promise.all(asked)), count(await Promise.all(echoed))]
+document.querySelector("#log").textContent = `${answers} answers, ${echoes} echoes`
+</script>"""
+
+NODE = shutil.which("node")
+WS = Path(__file__).parents[1] / "node_modules" / "ws"
+
+
+class Seen:
+    """`app`, and what it was called with."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str, int]] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            self.calls.append((scope["type"], scope["http_version"], scope["client"][1]))
+        await app(scope, receive, send)
+
+    def ports(self) -> set[int]:
+        """The ports of all clients."""
+        return {port for _, _, port in self.calls}
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -32,6 +73,9 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         return
     if scope["type"] != "http":
         return
+    if scope["path"] == "/page":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]})
+        return await send({"type": "http.response.body", "body": PAGE.encode()})
     size, more = 0, True
     while more:
         event = await receive()
@@ -48,12 +92,17 @@ def plain() -> Iterator[Serving]:
 
 
 @pytest.fixture
-def secure(tmp_path: Path) -> Iterator[tuple[Serving, str]]:
+def seen() -> Seen:
+    return Seen()
+
+
+@pytest.fixture
+def secure(tmp_path: Path, seen: Seen) -> Iterator[tuple[Serving, str]]:
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost", "127.0.0.1")
     certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    with serve(app, ssl_certfile=tmp_path / "both.pem") as serving:
+    with serve(seen, ssl_certfile=tmp_path / "both.pem") as serving:
         yield serving, str(tmp_path / "ca.pem")
 
 
@@ -102,6 +151,39 @@ def test_httpx(secure: tuple[Serving, str]) -> None:
             assert response.http_version == "HTTP/2"
             assert response.text == "2 300000"
         assert len(client.get(f"https://127.0.0.1:{serving.port}/big").content) == 3_000_000
+
+
+@pytest.mark.skipif(NODE is None or not WS.exists(), reason="nodejs or npm's ws is not installed")
+def test_node_with_requests_and_websockets_on_one_session(secure: tuple[Serving, str], seen: Seen) -> None:
+    serving, ca = secure
+    script = Path(__file__).parent / "node" / "http2_client.cjs"
+    told = json.loads(run(str(NODE), str(script), f"https://127.0.0.1:{serving.port}", ca))
+    assert told == {
+        "enableConnectProtocol": True,
+        "get": "2 0",
+        "post": "2 1000000",
+        "big": 3_000_000,
+        "many": 50,
+        "echoed": 20,
+        "pong": "here",
+        "closed": [4321, "node is done"],
+        "other": "still here",
+    }
+    assert [kind for kind, _, _ in seen.calls].count("websocket") == 20
+    assert len(seen.ports()) == 1
+
+
+@pytest.mark.skipif(shutil.which("chromedriver") is None, reason="chromium-driver is not installed")
+def test_chromium_with_a_page_and_twenty_websockets_on_one_connection(secure: tuple[Serving, str], seen: Seen) -> None:
+    serving, _ = secure
+    with chromium("--ignore-certificate-errors") as browser:
+        browser.open(f"https://127.0.0.1:{serving.port}/page")
+        browser.wait(lambda: browser.text("#log"), "the page is not done")
+        assert browser.text("#log") == "10 answers, 20 echoes"
+    websockets = [call for call in seen.calls if call[0] == "websocket"]
+    assert len(websockets) == 20
+    assert {version for _, version, _ in seen.calls} == {"2"}
+    assert len(seen.ports()) == 1
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
