@@ -137,7 +137,7 @@ class FastWSWorker(Worker):
         for level, line in hints(config):
             log.log(level, "%s", line)
         if "http_protocols" in cfg.settings and "h2" in cfg.http_protocols:
-            log.warning("fastws speaks HTTP/1.1: http_protocols has no effect")
+            log.warning("http_protocols has no effect: FASTWS_HTTP chooses between HTTP/1.1 and HTTP/2")
 
     # From fork to exit.
 

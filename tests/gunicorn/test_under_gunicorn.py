@@ -20,7 +20,9 @@ from typing import Any
 
 import pytest
 import trustme
+import wire
 from gunicorn_serving import run_gunicorn, serve_gunicorn
+from http2_client import Http2Client
 from serving import PATIENCE, SUPPORT, ServerProcess
 from taking_turns import for_threads
 from websockets.exceptions import ConnectionClosed
@@ -361,6 +363,35 @@ def test_tls(tmp_path: Path) -> None:
         with pytest.raises((ssl.SSLError, ConnectionError)):
             connect(process.ws_url.replace("ws:", "wss:"), ssl=client)
         assert process.stop() == 0
+
+
+def test_requests_and_websockets_over_http_2(tmp_path: Path) -> None:
+    """Over TLS by ALPN and on cleartext by prior knowledge; a drain tells the WebSockets and ends the connection."""
+    authority = trustme.CA()
+    certificate = str(tmp_path / "both.pem")
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(certificate)
+    trusted = ssl.create_default_context()
+    authority.configure_trust(trusted)
+    for arguments, context in (((), None), (("--certfile", certificate), trusted)):
+        with (
+            serve_gunicorn(tmp_path, "--access-logfile", "-", *arguments) as process,
+            Http2Client(process.port, context) as client,
+        ):
+            assert client.request("GET", "/a") == (404, b"/a")
+            websockets = [client.websocket("/pid") for _ in range(3)]
+            for websocket in websockets:
+                assert int(websocket.receive().payload)
+                websocket.echo("hello")
+            assert client.websocket("/denied").headers[":status"] == "403"
+            assert client.request("GET", "/a") == (404, b"/a")
+            websockets[0].close(1000)
+            process.signal(signal.SIGTERM)
+            for websocket in websockets[1:]:
+                assert websocket.receive() == wire.closing(1012, "Service Restart")
+                websocket.answer_close(1012)
+            assert process.wait() == 0
+        assert re.findall(r"(?i)error|warning|traceback", process.output) == []
+        lines(process, r'"GET /a HTTP/2.0" 404', 2)
 
 
 def test_certificates_of_fastws_own(tmp_path: Path) -> None:
