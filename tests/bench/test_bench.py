@@ -279,3 +279,14 @@ def test_rounds_are_interleaved_and_what_fails_is_left_out(
 
 def quiet_lines(quiet: Quiet) -> list[str]:
     return [line.removeprefix("left out: ") for line in quiet.said]
+
+
+@pytest.mark.deploy
+def test_websockets_behind_haproxy_are_on_a_few_connections() -> None:
+    """The figures of docs/http2.md, with fewer of them; the program fails where connections are many."""
+    command = [sys.executable, str(BENCH / "behind_haproxy.py"), "--websockets", "300", "--streams", "100"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    assert ended.returncode == 0, ended.stderr + ended.stdout
+    *_, direct, through = ended.stdout.splitlines()
+    assert direct.startswith("| HTTP/1.1, no proxy | 300 | ")
+    assert through.startswith("| HTTP/2, HAProxy | 300 | ")
