@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import itertools
 import json
 import os
 import shutil
@@ -23,7 +24,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,32 @@ def frame(payload: bytes, opcode: int, first: int = 0x80) -> bytes:
     return head + mask + (int.from_bytes(payload, "big") ^ repeated).to_bytes(length, "big")
 
 
+Step = bytes | Callable[[int], bytes]
+"""What a client sends, or what it sends in a round of that number, from 0 on."""
+
+
+def step_bytes(step: Step, number: int) -> bytes:
+    """The bytes of a step in the round `number`."""
+    return step if isinstance(step, bytes) else step(number)
+
+
+def http2_frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
+    """A frame (RFC 9113 section 4.1)."""
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream_id.to_bytes(4, "big") + payload
+
+
+def http2_field(name: bytes, value: bytes, index: int = 0) -> bytes:
+    """A field that enters the table (RFC 7541 section 6.2.1), whose name may have an `index`."""
+    head = bytes((0x40 | index,)) if index else b"\x40" + bytes((len(name),)) + name
+    return head + bytes((len(value),)) + value
+
+
+def http2_requests(number: int) -> bytes:
+    """Requests on 16 streams; what they ask for is in the table, as from the second request of any client on."""
+    block = b"\x82\x86\x84\xc0\xbf\xbe"
+    return b"".join(http2_frame(1, 5, 32 * number + 2 * each + 3, block) for each in range(16))
+
+
 @dataclass(frozen=True)
 class Scenario:
     """One kind of work, in rounds.
@@ -71,7 +98,7 @@ class Scenario:
 
     title: str
     rounds: int
-    steps: tuple[bytes, ...]
+    steps: tuple[Step, ...]
     units: int = 1
     unit: str = "message"
     request: bytes = upgrade()
@@ -81,6 +108,31 @@ class Scenario:
 
 _OFFER = b"permessage-deflate; client_max_window_bits"
 _DEFLATED = b"".join(frame(deflated(json_payload(number)), 1, 0xC0) for number in range(8))
+
+# Windows that are never used up; and what a first request has put into the table.
+HTTP2_BEGIN = (
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    + http2_frame(4, 0, 0, b"\x00\x04\x7f\xff\xff\xff")
+    + http2_frame(8, 0, 0, (0x7FFF0000).to_bytes(4, "big"))
+    + http2_frame(4, 1, 0, b"")
+)
+_FIELDS = (
+    http2_field(b":authority", b"127.0.0.1:8000", 1)
+    + http2_field(b"user-agent", b"fastws-load", 58)
+    + http2_field(b"accept", b"*/*", 19)
+)
+HTTP2 = HTTP2_BEGIN + http2_frame(1, 5, 1, b"\x82\x86\x84" + _FIELDS)
+HTTP2_CONNECT = HTTP2_BEGIN + http2_frame(
+    1,
+    4,
+    1,
+    b"\x42\x07CONNECT\x40\x09:protocol\x09websocket\x86\x84" + _FIELDS + b"\x40\x15sec-websocket-version\x0213",
+)
+
+
+def _in_stream(count: int) -> bytes:
+    return http2_frame(0, 0, 1, frame(b"a" * 64, 1) * count)
+
 
 SCENARIOS = {
     "64x1": Scenario("echo of 64 B, one a read", 1500, (frame(b"a" * 64, 1),)),
@@ -95,6 +147,11 @@ SCENARIOS = {
         "64 B published to 100 connections", 100, (frame(b"a" * 64, 1),), 100, "delivery", upgrade(b"/topics"), 100
     ),
     "http": Scenario("HTTP hello world", 500, (GET,), 1, "request", GET),
+    "http2": Scenario("HTTP/2, hello world on 16 streams a read", 60, (http2_requests,), 16, "request", HTTP2),
+    "http2-64x1": Scenario("echo of 64 B over HTTP/2, one a read", 1000, (_in_stream(1),), 1, "message", HTTP2_CONNECT),
+    "http2-64x16": Scenario(
+        "echo of 64 B over HTTP/2, 16 a read", 200, (_in_stream(16),), 16, "message", HTTP2_CONNECT
+    ),
     "connection": Scenario(
         "handshake, echo of 64 B, close",
         150,
@@ -219,6 +276,7 @@ class Driver:
         self.answers: list[int] = []  # bytes written for each step
         self.transports: list[Transport] = []
         self.output = Output()
+        self.rounds = 1
 
     def connect(self) -> Transport:
         """A new connection."""
@@ -247,7 +305,7 @@ class Driver:
             transport = self.connect()
         for step in self.scenario.steps:
             before = self.output.size
-            feed(transport.protocol, step)
+            feed(transport.protocol, step_bytes(step, 0))
             await self.settle()
             self.answers.append(self.output.size - before)
             if not self.answers[-1]:
@@ -261,11 +319,13 @@ class Driver:
         steps, answers, reconnect = self.scenario.steps, self.answers, self.scenario.reconnect
         transport = self.connect() if reconnect else self.transports[0]
         number = 0
+        count = itertools.count(self.rounds)
+        self.rounds += rounds
         wanted = output.size
 
         def turn() -> None:
             nonlocal number, wanted, rounds, transport
-            if output.size == wanted:
+            if output.size >= wanted:
                 if number == len(steps):
                     number = 0
                     rounds -= 1
@@ -274,8 +334,8 @@ class Driver:
                         return
                     if reconnect:
                         transport = self.connect()
-                wanted += answers[number]
-                data = steps[number]
+                wanted = output.size + answers[number]
+                data = step_bytes(steps[number], next(count))
                 number += 1
                 protocol = transport.protocol
                 buffer = protocol.get_buffer(-1)

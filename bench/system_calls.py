@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from driver import CONFIGURATIONS, SCENARIOS, Configuration, Scenario, run_driver
+from driver import CONFIGURATIONS, SCENARIOS, Configuration, Scenario, run_driver, step_bytes
 from servers.contenders import ZLIB, Contender, Running, running
 
 ANSWER_SECONDS = 30.0
@@ -34,14 +34,15 @@ class Client:
         self.port = server.port
         self.pid = server.process.pid
         self.sockets: list[socket.socket] = []
+        self.rounds = -1
         self.buffer = memoryview(bytearray(1 << 20))
         if not scenario.reconnect:
             for _ in range(scenario.connections):
                 self.sockets.append(self.connect())
                 if scenario.steps[0] is not scenario.request:
                     self.sockets[-1].sendall(scenario.request)
-                    while b"\r\n\r\n" not in self.sockets[-1].recv(4096):
-                        pass
+                    wait_for_sleep(self.pid)
+                    self.sockets[-1].recv(4096)  # the answer to it, whatever it is
 
     def connect(self) -> socket.socket:
         """A new connection to the server."""
@@ -51,12 +52,13 @@ class Client:
 
     def round(self) -> None:
         """One round of the scenario."""
+        self.rounds += 1
         wait_for_sleep(self.pid)
         first = self.connect() if self.scenario.reconnect else self.sockets[0]
         readers = self.sockets or [first]
         for step, size in zip(self.scenario.steps, self.answers, strict=True):
             wait_for_sleep(self.pid)
-            first.sendall(step)
+            first.sendall(step_bytes(step, self.rounds))
             for reader in readers:
                 self.read(reader, size // len(readers))
         if self.scenario.reconnect:

@@ -139,6 +139,7 @@ class Calls:
             call.fail()
         if call.stage is not DONE:  # else it was counted off when its response was complete
             shared.requests -= 1
+        call.connection.call_ended()
 
     def _end_websocket(self, call: Session, scope: Scope, error: BaseException | None) -> None:
         shared = self._shared
@@ -150,6 +151,7 @@ class Calls:
         self._end(call.task)
         shared.websockets -= 1
         call.end_by_application(error is not None)
+        call.connection.call_ended()
 
     def _end(self, task: asyncio.Task[None] | None) -> None:
         assert task is not None

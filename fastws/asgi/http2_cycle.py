@@ -52,6 +52,8 @@ class Http2Cycle(HttpCycle):
 
     def _send_body(self, event: dict[str, Any]) -> None:
         stream: Http2Stream = self.connection  # type: ignore[assignment]
+        if not event.get("more_body", False) and not self._trailers:
+            stream.settle()
         send_body(self, stream, event)
 
     def _write_trailers(self, fields: Iterable[Header]) -> None:

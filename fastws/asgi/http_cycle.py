@@ -122,10 +122,6 @@ class HttpCycle(Responder):
         """Send 100 (Continue), which the peer may wait for before it sends the body."""
         self.connection.write(CONTINUE)
 
-    def ended(self) -> bool:
-        """Whether the call of the application is over."""
-        return self.task is None or self.task.done()
-
     def left(self) -> bool:
         """Whether the client has left before it had the whole response; one that only sends no more, once that is told.
 

@@ -149,10 +149,6 @@ class Session(Closing):
             return None
         return self.connection.next_turn()
 
-    def ended(self) -> bool:
-        """Whether the call of the application is over."""
-        return self.task is None or self.task.done()
-
     def undecided(self) -> bool:
         """Whether the application has neither accepted nor denied the WebSocket to the end."""
         return self.state is CONNECTING or self.state is DENYING

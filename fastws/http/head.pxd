@@ -19,6 +19,10 @@ cdef class RequestHead:
     cdef public dict scope
 
 
-@cython.locals(head=RequestHead, known=dict, fields=dict, lowered=list, field=bytes, content=bytes, host=bytes, value=bytes,
-               rest=bytes, raw_path=bytes, query_string=bytes, decoded=bytes, chunked=bint, expect_continue=bint, keep_alive=bint)
+@cython.locals(known=dict, fields=dict, lowered=list, field=bytes, content=bytes)
 cpdef RequestHead read_request(bytes method, bytes target, str http_version, list headers, limits=*)
+
+
+@cython.locals(head=RequestHead, host=bytes, value=bytes, rest=bytes, raw_path=bytes, query_string=bytes, decoded=bytes,
+               chunked=bint, expect_continue=bint, keep_alive=bint)
+cpdef RequestHead make_head(bytes method, bytes target, str http_version, list lowered, dict fields, limits)

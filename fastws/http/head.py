@@ -110,8 +110,6 @@ def read_request(
     `method`, `target` and `headers` are as the peer sent them and stay as they are; `http_version` is such as "1.1".
     Raises RequestError: 400, 414, 417, 431, 501, 505 (RFC 9112 sections 2 to 6, RFC 9110 sections 7.2 and 10.1.1).
     """
-    if len(target) > limits.target:
-        raise RequestError(414, "The request target is too long.")
     known = _FIELD_NAMES
     lowered = []
     fields = {}
@@ -124,6 +122,20 @@ def read_request(
             content = content.rstrip()
         lowered.append((lower, content))
         fields[lower] = content
+    return make_head(method, target, http_version, lowered, fields, limits)
+
+
+def make_head(
+    method: bytes,
+    target: bytes,
+    http_version: str,
+    lowered: list[Header],
+    fields: dict[bytes, bytes],
+    limits: Limits,
+) -> RequestHead:
+    """`read_request` for fields whose names are in small letters; `fields` has the last value of each name."""
+    if len(target) > limits.target:
+        raise RequestError(414, "The request target is too long.")
     if len(fields) != len(lowered):
         fields = _combine(lowered)
     if len(lowered) > limits.fields:

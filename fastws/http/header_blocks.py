@@ -1,7 +1,7 @@
 """Header blocks of HTTP/2 (HPACK, RFC 7541): what reads them, and what writes ours.
 
-Reading is the library hpack's, which the extra `http2` installs: this is the only module that knows it. Its table is
-the peer's and is bounded by 4 KiB.
+Reading is the library hpack's, which the extra `http2` installs; where the extension was built, `_hpack` reads twenty
+times as fast, with the library's tables. The dynamic table is the peer's and is bounded by 4 KiB.
 
 Writing is done here, without a table: names come from the static one where they are in it, values are sent as they
 are. Such a block depends on no connection, so that what an application answers again and again is written once.
@@ -9,11 +9,13 @@ are. Such a block depends on no connection, so that what an application answers 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any, Final
 
-from fastws.http.http2_frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM
+from fastws.http.http2_frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, Http2Error
 
 Header = tuple[bytes, bytes]
 
@@ -36,23 +38,27 @@ STATIC_NAMES: Final = {
 }
 """Names of the static table and an index that they have (RFC 7541 appendix A)."""
 
+_NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+").fullmatch
+_BAD_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|^[ \t]|[ \t]\Z").search
 _STATUSES: Final = {200: b"\x88", 204: b"\x89", 206: b"\x8a", 304: b"\x8b", 400: b"\x8c", 404: b"\x8d", 500: b"\x8e"}
 _SECRET: Final = frozenset((b"set-cookie", b"authorization", b"proxy-authorization"))
 _NOT_SENT: Final = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 """Fields of a connection of HTTP/1.1, which no message of HTTP/2 has (RFC 9113 section 8.2.2)."""
 
 
-class BlockError(Exception):
-    """A block that cannot be read: the connection ends with `code`, since nobody knows what the table has become."""
-
-    def __init__(self, code: int, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-
-
 def is_available() -> bool:
     """Whether the library that reads blocks is installed."""
     return find_spec("hpack") is not None
+
+
+class Block:
+    """The fields of a block; `head` is for whoever makes something of them that holds for the same block again."""
+
+    __slots__ = ("fields", "head")
+
+    def __init__(self, fields: list[Header]) -> None:
+        self.fields = fields
+        self.head: Any = None
 
 
 class BlockReader:
@@ -71,15 +77,27 @@ class BlockReader:
         self._oversized = hpack.exceptions.OversizedHeaderListError
         self._decoding_error = hpack.exceptions.HPACKError
 
-    def read(self, block: bytes) -> list[Header]:
-        """The fields of `block`. Raises BlockError."""
+    def read(self, block: bytes) -> Block:
+        """The fields of `block`. Raises Http2Error: nobody knows then what the table has become."""
         try:
-            fields: list[Header] = self._decoder.decode(block, raw=True)
+            fields = self._decoder.decode(block, raw=True)
         except self._oversized:
-            raise BlockError(ENHANCE_YOUR_CALM, "the header list is too large") from None
+            raise Http2Error(ENHANCE_YOUR_CALM, "the header list is too large") from None
         except (self._decoding_error, ValueError, IndexError):
-            raise BlockError(COMPRESSION_ERROR, "the header block is malformed") from None
-        return fields
+            raise Http2Error(COMPRESSION_ERROR, "the header block is malformed") from None
+        return Block([(bytes(name), bytes(value)) for name, value in fields])
+
+
+def is_field(name: bytes, value: bytes) -> bool:
+    """Whether name and value may be those of a field: a token in small letters; no control character, no blank around.
+
+    RFC 9113 section 8.2.1, RFC 9110 section 5.6.2.
+    """
+    return _NAME(name) is not None and _BAD_VALUE(value) is None
+
+
+with suppress(ImportError):  # the same, compiled
+    from fastws.http._hpack import Block, BlockReader, is_field  # type: ignore[assignment]  # noqa: F401
 
 
 def status_field(status: int) -> bytes:

@@ -1,10 +1,11 @@
-"""HTTP/2 frames as bytes, and the numbers that RFC 9113 has for things.
+"""HTTP/2 frames as bytes, the numbers that RFC 9113 has for things, and the error that ends a connection.
 
 Sans-IO. What a frame means, and when it may come, is `http2_protocol`'s.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -61,6 +62,14 @@ LAST_STREAM: Final = 2**31 - 1
 """The last stream of a GOAWAY that refuses none yet (section 6.8)."""
 
 
+class Http2Error(Exception):
+    """The peer has broken a rule of the connection, which ends with GOAWAY and `code`. The message is for the log."""
+
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
 def frame_head(kind: int, flags: int, stream_id: int, size: int) -> bytes:
     """The nine bytes before a payload of `size` bytes (section 4.1)."""
     return ((size << 48) | (kind << 40) | (flags << 32) | stream_id).to_bytes(9, "big")
@@ -69,6 +78,10 @@ def frame_head(kind: int, flags: int, stream_id: int, size: int) -> bytes:
 def frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
     """A whole frame."""
     return frame_head(kind, flags, stream_id, len(payload)) + payload
+
+
+with suppress(ImportError):  # the same, compiled
+    from fastws.http._frames import frame, frame_head
 
 
 def settings(*pairs: tuple[int, int]) -> bytes:

@@ -1,5 +1,7 @@
 import cython
 
+from fastws.http._frames cimport frame, frame_head
+
 
 cdef class StreamState:
     cdef public long long stream_id
@@ -50,13 +52,14 @@ cdef class Http2Protocol:
     @cython.locals(stream=StreamState)
     cdef _take_block(self, long long stream_id, bytes block)
     @cython.locals(stream=StreamState)
-    cdef _begin_stream(self, long long stream_id, list fields)
-    cdef _take_trailers(self, StreamState stream, list fields)
+    cdef _begin_stream(self, long long stream_id, block)
+    cdef _take_trailers(self, StreamState stream, block)
     @cython.locals(stream=StreamState)
     cdef _take_window_update(self, long long stream_id, bytes payload)
     cpdef send_head(self, StreamState stream, bytes block, bint ends)
     @cython.locals(size=Py_ssize_t, left=Py_ssize_t, count=cython.longlong)
     cpdef Py_ssize_t send_data(self, StreamState stream, bytes data, Py_ssize_t begin, bint ends) except -1
+    cpdef forget(self, StreamState stream)
     cpdef credit(self, StreamState stream, long long size)
     cdef _end(self, StreamState stream)
     cpdef spend_reset(self)

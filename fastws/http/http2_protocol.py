@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from fastws.http.header_blocks import BlockError, BlockReader, Header
+from fastws.http.header_blocks import Block, BlockReader
 from fastws.http.http2_frames import (
     ACK,
     CANCEL,
@@ -52,6 +52,7 @@ from fastws.http.http2_frames import (
     STREAM_CLOSED,
     WINDOW_BYTES,
     WINDOW_UPDATE,
+    Http2Error,
     frame,
     frame_head,
     goaway,
@@ -78,16 +79,11 @@ UPDATES_BURST = 10_000.0
 BLOCK_FRAMES = 32
 """Frames of CONTINUATION in one block."""
 
+JOIN_BYTES = 1024
+"""Up to this size a payload is copied behind the head of its frame; beyond, both are handed over as they are."""
+
 REMEMBERED = 1000
 """Streams that were reset by us whose late frames are known for what they are."""
-
-
-class Http2Error(Exception):
-    """The peer has broken a rule of the connection, which ends with GOAWAY and `code`. The message is for the log."""
-
-    def __init__(self, code: int, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
 
 
 class StreamState:
@@ -109,7 +105,7 @@ class StreamState:
 class Http2Receiver(Protocol):
     """Who is told what came."""
 
-    def head_received(self, stream: StreamState, fields: list[Header]) -> None:
+    def head_received(self, stream: StreamState, block: Block) -> None:
         """A request has begun; `stream.ended_by_peer` where it has no body."""
 
     def stream_data(self, stream: StreamState, data: bytes, size: int) -> None:
@@ -338,20 +334,17 @@ class Http2Protocol:
             self._take_block(stream_id, block)
 
     def _take_block(self, stream_id: int, block: bytes) -> None:
-        try:
-            fields = self._reader.read(block)
-        except BlockError as error:
-            raise Http2Error(error.code, str(error)) from None
+        found = self._reader.read(block)
         stream = self.streams.get(stream_id)
         if stream is not None:
-            self._take_trailers(stream, fields)
+            self._take_trailers(stream, found)
         elif stream_id <= self.last_stream_id:
             if stream_id not in self._reset_ids:
                 raise Http2Error(STREAM_CLOSED, "HEADERS are on a closed stream")
         else:
-            self._begin_stream(stream_id, fields)
+            self._begin_stream(stream_id, found)
 
-    def _begin_stream(self, stream_id: int, fields: list[Header]) -> None:
+    def _begin_stream(self, stream_id: int, block: Block) -> None:
         self.last_stream_id = stream_id
         if self._block_wrong:
             self._refuse(stream_id, PROTOCOL_ERROR)
@@ -360,19 +353,19 @@ class Http2Protocol:
         else:
             stream = StreamState(stream_id, self._initial_window, self._window, self._block_ends)
             self.streams[stream_id] = stream
-            self._receiver.head_received(stream, fields)
+            self._receiver.head_received(stream, block)
 
     def _refuse(self, stream_id: int, code: int) -> None:
         self.spend_reset()
         self._remember(stream_id)
         self._put(rst_stream(stream_id, code))
 
-    def _take_trailers(self, stream: StreamState, fields: list[Header]) -> None:
+    def _take_trailers(self, stream: StreamState, block: Block) -> None:
         if stream.ended_by_peer:
             self._break(stream, STREAM_CLOSED)
             return
         try:
-            check_trailers(fields)
+            check_trailers(block.fields)
         except Malformed:
             self._break(stream, PROTOCOL_ERROR)
             return
@@ -530,9 +523,14 @@ class Http2Protocol:
         if count <= 0 and left:
             return 0
         ends = ends and count == left
-        self._put(frame_head(DATA, END_STREAM if ends else 0, stream.stream_id, count))
+        flags = END_STREAM if ends else 0
+        piece = data if count == size else data[begin : begin + count]
+        if count <= JOIN_BYTES:
+            self._put(frame(DATA, flags, stream.stream_id, piece))
+        else:
+            self._put(frame_head(DATA, flags, stream.stream_id, count))
+            self._put(piece)
         if count:
-            self._put(data if count == size else data[begin : begin + count])
             self.send_window -= count
             stream.send_window -= count
             if self._updates < UPDATES_BURST:

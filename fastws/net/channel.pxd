@@ -28,3 +28,4 @@ cdef class Channel:
     cdef write(self, bytes data)
     cdef write_all(self, list chunks)
     cdef wait_for_room(self)
+    cdef call_ended(self)

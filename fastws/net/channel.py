@@ -224,6 +224,9 @@ class Channel:
         self._stalled_since = now
         self._stalled_unsent = self.unsent()
 
+    def call_ended(self) -> None:
+        """The call of the application that it was for is over, which may be long after the channel is gone."""
+
     # Reading.
 
     def pause_reading(self) -> None:

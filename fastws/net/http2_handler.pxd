@@ -1,13 +1,15 @@
 import cython
 
+from fastws.http.http2_head cimport Http2Head
 from fastws.http.http2_protocol cimport Http2Protocol, StreamState
+from fastws.net.http2_request cimport Http2Request
 from fastws.net.http2_stream cimport Carrier, Http2Stream
 
 
 cdef class Http2Handler(Carrier):
     cdef list _begun
     cdef dict _waiting
-    cdef list _leaving
+    cdef Py_ssize_t _max_streams
     cdef bint _reading
     cdef bint _corked
     cdef bint _closing
@@ -19,6 +21,15 @@ cdef class Http2Handler(Carrier):
     cdef wait_for_window(self, Http2Stream stream)
     cdef bint must_wait(self) except -1
     cdef stream_gone(self, Http2Stream stream)
+    @cython.locals(owner=Http2Stream, asked=Http2Request, request=Http2Head)
+    cpdef head_received(self, StreamState stream, block)
+    @cython.locals(owner=Http2Stream)
+    cpdef stream_data(self, StreamState stream, bytes data, long long size)
+    @cython.locals(owner=Http2Stream)
+    cpdef stream_ended(self, StreamState stream)
+    @cython.locals(request=Http2Head)
+    cdef Http2Head _read(self, block, bint ended)
+    @cython.locals(stream=StreamState, request=Http2Head, owner=Http2Stream, handler=Http2Request)
     cdef _serve_begun(self)
     @cython.locals(stream=Http2Stream, protocol=Http2Protocol)
     cdef _pump(self)

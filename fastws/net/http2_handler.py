@@ -22,16 +22,17 @@ from fastws.http.http2_frames import (
     NO_ERROR,
     PROTOCOL_ERROR,
     REFUSED_STREAM,
+    Http2Error,
 )
 from fastws.http.http2_head import Http2Head, Malformed, read_head
-from fastws.http.http2_protocol import Http2Error, Http2Protocol, StreamState
+from fastws.http.http2_protocol import Http2Protocol, StreamState
 from fastws.net.channel import NEVER, Channel
 from fastws.net.http2_request import Http2Request
 from fastws.net.http2_stream import Carrier, Http2Stream
 from fastws.net.http_handler import HttpHandler
 
 if TYPE_CHECKING:
-    from fastws.http.head import Header
+    from fastws.http.header_blocks import Block
     from fastws.net.http_handler import Exchange
     from fastws.net.loop_core import LoopCore
 
@@ -45,6 +46,10 @@ CLOSE_SECONDS = 5.0
 """How long a peer may take none of what waits for it, behind the end."""
 
 
+SEEN = "seen"
+"""What a block has instead of a head after its first time, when an application was given what it says."""
+
+
 class Http2Handler(Carrier):
     """The HTTP/2 of `connection`; the preface comes first."""
 
@@ -52,16 +57,16 @@ class Http2Handler(Carrier):
         HttpHandler.__init__(self, connection, state)
         config = state.config
         self.window = config.http2_initial_stream_window_size
+        self.calls_left = 0
+        self._max_streams: int = config.http2_max_concurrent_streams
         self.protocol = Http2Protocol(
             self,
             window=self.window,
-            max_streams=config.http2_max_concurrent_streams,
+            max_streams=self._max_streams,
             block_bytes=config.limit_request_head,
         )
         self._begun: list[tuple[StreamState, Http2Head]] = []
         self._waiting: dict[Http2Stream, None] = {}
-        # Calls of the application whose streams are gone.
-        self._leaving: list[Exchange] = []
         self._reading: bool = False
         self._corked: bool = False
         self._closing: bool = False
@@ -155,9 +160,8 @@ class Http2Handler(Carrier):
 
     # What the protocol calls.
 
-    def head_received(self, stream: StreamState, fields: list[Header]) -> None:
-        self._leaving = [each for each in self._leaving if not each.ended()]
-        if len(self._leaving) + len(self.protocol.streams) > self.state.config.http2_max_concurrent_streams:
+    def head_received(self, stream: StreamState, block: Block) -> None:
+        if self.calls_left + len(self.protocol.streams) > self._max_streams:
             self.protocol.reset(stream, REFUSED_STREAM)
             self.protocol.spend_reset()
             return
@@ -165,7 +169,7 @@ class Http2Handler(Carrier):
         asked = Http2Request(owner)
         owner.handler = asked
         try:
-            request = read_head(fields, stream.ended_by_peer, self.state.limits)
+            request = self._read(block, stream.ended_by_peer)
         except Malformed as error:
             self.state.warn("Invalid HTTP/2 request received: %s (%s)", error, self.client(), kind=f"h2 {error}")
             self.state.counts.error(400, False)
@@ -181,13 +185,27 @@ class Http2Handler(Carrier):
             owner.hold()  # what comes in the same read, until it has begun
             self._begun.append((stream, request))
 
+    def _read(self, block: Block, ended: bool) -> Http2Head:
+        """The head that `block` is: from its second time on the same object for each request, if it has no body."""
+        known = block.head
+        if isinstance(known, Http2Head) and ended:
+            return known
+        request = read_head(block.fields, ended, self.state.limits)
+        if ended and request.protocol is None:
+            if known is not None:
+                request.head.repeated = True
+            block.head = SEEN if known is None else request
+        return request
+
     def stream_data(self, stream: StreamState, data: bytes, size: int) -> None:
-        if stream.owner is not None:
-            stream.owner.received(data, size)
+        owner: Http2Stream | None = stream.owner
+        if owner is not None:
+            owner.received(data, size)
 
     def stream_ended(self, stream: StreamState) -> None:
-        if stream.owner is not None:
-            stream.owner.ended_by_peer()
+        owner: Http2Stream | None = stream.owner
+        if owner is not None:
+            owner.ended_by_peer()
 
     def stream_reset(self, stream: StreamState) -> None:
         if stream.owner is not None:
@@ -215,7 +233,7 @@ class Http2Handler(Carrier):
     def ask_flush(self) -> None:
         if not self._reading and not self._corked:
             self._corked = True
-            self.state.cork(self)
+            self.state.cork_carrier(self)
 
     def must_wait(self) -> bool:
         return self.connection.writing_paused or self.protocol.send_window <= 0
@@ -225,10 +243,6 @@ class Http2Handler(Carrier):
 
     def stream_gone(self, stream: Http2Stream) -> None:
         self._waiting.pop(stream, None)
-        handler: Any = stream.handler
-        exchange = handler.exchange() if isinstance(handler, Http2Request) else handler
-        if exchange is not None and not exchange.ended():
-            self._leaving.append(exchange)
         if not self._reading:
             self._update_deadline()
 

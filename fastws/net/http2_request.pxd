@@ -1,5 +1,8 @@
+from fastws.http.head cimport RequestHead
+from fastws.http.http2_head cimport Http2Head
 from fastws.net.http2_stream cimport Http2Stream
 from fastws.net.http_handler cimport HttpHandler
+from fastws.net.loop_core cimport LoopCore
 
 
 cdef class Http2Request(HttpHandler):
@@ -8,5 +11,10 @@ cdef class Http2Request(HttpHandler):
     cdef object _current
     cdef long long _body_bytes
 
+    @cython.locals(state=LoopCore)
+    cpdef begin(self, Http2Head request, bint ended)
+    @cython.locals(state=LoopCore)
+    cdef _begin(self, RequestHead head, bint ended)
+    cdef _finish(self)
     cdef response_completed(self, exchange, bint keep_alive)
     cdef update_reading(self)

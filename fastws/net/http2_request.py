@@ -70,6 +70,7 @@ class Http2Request(HttpHandler):
         if not ended and state.config.timeout_request_body is not None:
             self.connection.deadline = state.now + state.config.timeout_request_body
         self._current = state.application.exchange(self, head)
+        self.stream.called = True
 
     def _begin_websocket(self, request: Http2Head) -> None:
         """RFC 8441: what the stream carries from now on is a WebSocket's."""
@@ -83,6 +84,7 @@ class Http2Request(HttpHandler):
         stream.abort_code = CANCEL
         stream.deadline = NEVER
         stream.handler = state.application.websocket(self, head, upgrade, b"")
+        stream.called = True
 
     # What the stream calls.
 
@@ -175,6 +177,7 @@ class Http2Request(HttpHandler):
 
     def _finish(self) -> None:
         stream = self.stream
+        stream.settle()
         stream.finish()
         if not stream.is_gone():  # what waits is for the windows
             stream.peer_takes()

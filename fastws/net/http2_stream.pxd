@@ -8,6 +8,7 @@ from fastws.net.http_handler cimport HttpHandler
 cdef class Carrier(HttpHandler):
     cdef public Http2Protocol protocol
     cdef public long long window
+    cdef public Py_ssize_t calls_left
 
     cdef ask_flush(self)
     cdef wait_for_window(self, Http2Stream stream)
@@ -19,6 +20,8 @@ cdef class Http2Stream(Channel):
     cdef public Carrier carrier
     cdef public StreamState stream
     cdef public int abort_code
+    cdef public bint called
+    cdef bint _settled
     cdef Http2Protocol _protocol
     cdef list _out
     cdef Py_ssize_t _out_begin
@@ -35,6 +38,10 @@ cdef class Http2Stream(Channel):
 
     cpdef send_head(self, bytes block, bint ends=*)
     cpdef write_last(self, bytes data)
+    cdef write(self, bytes data)
+    cdef write_all(self, list chunks)
+    @cython.locals(sent=Py_ssize_t)
+    cdef bint _send_at_once(self, bytes data, bint ends) except -1
     cdef _try_push(self)
     @cython.locals(done=Py_ssize_t, sent=Py_ssize_t, chunk=bytes, out=list, protocol=Http2Protocol, stream=StreamState)
     cpdef bint push(self, long long most) except -1
@@ -45,3 +52,5 @@ cdef class Http2Stream(Channel):
     cdef _give_credit(self)
     cdef _check_end(self)
     cdef _leave(self)
+    cpdef settle(self)
+    cdef call_ended(self)

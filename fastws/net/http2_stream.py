@@ -27,6 +27,8 @@ class Carrier(HttpHandler):
     protocol: Http2Protocol
     window: int
     """What a stream may be sent before it gives credit."""
+    calls_left: int
+    """Calls of the application that go on though their streams are gone."""
 
     def ask_flush(self) -> None:
         """Write what the protocol has to send when the loop's turn ends, at the latest."""
@@ -53,6 +55,8 @@ class Http2Stream(Channel):
         self.carrier = carrier
         self.stream = stream
         self.number = carrier.connection.number
+        self.called: bool = False
+        """A call of the application goes on."""
         self.abort_code: int = CANCEL
         """What the peer is told where the stream is cut."""
         self._protocol: Http2Protocol = carrier.protocol
@@ -67,6 +71,7 @@ class Http2Stream(Channel):
         self._deaf: bool = False  # and what it does send is dropped
         self._peer_ended: bool = False
         self._end_told: bool = False
+        self._settled: bool = False
         self._gone: bool = False
         stream.owner = self
         self.state.streams.add(self)
@@ -107,25 +112,44 @@ class Http2Stream(Channel):
             self._ending = self._finishing = self._deaf = True
             self._check_end()
 
-    def put(self, chunks: list[bytes]) -> None:
-        if self._ending:
+    def write(self, data: bytes) -> None:
+        if self._gone or self._ending or not data:
             return
-        for chunk in chunks:
-            if chunk:
-                self._out.append(chunk)
-                self._out_bytes += len(chunk)
-        self._try_push()
+        self.burst += len(data)
+        if self.writing_paused:
+            self._stalled_unsent += len(data)
+        if not self._send_at_once(data, False):
+            self._try_push()
+
+    def _send_at_once(self, data: bytes, ends: bool) -> bool:
+        """Send `data`, with which the stream `ends`, where nothing waits; whether nothing does after it."""
+        sent = 0
+        if not self._out and not self.carrier.must_wait():
+            sent = self._protocol.send_data(self.stream, data, 0, ends)
+            self.carrier.ask_flush()
+            if sent == len(data):
+                return True
+            self._out_begin = sent
+        self._out.append(data)
+        self._out_bytes += len(data) - sent
+        return False
+
+    def write_all(self, chunks: list[bytes]) -> None:
+        if len(chunks) == 1:
+            self.write(chunks[0])
+        else:
+            self.write(b"".join(chunks))  # a frame for each would cost more than the copy
 
     def write_last(self, data: bytes) -> None:
         """Write `data`, with which the response ends."""
         if self._gone or self._ending:
             return
         self.burst += len(data)
-        if data:
-            self._out.append(data)
-            self._out_bytes += len(data)
         self._ending = self._finishing = self._deaf = True
-        self._try_push()
+        if data and self._send_at_once(data, True):
+            self._check_end()
+        else:
+            self._try_push()
 
     def unsent(self) -> int:
         return self._out_bytes
@@ -254,6 +278,10 @@ class Http2Stream(Channel):
 
     # Ends.
 
+    def settle(self) -> None:
+        """Nobody above needs to be told of its end."""
+        self._settled = True
+
     def close(self) -> None:
         if self.unfinished:
             self.abort()
@@ -308,7 +336,11 @@ class Http2Stream(Channel):
         else:
             return
         self._leave()
-        self.state.loop.call_soon(self.lost, context=self.state.context)
+        if self._settled and self._drain_waiters is None:
+            self.state.stalled.discard(self)
+            self.handler = None
+        else:
+            self.state.loop.call_soon(self.lost, context=self.state.context)
 
     def _leave(self) -> None:
         self._gone = True
@@ -318,4 +350,11 @@ class Http2Stream(Channel):
         self.deadline = NEVER
         self.stream.owner = None
         self.state.streams.discard(self)
+        if self.called:
+            self.carrier.calls_left += 1
         self.carrier.stream_gone(self)
+
+    def call_ended(self) -> None:
+        self.called = False
+        if self._gone:
+            self.carrier.calls_left -= 1

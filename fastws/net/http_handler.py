@@ -48,9 +48,6 @@ class Exchange(Protocol):
     def half_closed(self) -> None:
         """The peer sends no more, but may still read."""
 
-    def ended(self) -> bool:
-        """Whether the call of the application is over."""
-
     def disconnected(self) -> None:
         """The peer is gone, or no longer worth an answer."""
 

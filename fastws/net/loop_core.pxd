@@ -17,6 +17,9 @@ cdef class LoopCore:
     cdef public bint draining
     cdef public bint shutting_down
     cdef list _corked
+    cdef list _corked_carriers
+    cdef bint _turn_due
+    cdef bint _resuming
     cdef list _resumable
     cdef public Py_ssize_t requests
     cdef public set stalled
@@ -51,6 +54,9 @@ cdef class LoopCore:
     cdef public double timeout_keep_alive
 
     cdef cork(self, corked)
+    cdef cork_carrier(self, carrier)
+    cdef _end_turn_soon(self)
+    cdef _end_turn_of(self, list corked)
     cdef resume_soon(self, Resumable resumable)
     @cython.locals(each=Resumable)
     cpdef resume_all(self)

@@ -96,6 +96,9 @@ class LoopCore:
         # The server no longer listens, and connections end.
         self.shutting_down: bool = False
         self._corked: list[Corked] = []
+        self._corked_carriers: list[Corked] = []
+        self._turn_due: bool = False
+        self._resuming: bool = False
         self._resumable: list[Resumable] = []
         # All channels that have a socket; those whose peer does not take what waits for it, and the bytes that may.
         self.connections: set[Any] = set()
@@ -178,9 +181,19 @@ class LoopCore:
 
     def cork(self, corked: Corked) -> None:
         """Call `corked.end_of_turn()` once, when everything that is ready to run now has run."""
-        if not self._corked:
-            self.loop.call_soon(self.end_turn, context=self.context)
         self._corked.append(corked)
+        if not self._turn_due:
+            self._end_turn_soon()
+
+    def cork_carrier(self, carrier: Corked) -> None:
+        """As `cork`, behind all others: for who carries what they write."""
+        self._corked_carriers.append(carrier)
+        if not self._turn_due and not self._resuming:
+            self._end_turn_soon()
+
+    def _end_turn_soon(self) -> None:
+        self._turn_due = True
+        self.loop.call_soon(self.end_turn, context=self.context)
 
     def resume_soon(self, resumable: Resumable) -> None:
         """Call `resumable.resume()` in the loop's next turn: one callback of the loop's for all that go on in it."""
@@ -193,17 +206,30 @@ class LoopCore:
         return self.context.copy().run(function, *arguments)
 
     def resume_all(self) -> None:
-        """Let everybody go on who is to."""
+        """Let everybody go on who is to, and who carries what they write write it."""
         resumable, self._resumable = self._resumable, []
+        self._resuming = True
         for each in resumable:
             try:
                 each.resume()
             except Exception as error:
                 self._give_up_one(each, error)
+        self._resuming = False
+        if self._corked_carriers and not self._turn_due:
+            corked, self._corked_carriers = self._corked_carriers, []
+            self._end_turn_of(corked)
 
     def end_turn(self) -> None:
         """Let everybody who is corked write."""
         corked, self._corked = self._corked, []
+        self._end_turn_of(corked)
+        corked, self._corked_carriers = self._corked_carriers, []
+        self._end_turn_of(corked)
+        self._turn_due = False
+        if self._corked or self._corked_carriers:
+            self._end_turn_soon()
+
+    def _end_turn_of(self, corked: list[Corked]) -> None:
         for each in corked:
             try:
                 each.end_of_turn()
