@@ -133,5 +133,11 @@ class Http2Opening(Opening):
         stream.send_head(error_block(error, shared.head_lines))
         stream.write_last(error_body(error))
 
+    def start_denial(self, event: dict[str, Any], connection: Channel, shared: LoopState) -> None:
+        status = event.get("status")
+        if isinstance(status, int) and 200 <= status < 300:  # that would accept it (RFC 8441 section 5)
+            raise ApplicationError(f"A WebSocket over HTTP/2 cannot be denied with the status {status}.")
+        Opening.start_denial(self, event, connection, shared)
+
     def _responder(self, connection: Channel, shared: LoopState) -> Responder:
         return Http2Responder(connection, shared, self._head, False)

@@ -39,6 +39,9 @@ SCOPE_KEYS = (
     "headers",
 )
 
+STREAM_EXTENSION = "fastws.http2"
+"""The ASGI extension that has the number of the `stream` (RFC 9113 section 5.1.1) which a call came by."""
+
 SHARED_FIELD_BYTES = 256
 """Header fields of WebSockets with a value up to this size are kept once for all of them that have the same."""
 
@@ -188,6 +191,8 @@ class Scopes:
             tls = http.connection.tls()
             if tls is not None:
                 extensions["tls"] = tls_extension(tls)
+        if http.stream_id:
+            extensions[STREAM_EXTENSION] = {"stream": http.stream_id}
         return extensions
 
     def _addresses(self, http: HttpHandler) -> tuple[Address, Address]:

@@ -142,6 +142,7 @@ _WORKER_COLUMNS: Final[dict[str, Callable[[Any], str]]] = {
 _CONNECTION_COLUMNS: Final[dict[str, Callable[[Any], str]]] = {
     "id": lambda row: row["id"],
     "kind": lambda row: row["kind"],
+    "http": lambda row: row["http"],
     "state": lambda row: (
         row["state"] + (" <" if row["reading_paused"] else "") + (" >" if row["writing_paused"] else "")
     ),

@@ -89,12 +89,12 @@ class Room:
                 queue.get_nowait()
             queue.put_nowait(text)
 
-    async def join(self, receive: Receive, send: Send) -> None:
+    async def join(self, http_version: str, receive: Receive, send: Send) -> None:
         """Serve one member, from the handshake to the end of the connection."""
         await receive()  # websocket.connect
         await send({"type": "websocket.accept"})
         member, queue = next(self._ids), asyncio.Queue[str](QUEUE_LIMIT)
-        hello = {"kind": "hello", "you": member, "history": list(self.history), "facts": facts()}
+        hello = {"kind": "hello", "you": member, "history": list(self.history), "facts": facts(http_version)}
         queue.put_nowait(json.dumps(hello))
         self.members[member] = queue
         writer = asyncio.create_task(self._write(queue, send))
@@ -131,10 +131,11 @@ def read_said(text: str | None) -> dict[str, str] | None:
     return {"name": name, "text": words} if name and words else None
 
 
-def facts() -> dict[str, str]:
-    """What the page shows about the process that serves it."""
+def facts(http_version: str) -> dict[str, str]:
+    """What the page shows about the process that serves it, and how its socket came there."""
     loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
-    return {"version": __version__, "python": platform.python_version(), "loop": loop}
+    version = f"HTTP/{http_version}"
+    return {"version": __version__, "python": platform.python_version(), "loop": loop, "http": version}
 
 
 async def echo(receive: Receive, send: Send) -> None:
@@ -193,6 +194,6 @@ async def app(scope: Event, receive: Receive, send: Send) -> None:
     elif path == "/ws/echo":
         await echo(receive, send)
     elif path == "/ws/room":
-        await room.join(receive, send)
+        await room.join(scope["http_version"], receive, send)
     else:
         await deny(scope, receive, send)

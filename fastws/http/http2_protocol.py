@@ -120,8 +120,8 @@ class Http2Receiver(Protocol):
     def windows_opened(self, stream: StreamState | None) -> None:
         """More may be sent on the stream, or, where it is None, on any."""
 
-    def ping_answered(self) -> None:
-        """A PING of ours came back."""
+    def ping_answered(self, payload: bytes) -> None:
+        """A PING of ours came back, with what it carried."""
 
 
 class Http2Protocol:
@@ -451,7 +451,7 @@ class Http2Protocol:
         if len(payload) != 8:
             raise Http2Error(FRAME_SIZE_ERROR, "a PING has not eight bytes")
         if flags & ACK:
-            self._receiver.ping_answered()
+            self._receiver.ping_answered(payload)
         else:
             self._put(frame(PING, ACK, 0, payload))
 

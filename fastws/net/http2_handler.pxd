@@ -14,6 +14,8 @@ cdef class Http2Handler(Carrier):
     cdef bint _corked
     cdef bint _closing
     cdef int _retiring
+    cdef double _ping_interval
+    cdef double _pinged
 
     cdef response_completed(self, exchange, bint keep_alive)
     cdef update_reading(self)

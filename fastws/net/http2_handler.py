@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 QUANTUM_BYTES = 16384
 """What a stream sends in its turn when others wait."""
 
+RETIRE = b"shutdown"
+KEEPALIVE = b"\0alive?\0"
+"""What our PINGs carry, by which their answers are known."""
+
 GOAWAY_SECONDS = 1.0
 """How long, at shutdown, a peer may take to answer the PING behind the first GOAWAY."""
 
@@ -71,6 +75,8 @@ class Http2Handler(Carrier):
         self._corked: bool = False
         self._closing: bool = False
         self._retiring: int = 0  # 1: the first GOAWAY was sent, 2: the last
+        self._ping_interval: float = NEVER if config.ws_ping_interval is None else config.ws_ping_interval
+        self._pinged: float = 0.0  # when the PING was sent that nothing has come behind, or 0
         connection.deadline = state.now + state.timeout_request_head
         self.ask_flush()
 
@@ -110,12 +116,12 @@ class Http2Handler(Carrier):
             else:
                 connection.abort()
         elif self._retiring == 1:
-            self.ping_answered()
+            self._go_away()
             self._flush()
         elif not self.protocol.is_quiet():
             self._fail(PROTOCOL_ERROR, "a frame did not arrive in time")
         elif self.protocol.streams:
-            connection.deadline = NEVER
+            self._keep_alive(now)
         else:
             self._close(NO_ERROR)
 
@@ -130,7 +136,7 @@ class Http2Handler(Carrier):
         if not self._closing and not self._retiring:
             self._retiring = 1
             self.protocol.send_goaway(LAST_STREAM, NO_ERROR)
-            self.protocol.send_ping(b"shutdown")
+            self.protocol.send_ping(RETIRE)
             self.ask_flush()
             self.connection.deadline = self.state.now + GOAWAY_SECONDS
         for stream in list(self.protocol.streams.values()):
@@ -221,7 +227,12 @@ class Http2Handler(Carrier):
             if not owner.push(LARGEST_WINDOW):
                 self._waiting[owner] = None
 
-    def ping_answered(self) -> None:
+    def ping_answered(self, payload: bytes) -> None:
+        if payload == RETIRE:
+            self._go_away()
+
+    def _go_away(self) -> None:
+        """Serve the streams there are, and no others."""
         if self._retiring == 1:
             self._retiring = 2
             self.protocol.going_away = True
@@ -305,11 +316,36 @@ class Http2Handler(Carrier):
         if not self.protocol.is_quiet():
             connection.deadline = min(connection.deadline, state.now + state.timeout_request_head)
         elif self.protocol.streams:
-            connection.deadline = NEVER
+            connection.deadline = state.now + self._ping_interval
         elif self._retiring:
             self._close(NO_ERROR, told=True)
         else:
             connection.deadline = state.now + state.timeout_keep_alive
+
+    def _keep_alive(self, now: float) -> None:
+        """Ping a silent peer that has streams open (RFC 9113 section 6.7), and give up one that does not answer.
+
+        Each WebSocket has pings of its own; but a peer that has vanished is noticed here for all of its streams, for
+        requests too. Where it is we who do not read, or bytes that it takes, it is there.
+        """
+        connection, timeout = self.connection, self.state.config.ws_ping_timeout
+        if connection.peer_takes() or connection.reading_paused:
+            connection.last_seen = now
+        if connection.last_seen + self._ping_interval > now:
+            self._pinged = 0.0
+            connection.deadline = connection.last_seen + self._ping_interval
+        elif timeout is not None and self._pinged > connection.last_seen:
+            if self._pinged + timeout > now:
+                connection.deadline = self._pinged + timeout
+                return
+            self.state.warn("HTTP/2 connection ended: no answer to a PING (%s)", self.client(), kind="h2 ping")
+            connection.abort()
+        else:
+            self._pinged = now
+            self.protocol.send_ping(KEEPALIVE)
+            self._flush()
+            connection.peer_takes()
+            connection.deadline = now + (self._ping_interval if timeout is None else timeout)
 
     # Ends.
 

@@ -41,6 +41,7 @@ class Http2Request(HttpHandler):
         self.addresses = carrier.addresses
         self.tls_at_proxy = carrier.tls_at_proxy
         self.stream = stream
+        self.stream_id = stream.stream.stream_id
         self.head: RequestHead | None = None
         self._current: Exchange | None = None
         self._body_bytes: int = 0
@@ -67,6 +68,7 @@ class Http2Request(HttpHandler):
             self._answer_page(state.pages[head.path], head)
             return
         self._admit(head)
+        state.counts.http2_requests += 1
         if not ended and state.config.timeout_request_body is not None:
             self.connection.deadline = state.now + state.config.timeout_request_body
         self._current = state.application.exchange(self, head)
@@ -81,6 +83,7 @@ class Http2Request(HttpHandler):
             raise RequestError(501, "The only protocol here is websocket.")
         upgrade = read_connect(head)
         self._admit_websocket(head)
+        state.counts.http2_websockets += 1
         stream.abort_code = CANCEL
         stream.deadline = NEVER
         stream.handler = state.application.websocket(self, head, upgrade, b"")

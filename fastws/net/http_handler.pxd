@@ -8,6 +8,7 @@ cdef class HttpHandler(Handler):
     cdef public LoopCore state
     cdef public object addresses
     cdef public bint tls_at_proxy
+    cdef public long long stream_id
 
     cdef _admit(self, RequestHead head)
     cdef _admit_websocket(self, RequestHead head)

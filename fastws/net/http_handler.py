@@ -62,6 +62,8 @@ class HttpHandler(Handler):
         self.addresses: tuple[Any, Any] | None = None
         # Whether the client came over TLS to the proxy, which has told so.
         self.tls_at_proxy: bool = False
+        # The stream that its request has, with HTTP/2.
+        self.stream_id: int = 0
 
     def client(self) -> str:
         """Who the peer is, for the log: what a PROXY header said, or the socket."""

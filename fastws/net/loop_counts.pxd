@@ -23,6 +23,8 @@ cdef class LoopCounts:
     cdef public bint timed
     cdef public dict requests
     cdef RequestCounts _other_requests
+    cdef public long long http2_requests
+    cdef public long long http2_websockets
     cdef public long long reading_pauses
     cdef public long long writing_pauses
     cdef public long long messages_in

@@ -60,6 +60,9 @@ class LoopCounts:
         self.timed: bool = False
         self.requests: dict[str, RequestCounts] = {method: RequestCounts() for method in METHODS}
         self._other_requests = self.requests["other"]
+        # Those that came over HTTP/2.
+        self.http2_requests: int = 0
+        self.http2_websockets: int = 0
         self.reading_pauses: int = 0
         self.writing_pauses: int = 0
         # Messages of WebSockets, and their bytes before compression.

@@ -1,7 +1,7 @@
 """The access log in a format of the operator's, with gunicorn's atoms (see `fastws.config.log_atoms`).
 
-A request is a line when its response ends. A WebSocket is a line when it closes, with the status 101 and the duration
-of its life, or when it is denied. What a peer sent is escaped; what is not there is ``-``.
+A request is a line when its response ends. A WebSocket is a line when it closes, with the status 101 (over HTTP/2
+200) and the duration of its life, or when it is denied. What a peer sent is escaped; what is not there is ``-``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fastws.asgi.request_id import request_id_of
 from fastws.asgi.request_text import query, target
 from fastws.config.log_atoms import read_format
 from fastws.http.escaped import escape, without_query_values
-from fastws.observe.access_log import LOGGER, fields_of
+from fastws.observe.access_log import LOGGER, accepted_status, fields_of
 
 if TYPE_CHECKING:
     from fastws.http.response_head import ResponseHead
@@ -59,7 +59,7 @@ class FormattedAccessLog(Observer):
     def websocket_closed(self, scope: Scope, end: WebSocketEnd) -> None:
         """See `Observer.websocket_closed`."""
         if self._logger.isEnabledFor(_INFO):
-            self._write(scope, 101, end.bytes_out, end.seconds, None, fields_of(end))
+            self._write(scope, accepted_status(scope), end.bytes_out, end.seconds, None, fields_of(end))
 
     def _write(
         self,
@@ -164,7 +164,7 @@ def response_fields(response: ResponseHead | None) -> Iterable[tuple[bytes, byte
 
 
 def _method(scope: Scope) -> str:
-    return escape(scope.get("method", "GET"))
+    return escape(scope.get("method", "CONNECT" if scope["http_version"] == "2" else "GET"))
 
 
 def _field(fields: Iterable[tuple[bytes, bytes]], name: str) -> str | None:

@@ -3,7 +3,8 @@
 Lines go to the logger ``fastws.access``, whose records carry uvicorn's arguments (client, method, path, HTTP version,
 status), so that filters written for uvicorn keep working. Records also have `duration` (seconds), `body_bytes` for a
 request, and for a WebSocket that closed `close_code`, `close_reason`, `closed_by`, `messages_in`, `bytes_in`,
-`messages_out` and `bytes_out`, for formatters that want them; with --request-id-header they have `request_id`.
+`messages_out` and `bytes_out`, for formatters that want them; with --request-id-header they have `request_id`, and over
+HTTP/2 `http_version` and `stream`.
 Everything that the peer sent is escaped. Lines in a format of the operator's are `fastws.observe.access_format`'s.
 """
 
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from fastws.asgi.observer import Observer, Scope, WebSocketEnd
 from fastws.asgi.request_id import request_id_of
 from fastws.asgi.request_text import client, target
+from fastws.asgi.scopes import STREAM_EXTENSION
 from fastws.config import Config
 from fastws.http.escaped import escape
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 LOGGER: Final = logging.getLogger("fastws.access")
 _REQUEST: Final = '%s - "%s %s HTTP/%s" %d'
 _WEBSOCKET: Final = '%s - "%s %s" %s'
+_WEBSOCKET_2: Final = '%s - "%s %s HTTP/2" %s'
 _INFO: Final = logging.INFO
 
 
@@ -59,7 +62,7 @@ class AccessLog(Observer):
         """See `Observer.websocket_opened`."""
         if self._logger.isEnabledFor(_INFO):
             outcome = "[accepted]" if status == 101 else str(status)
-            self._write(scope, _WEBSOCKET, (client(scope), "WebSocket", target(scope, self._query_values), outcome), {})
+            self._write_websocket(scope, outcome, {})
 
     def websocket_closed(self, scope: Scope, end: WebSocketEnd) -> None:
         """See `Observer.websocket_closed`."""
@@ -71,11 +74,15 @@ class AccessLog(Observer):
             f"in {end.messages_in} messages {end.bytes_in} bytes, "
             f"out {end.messages_out} messages {end.bytes_out} bytes]"
         )
-        self._write(
-            scope, _WEBSOCKET, (client(scope), "WebSocket", target(scope, self._query_values), outcome), fields_of(end)
-        )
+        self._write_websocket(scope, outcome, fields_of(end))
+
+    def _write_websocket(self, scope: Scope, outcome: str, extra: dict[str, object]) -> None:
+        message = _WEBSOCKET if scope["http_version"] != "2" else _WEBSOCKET_2
+        self._write(scope, message, (client(scope), "WebSocket", target(scope, self._query_values), outcome), extra)
 
     def _write(self, scope: Scope, message: str, args: tuple[object, ...], extra: dict[str, object]) -> None:
+        if scope["http_version"] == "2":
+            extra |= {"http_version": "2", "stream": stream_of(scope)}
         found = request_id_of(scope)
         if found is not None:
             extra["request_id"] = escape(found)
@@ -84,6 +91,18 @@ class AccessLog(Observer):
         logger.handle(
             logger.makeRecord(logger.name, _INFO, "fastws/observe/access_log.py", 0, message, args, None, None, extra)
         )
+
+
+def stream_of(scope: Scope) -> int:
+    """The stream of HTTP/2 that a call came by; 0 over HTTP/1.1."""
+    extensions = scope.get("extensions")  # which the application may have changed
+    found = extensions.get(STREAM_EXTENSION) if isinstance(extensions, dict) else None
+    return found["stream"] if isinstance(found, dict) and isinstance(found.get("stream"), int) else 0
+
+
+def accepted_status(scope: Scope) -> int:
+    """What answered a handshake that was accepted: 101, or over HTTP/2 200 (RFC 8441 section 5)."""
+    return 200 if scope["http_version"] == "2" else 101
 
 
 def fields_of(end: WebSocketEnd) -> dict[str, object]:

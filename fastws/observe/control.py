@@ -180,6 +180,8 @@ class Control:
             "loop_lag": counts.last_lag,
             "connections": len(state.connections),
             "websockets": gauges["fastws_websockets"],
+            "http2_connections": gauges["fastws_http2_connections"],
+            "http2_streams": gauges["fastws_http2_streams"],
             "requests": state.requests,
             "requests_total": state.requests_total,
             "messages_in": counts.messages_in,
@@ -209,6 +211,7 @@ def describe(connection: Channel, now: float) -> dict[str, Any]:
     found: dict[str, Any] = {
         "id": connection_id(connection),
         "kind": "http",
+        "http": "2" if isinstance(connection, Http2Stream) or isinstance(handler, Http2Handler) else "1.1",
         "state": "idle",
         "age": now - connection.since,
         "client": f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "unix",
@@ -234,7 +237,6 @@ def describe(connection: Channel, now: float) -> dict[str, Any]:
             for name in ("messages_in", "bytes_in", "messages_out", "bytes_out"):
                 found[name] = getattr(traffic, name)
     elif isinstance(handler, Http2Handler):
-        found["kind"] = "http/2"
         found["state"] = "serving" if handler.protocol.streams else "idle"
     elif isinstance(handler, HttpHandler):
         exchange = handler.exchange()

@@ -160,7 +160,8 @@ def _access_fields(record: logging.LogRecord) -> dict[str, Any]:
             status = int(outcome)
             return {"client": client, "path": path, "event": "denied", "status": status, "reason": _phrase(status)}
         event = "closed" if hasattr(record, "close_code") else "accepted"
-        return {"client": client, "path": path, "event": event, "status": 101, "reason": _phrase(101)}
+        status = 200 if getattr(record, "http_version", None) == "2" else 101
+        return {"client": client, "path": path, "event": event, "status": status, "reason": _phrase(status)}
     return {}
 
 

@@ -16,6 +16,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from fastws.asgi.observer import CLIENT, Observer, Scope, WebSocketEnd
 from fastws.asgi.session import Session
+from fastws.net.http2_handler import Http2Handler
+from fastws.net.http2_stream import Http2Stream
 from fastws.net.loop_counts import SIZE_BOUNDS, TIME_BOUNDS
 from fastws.net.loop_state import LoopState
 
@@ -57,12 +59,18 @@ METRICS: Final = (
     Metric("fastws_http_request_duration_seconds", "histogram", "From a request's head to the end of its response.",
            ("method",), TIME_BOUNDS),
     Metric("fastws_http_requests_in_progress", "gauge", "Requests that are being answered."),
+    Metric("fastws_http2_connections", "gauge", "Open connections that speak HTTP/2."),
+    Metric("fastws_http2_streams", "gauge", "Requests and WebSockets that are open on them."),
+    Metric("fastws_http2_websockets", "gauge", "Open WebSockets that came over HTTP/2."),
+    Metric("fastws_http2_requests_total", "counter", "Requests and handshakes over HTTP/2, of those that were counted.",
+           ("kind",)),
     Metric("fastws_http_response_body_bytes_total", "counter", "Bytes of response bodies."),
     Metric("fastws_tls_handshake_failures_total", "counter", "TLS handshakes that failed.", ("reason",)),
     Metric("fastws_http_errors_total", "counter", "Requests that the server answered with an error by itself.",
            ("status",)),
     Metric("fastws_websockets", "gauge", "Open WebSockets."),
-    Metric("fastws_websocket_handshakes_total", "counter", "Handshakes that were answered: 101 is accepted.",
+    Metric("fastws_websocket_handshakes_total", "counter", "Handshakes that were answered: 101 is accepted, over "
+           "HTTP/2 too.",
            ("status",)),
     Metric("fastws_websocket_closes_total", "counter", "WebSockets that ended, by close code and who closed.",
            ("code", "by")),
@@ -177,6 +185,7 @@ class Metrics(Observer):
                 method: [each.seconds, *each.times()] for method, each in requests.items()
             },
             "fastws_http_requests_in_progress": {"": state.requests},
+            "fastws_http2_requests_total": {"request": counts.http2_requests, "websocket": counts.http2_websockets},
             "fastws_http_response_body_bytes_total": {"": sum(each.body_bytes for each in requests.values())},
             "fastws_tls_handshake_failures_total": dict(state.tls_failures),
             "fastws_http_errors_total": {str(status): number for status, number in counts.errors.items()},
@@ -221,15 +230,19 @@ class Metrics(Observer):
 
 def waiting(state: LoopState) -> Snapshot:
     """What waits in the connections, which are asked one by one."""
-    websockets = messages = size = buffered = largest = reading = backlogs = 0
+    websockets = messages = size = buffered = largest = reading = backlogs = streams = carriers = carried = 0
     for connection in state.channels():
         unsent = connection.unsent()
         buffered += unsent
         largest = max(largest, unsent)
         reading += connection.reading_paused
         handler = connection.handler
+        is_stream = isinstance(connection, Http2Stream)
+        streams += is_stream
+        carriers += isinstance(handler, Http2Handler)
         if isinstance(handler, Session) and handler.engine is not None:
             websockets += 1
+            carried += is_stream
             queued, queued_bytes = handler.queued()
             messages += queued
             size += queued_bytes
@@ -237,6 +250,9 @@ def waiting(state: LoopState) -> Snapshot:
                 backlogs += handler.subscriber.waiting()
     return {
         "fastws_websockets": {"": websockets},
+        "fastws_http2_connections": {"": carriers},
+        "fastws_http2_streams": {"": streams},
+        "fastws_http2_websockets": {"": carried},
         "fastws_reading_paused": {"": reading},
         "fastws_writing_paused": {"": len(state.stalled)},
         "fastws_write_buffer_bytes": {"": buffered},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import zlib
 from typing import Any
@@ -12,6 +13,10 @@ import wire
 from fake_loop import Call, DrivenApp, FakeServer, on_fake_clock, settle
 from http2_peer import REQUEST, Http2Peer, connect_fields, connected
 
+from fastws.observe.access_format import FormattedAccessLog
+from fastws.observe.control import describe
+from fastws.observe.log_format import JsonFormatter
+from fastws.observe.metrics import Metrics
 from fastws.process.drain import Drain
 
 pytestmark = pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut"])
@@ -223,6 +228,74 @@ async def test_a_response_of_the_application_denies(cut: bool) -> None:
     call.end.set_result(None)
     await settle()
     assert not server.state.streams
+
+
+@on_fake_clock
+async def test_a_denial_must_not_look_like_an_acceptance(cut: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """2xx accepts an extended CONNECT: a client would take the body for frames (RFC 8441 section 5)."""
+    app = DrivenApp()
+    peer = await connected(FakeServer(app), cut=cut)
+    stream = await peer.request(connect_fields(), ends=False)
+    [call] = app.calls
+    await call.receive()
+    with pytest.raises(RuntimeError, match="cannot be denied with the status 200") as caught:
+        await call.send({"type": "websocket.http.response.start", "status": 200, "headers": []})
+    call.end.set_exception(caught.value)
+    await peer.flush()
+    assert peer.response(stream)[":status"] == "500"
+    assert peer.ended(stream)
+
+
+@on_fake_clock
+async def test_who_came_by_http_2_can_be_told(cut: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """In the access log, in each of its formats, and by the application."""
+    app = DrivenApp()
+    with caplog.at_level(logging.INFO, "fastws.access"):
+        call, peer, stream = await opened(FakeServer(app, access_log=True), app, cut=cut)
+        assert call.scope["extensions"]["fastws.http2"] == {"stream": stream}
+        await peer.send(stream, wire.frame(wire.CLOSE, b"\x03\xe8"), ends=True)
+        call.end.set_result(None)
+        await settle()
+    accepted, closed = caplog.records
+    assert accepted.getMessage() == '192.0.2.1:50000 - "WebSocket /chat?room=1 HTTP/2" [accepted]'
+    assert closed.getMessage().startswith('192.0.2.1:50000 - "WebSocket /chat?room=1 HTTP/2" [closed 1000')
+    for record in (accepted, closed):
+        found = json.loads(JsonFormatter().format(record))
+        assert (found["http_version"], found["stream"], found["status"]) == ("2", stream, 200)
+        assert (found["path"], found["reason"]) == ("/chat?room=1", "OK")
+
+
+@on_fake_clock
+async def test_the_line_of_an_operators_format_says_200(cut: bool, caplog: pytest.LogCaptureFixture) -> None:
+    app = DrivenApp()
+    log = FormattedAccessLog("%(r)s %(s)s %(H)s %(m)s")
+    with caplog.at_level(logging.INFO, "fastws.access"):
+        call, peer, stream = await opened(FakeServer(app, observer=log), app, cut=cut)
+        await peer.send(stream, wire.frame(wire.CLOSE, b"\x03\xe8"), ends=True)
+        call.end.set_result(None)
+        await settle()
+    assert caplog.messages == ["CONNECT /chat?room=1 HTTP/2 200 HTTP/2 CONNECT"]
+
+
+@on_fake_clock
+async def test_metrics_and_status_count_what_came_by_http_2(cut: bool) -> None:
+    app = DrivenApp()
+    server = FakeServer(app)
+    metrics = Metrics("0", "cython", "asyncio", 0.0)
+    _, peer, stream = await opened(server, app, cut=cut)
+    request = await peer.request(REQUEST)
+    found = metrics.snapshot(server.state)
+    assert found["fastws_http2_connections"] == {"": 1}
+    assert found["fastws_http2_streams"] == {"": 2}
+    assert found["fastws_http2_websockets"] == {"": 1}
+    assert found["fastws_http2_requests_total"] == {"request": 1, "websocket": 1}
+    described = [describe(each, server.loop.time()) for each in server.state.channels()]
+    assert {each["http"] for each in described} == {"2"}
+    assert sorted((each["kind"], each["id"].rpartition("-")[2]) for each in described) == [
+        ("http", "1"),
+        ("http", f"1.{request}"),
+        ("websocket", f"1.{stream}"),
+    ]
 
 
 @on_fake_clock

@@ -66,6 +66,7 @@ $("retry").addEventListener("click", reconnect);
 addEventListener("online", reconnect);
 $("drop").addEventListener("click", () => [echo, room].forEach((link) => link.drop()));
 
+const LABELS = { python: "Python", http: "sockets by" };
 const facts = {};
 
 async function showFacts(more = {}) {
@@ -77,9 +78,9 @@ async function showFacts(more = {}) {
   } catch {
     // the server went away again; the next connection asks once more
   }
-  const order = ["server", "loop", "python", "compression"];
+  const order = ["server", "loop", "python", "http", "compression"];
   const shown = order.filter((name) => facts[name]).map((name) => {
-    return element("div", {}, element("dt", { text: name === "python" ? "Python" : name }), element("dd", { text: facts[name] }));
+    return element("div", {}, element("dt", { text: LABELS[name] ?? name }), element("dd", { text: facts[name] }));
   });
   $("facts").replaceChildren(...shown);
 }
