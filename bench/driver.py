@@ -335,7 +335,8 @@ class Driver:
                     if reconnect:
                         transport = self.connect()
                 wanted = output.size + answers[number]
-                data = step_bytes(steps[number], next(count))
+                step = steps[number]
+                data = step if type(step) is bytes else step_bytes(step, next(count))
                 number += 1
                 protocol = transport.protocol
                 buffer = protocol.get_buffer(-1)
