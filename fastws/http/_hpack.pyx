@@ -246,7 +246,7 @@ cdef bytes decoded(const uint8_t *text, Py_ssize_t size):
     cdef uint8_t flags = COMPLETE
     cdef Step step
     cdef int half
-    if most > sizeof(small):
+    if most > <Py_ssize_t>sizeof(small):
         large = PyBytes_FromStringAndSize(NULL, most)
         out = <uint8_t *>PyBytes_AS_STRING(large)
     for index in range(size):
