@@ -265,7 +265,7 @@ example: ## serve an example on http://127.0.0.1:8000: make example NAME=chat (H
 hostile: $(VENV)/.built ## attack a server and measure what it costs: memory, CPU, log lines, service of others (ARGS)
 	$(BIN)/python bench/hostile.py $(ARGS)
 
-deploy-test: $(VENV)/.built $(VENV)/.dev $(VENV)/.peers ## replace two servers behind HAProxy under load, over HTTP/1.1 and HTTP/2 (ARGS)
+deploy-test: $(VENV)/.built $(VENV)/.dev $(VENV)/.peers ## replace two servers under load behind HAProxy, over HTTP/1.1 and HTTP/2, and Envoy (ARGS)
 	cd tests/support && ../../$(BIN)/python rolling_deploy.py $(ARGS)
 
 soak: $(VENV)/.built ## open and close 100,000 connections in every way and see that nothing of them stays (ARGS)

@@ -23,8 +23,8 @@ def check(report: Report, record: Path) -> None:
 
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
-def test_a_rolling_deploy_behind_haproxy(configuration: str, tmp_path: Path) -> None:
-    """Which speaks HTTP/1.1 with the servers, and HTTP/2."""
+def test_a_rolling_deploy_behind_a_proxy(configuration: str, tmp_path: Path) -> None:
+    """Which speaks HTTP/1.1 with the servers, or HTTP/2."""
     record = tmp_path / "record"
     load: dict[str, Any] = {"websockets": 30, "requesters": 4, "rounds": 1}
     times = {"interval": 0.1, "drain_delay": 0.5}

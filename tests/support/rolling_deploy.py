@@ -1,8 +1,8 @@
-"""A rolling deploy of two servers behind HAProxy, under load. `make deploy-test` runs it and test_deploy.py too.
+"""A rolling deploy of two servers behind a proxy, under load. `make deploy-test` runs it and test_deploy.py too.
 
 Each of the servers is told to end with SIGTERM, waited for, and started anew at the same address, while clients come
-through docs/deployment/haproxy.cfg, then through haproxy-h2.cfg, where HAProxy speaks HTTP/2 with the servers. Prints
-what it has cost them, and exits with 1 where it has cost them anything.
+through docs/deployment/haproxy.cfg, then through haproxy-h2.cfg and envoy.yaml, which speak HTTP/2 with the servers.
+Prints what it has cost them, and exits with 1 where it has cost them anything.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from deploy_load import Load, Report
-from proxies import Certificates, free_port, started
+from proxies import ENVOY, Certificates, free_port, started
 from serving import ServerProcess, serve_process
 
 
@@ -33,7 +33,7 @@ def is_ready(port: int) -> bool:
         client.close()
 
 
-CONFIGURATIONS = ("haproxy.cfg", "haproxy-h2.cfg")
+CONFIGURATIONS = ("haproxy.cfg", "haproxy-h2.cfg", "envoy.yaml")
 
 
 async def deploy(
@@ -61,6 +61,8 @@ async def deploy(
         servers = [start(port, stack) for port in ports]
         addresses = (f"127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}")
         replaced = {"inter 1s": f"inter {interval * 1000:.0f}ms"}
+        if configuration == "envoy.yaml":
+            replaced = {f"{each}interval: 1s": f"{each}interval: {interval:g}s" for each in (" ", "traffic_")}
         proxy = stack.enter_context(started(configuration, certificates, addresses, replaced))
         trusted = ssl.create_default_context(cafile=certificates.authority)
         async with Load("localhost", proxy, websockets=websockets, requesters=requesters, trusted=trusted) as load:
@@ -84,11 +86,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2, help="how often both servers are replaced")
     parser.add_argument("--interval", type=float, default=1.0, help="seconds between two health checks")
     parser.add_argument("--drain-delay", type=float, default=3.0, help="seconds that a server listens after SIGTERM")
-    parser.add_argument("--configuration", choices=CONFIGURATIONS, help="HAProxy's, of docs/deployment (default: each)")
+    parser.add_argument("--configuration", choices=CONFIGURATIONS, help="of docs/deployment (default: each)")
     arguments = vars(parser.parse_args())
     chosen = arguments.pop("configuration")
     clean = True
     for configuration in CONFIGURATIONS if chosen is None else (chosen,):
+        if configuration == "envoy.yaml" and not ENVOY.exists():
+            print("envoy.yaml: left out, since Envoy is missing")
+            continue
         with tempfile.TemporaryDirectory() as directory:
             record = Path(directory, "record")
             report = asyncio.run(deploy(Path(directory), record, configuration=configuration, **arguments))
