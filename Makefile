@@ -37,7 +37,7 @@ COMPILED  := $(wildcard $(patsubst %.pxd,%.py,$(filter %.pxd,$(CYTHON))))
 PACKAGING := setup.py pyproject.toml
 
 .PHONY: help run build test test-compiled test-pure lint format types cover options counts hostile soak deploy-test clean
-.PHONY: bench bench-scale bench-proxy bench-topics bench-topics-failures bench-docs
+.PHONY: bench bench-scale bench-http2 bench-proxy bench-topics bench-topics-failures bench-docs
 .PHONY: soak-frameworks example gunicorn-matrix redis-matrix autobahn autobahn-strict autobahn-peers compat docs
 .PHONY: fuzz fuzz-briefly sanitize wheels matrix lowest
 
@@ -188,6 +188,9 @@ bench: ## messages, CPU and memory beside uvicorn (QUICK=1; PEERS=1: beside all 
 
 bench-scale: $(VENV)/.built $(VENV)/.bench ## what thousands of connections cost (ARGS)
 	$(BIN)/python bench/bench.py --scale $(ARGS)
+
+bench-http2: $(VENV)/.built $(VENV)/.bench $(VENV)/.peers $(OTHERS)/.made ## requests and WebSockets over HTTP/2, beside h2corn and others (ARGS)
+	$(BIN)/python bench/http2.py $(ARGS)
 
 bench-proxy: $(VENV)/.built $(VENV)/.dev $(VENV)/.bench $(VENV)/.peers ## what 10,000 WebSockets cost over HTTP/2 behind HAProxy (ARGS)
 	$(BIN)/python bench/behind_haproxy.py $(ARGS)

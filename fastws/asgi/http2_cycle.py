@@ -98,12 +98,15 @@ def send_body(responder: Responder, stream: Http2Stream, event: dict[str, Any]) 
     else:
         responder.body_bytes += size
     ends = not more and not responder._trailers
-    if block:
-        stream.send_head(block, ends and not body)
-    if ends:
-        stream.write_last(body)
-    elif body:
-        stream.write(body)
+    if block and ends:
+        stream.send_whole(block, body)
+    else:
+        if block:
+            stream.send_head(block)
+        if ends:
+            stream.write_last(body)
+        elif body:
+            stream.write(body)
     if not more:
         if responder._trailers:
             responder.stage = TRAILERS

@@ -20,6 +20,7 @@ cdef class Http2Handler(Carrier):
     cdef response_completed(self, exchange, bint keep_alive)
     cdef update_reading(self)
     cdef ask_flush(self)
+    cdef bint flush_alone(self, StreamState stream) except -1
     cdef wait_for_window(self, Http2Stream stream)
     cdef bint must_wait(self) except -1
     cdef stream_gone(self, Http2Stream stream)

@@ -246,6 +246,12 @@ class Http2Handler(Carrier):
             self._corked = True
             self.state.cork_carrier(self)
 
+    def flush_alone(self, stream: StreamState) -> bool:
+        if self._reading or len(self.protocol.streams) != 1 or stream.stream_id not in self.protocol.streams:
+            return False
+        self._flush()
+        return True
+
     def must_wait(self) -> bool:
         return self.connection.writing_paused or self.protocol.send_window <= 0
 

@@ -11,6 +11,7 @@ cdef class Carrier(HttpHandler):
     cdef public Py_ssize_t calls_left
 
     cdef ask_flush(self)
+    cdef bint flush_alone(self, StreamState stream) except -1
     cdef wait_for_window(self, Http2Stream stream)
     cdef bint must_wait(self) except -1
     cdef stream_gone(self, Http2Stream stream)
@@ -38,6 +39,7 @@ cdef class Http2Stream(Channel):
 
     cpdef send_head(self, bytes block, bint ends=*)
     cpdef write_last(self, bytes data)
+    cpdef send_whole(self, bytes block, bytes data)
     cdef write(self, bytes data)
     cdef write_all(self, list chunks)
     @cython.locals(sent=Py_ssize_t)

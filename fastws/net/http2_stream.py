@@ -34,6 +34,10 @@ class Carrier(HttpHandler):
         """Write what the protocol has to send when the loop's turn ends, at the latest."""
         raise NotImplementedError
 
+    def flush_alone(self, stream: StreamState) -> bool:
+        """Write at once where `stream` is the only one, so that nothing would be joined by waiting; whether it is."""
+        raise NotImplementedError
+
     def wait_for_window(self, stream: Http2Stream) -> None:
         """Call `stream.push` when there may be room."""
         raise NotImplementedError
@@ -126,9 +130,11 @@ class Http2Stream(Channel):
         sent = 0
         if not self._out and not self.carrier.must_wait():
             sent = self._protocol.send_data(self.stream, data, 0, ends)
-            self.carrier.ask_flush()
             if sent == len(data):
+                if not ends or not self.carrier.flush_alone(self.stream):
+                    self.carrier.ask_flush()
                 return True
+            self.carrier.ask_flush()
             self._out_begin = sent
         self._out.append(data)
         self._out_bytes += len(data) - sent
@@ -150,6 +156,18 @@ class Http2Stream(Channel):
             self._check_end()
         else:
             self._try_push()
+
+    def send_whole(self, block: bytes, data: bytes) -> None:
+        """Send a whole response: as `send_head` and `write_last`, and at once where no other stream would join it."""
+        if self._gone or self._ending:
+            return
+        self._protocol.send_head(self.stream, block, not data)
+        if data:
+            self.write_last(data)
+        else:
+            self._ending = self._finishing = self._deaf = True
+            self.carrier.ask_flush()
+            self._check_end()
 
     def unsent(self) -> int:
         return self._out_bytes
