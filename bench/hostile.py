@@ -29,10 +29,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from attacks.attacks import ATTACKS, MIB, Attack, Attacker, Missed
+from attacks.attacks import ATTACKS as HTTP1_ATTACKS
+from attacks.attacks import MIB, Attack, Attacker, Missed
+from attacks.http2 import HTTP2_ATTACKS
 from attacks.watch import Others, Service, Watch, anonymous_kib, measured
 from servers.contenders import CONTENDERS, Contender, Running, ServerError, running
 
+ATTACKS = (*HTTP1_ATTACKS, *HTTP2_ATTACKS)
 TARGET_KIB = 1 * MIB
 TARGET_IDLE = 0.3  # of a core; others take some, and a loop that spins all that it gets
 TARGET_LATENCY = 500.0  # milliseconds, the median

@@ -239,8 +239,8 @@ class Fields:
     )
     http2_initial_stream_window_size: int = _http(
         "integer",
-        131_072,
-        "Bytes that a client may send on one stream of HTTP/2 before the application has taken them.",
+        65_535,
+        "Bytes that a client may send on one stream of HTTP/2 before the application takes any; it grows by use.",
         minimum=65_535,
         maximum=16_777_216,
     )

@@ -74,7 +74,8 @@ RESET_BURST = 200.0
 """Streams that a peer may reset, or have us reset, in the same way."""
 
 UPDATES_BURST = 10_000.0
-"""Window updates that a peer may send at once, besides CONTROL_RATE and two for each frame of DATA that it was sent."""
+"""Window updates that a peer may send at once, besides CONTROL_RATE and two for each frame of DATA that it was sent, if
+its windows did not cut that to less than JOIN_BYTES."""
 
 BLOCK_FRAMES = 32
 """Frames of CONTINUATION in one block."""
@@ -533,8 +534,8 @@ class Http2Protocol:
         if count:
             self.send_window -= count
             stream.send_window -= count
-            if self._updates < UPDATES_BURST:
-                self._updates += 2.0
+            if self._updates < UPDATES_BURST and (count == left or count >= JOIN_BYTES):
+                self._updates += 2.0  # but not for windows of a few bytes
         if ends:
             self._end(stream)
         return count

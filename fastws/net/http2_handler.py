@@ -61,7 +61,7 @@ class Http2Handler(Carrier):
         HttpHandler.__init__(self, connection, state)
         config = state.config
         self.window = config.http2_initial_stream_window_size
-        self.calls_left = 0
+        self.waiting_bytes = self.grown_bytes = self.calls_left = 0
         self._max_streams: int = config.http2_max_concurrent_streams
         self.protocol = Http2Protocol(
             self,

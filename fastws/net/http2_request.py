@@ -18,12 +18,15 @@ from fastws.http.pages import METHODS, Page
 from fastws.http.response_head import response_head
 from fastws.net.channel import NEVER
 from fastws.net.http2_stream import Http2Stream
-from fastws.net.http_handler import BODY_HIGH_WATER, HttpHandler
+from fastws.net.http_handler import HttpHandler
 from fastws.websocket.handshake import read_connect
 
 if TYPE_CHECKING:
     from fastws.http.head import RequestHead
     from fastws.net.http_handler import Exchange
+
+BODY_BYTES = 16384
+"""Bytes of request body that may wait for the application before its stream gets no more credit."""
 
 MAX_ASKED = 198
 """How much the log shows of what was asked for, in characters."""
@@ -143,7 +146,7 @@ class Http2Request(HttpHandler):
 
     def update_reading(self) -> None:
         current = self._current
-        if current is not None and current.body_waiting() > BODY_HIGH_WATER:
+        if current is not None and current.body_waiting() >= BODY_BYTES:
             self.connection.pause_reading()
         elif self.connection.allowance >= 0:
             self.connection.last_seen = self.state.now

@@ -8,6 +8,8 @@ from fastws.net.http_handler cimport HttpHandler
 cdef class Carrier(HttpHandler):
     cdef public Http2Protocol protocol
     cdef public long long window
+    cdef public Py_ssize_t grown_bytes
+    cdef public Py_ssize_t waiting_bytes
     cdef public Py_ssize_t calls_left
 
     cdef ask_flush(self)
@@ -30,6 +32,7 @@ cdef class Http2Stream(Channel):
     cdef bytes _trailers
     cdef object _held
     cdef long long _uncredited
+    cdef long long _window
     cdef bint _ending
     cdef bint _finishing
     cdef bint _deaf
@@ -44,13 +47,17 @@ cdef class Http2Stream(Channel):
     cdef write_all(self, list chunks)
     @cython.locals(sent=Py_ssize_t)
     cdef bint _send_at_once(self, bytes data, bint ends) except -1
+    @cython.locals(size=Py_ssize_t)
     cdef _try_push(self)
+    @cython.locals(size=Py_ssize_t)
+    cdef bint _has_room(self) except -1
     @cython.locals(done=Py_ssize_t, sent=Py_ssize_t, chunk=bytes, out=list, protocol=Http2Protocol, stream=StreamState)
     cpdef bint push(self, long long most) except -1
     cpdef received(self, bytes data, long long size)
     cpdef ended_by_peer(self)
     cdef _tell_end(self)
     cdef _end(self)
+    @cython.locals(count=cython.longlong, growth=cython.longlong, carrier=Carrier)
     cdef _give_credit(self)
     cdef _check_end(self)
     cdef _leave(self)

@@ -17,8 +17,14 @@ from fastws.http.http2_protocol import Http2Protocol, StreamState
 from fastws.net.channel import NEVER, Channel
 from fastws.net.http_handler import HttpHandler
 
+WAITING_BYTES = 524_288
+"""Bytes that may wait in all streams of a connection; beyond, who sends waits until its own have gone."""
+
 CREDIT_BYTES = 16384
 """Credit is given back in pieces of this size, or when half of a smaller window is used."""
+
+GROWTH_BYTES = 1_048_576
+"""By how much the windows of all streams of a connection may have grown beyond their first size, each as it is used."""
 
 
 class Carrier(HttpHandler):
@@ -27,6 +33,10 @@ class Carrier(HttpHandler):
     protocol: Http2Protocol
     window: int
     """What a stream may be sent before it gives credit."""
+    grown_bytes: int
+    """By how much the windows of its streams have grown."""
+    waiting_bytes: int
+    """Bytes that wait in its streams for windows or the socket."""
     calls_left: int
     """Calls of the application that go on though their streams are gone."""
 
@@ -70,6 +80,7 @@ class Http2Stream(Channel):
         self._trailers: bytes | None = None
         self._held: bytearray | None = None
         self._uncredited: int = 0
+        self._window: int = carrier.window
         self._ending: bool = False
         self._finishing: bool = False  # the rest of what the peer may send is refused
         self._deaf: bool = False  # and what it does send is dropped
@@ -138,6 +149,7 @@ class Http2Stream(Channel):
             self._out_begin = sent
         self._out.append(data)
         self._out_bytes += len(data) - sent
+        self.carrier.waiting_bytes += len(data) - sent
         return False
 
     def write_all(self, chunks: list[bytes]) -> None:
@@ -177,7 +189,9 @@ class Http2Stream(Channel):
             return
         if (self._out and self.carrier.must_wait()) or not self.push(LARGEST_WINDOW):
             self.carrier.wait_for_window(self)
-        if self._out_bytes > self.state.write_high_water and not self.writing_paused:
+        size = self._out_bytes
+        too_much = size > self.state.write_high_water or (size and self.carrier.waiting_bytes > WAITING_BYTES)
+        if too_much and not self.writing_paused:
             self.pause_writing()
 
     def push(self, most: int) -> bool:
@@ -193,6 +207,7 @@ class Http2Stream(Channel):
                 break
             most -= sent
             self._out_bytes -= sent
+            self.carrier.waiting_bytes -= sent
             self._out_begin += sent
             if self._out_begin == len(chunk):
                 self._out_begin = 0
@@ -206,11 +221,17 @@ class Http2Stream(Channel):
             else:
                 protocol.send_data(stream, b"", 0, True)
         self.carrier.ask_flush()
-        if self.writing_paused and self._out_bytes <= self.state.write_high_water // 4:
+        if self.writing_paused and self._has_room():
             self.resume_writing()
         if stream.ended:
             self._check_end()
         return not self._out or self._gone
+
+    def _has_room(self) -> bool:
+        """Whether who has waited for room may send."""
+        size = self._out_bytes
+        few = size <= self.state.write_high_water // 4 and self.carrier.waiting_bytes <= WAITING_BYTES
+        return few or not size
 
     # Reading.
 
@@ -281,17 +302,23 @@ class Http2Stream(Channel):
         self._give_credit()
 
     def _give_credit(self) -> None:
-        count = self._uncredited
-        if count and not self._gone and (count >= CREDIT_BYTES or 2 * count >= self.carrier.window):
+        """Let the peer send again what was taken, and more: who takes what comes gets a larger window."""
+        count, carrier = self._uncredited, self.carrier
+        if self._gone or self.reading_paused:
+            return
+        if count and (count >= CREDIT_BYTES or 2 * count >= self._window):
             self._uncredited = 0
-            self._protocol.credit(self.stream, count)
-            self.carrier.ask_flush()
+            growth = 0 if self._deaf else min(self._window, GROWTH_BYTES - carrier.grown_bytes)
+            self._window += growth
+            carrier.grown_bytes += growth
+            self._protocol.credit(self.stream, count + growth)
+            carrier.ask_flush()
 
     def stop_reading(self) -> None:
         pass  # what comes is held
 
     def start_reading(self) -> None:
-        if self._held or self._peer_ended:
+        if self._held or self._peer_ended or self._uncredited:
             self.state.loop.call_soon(self._deliver_held, context=self.state.context)
 
     # Ends.
@@ -363,6 +390,8 @@ class Http2Stream(Channel):
     def _leave(self) -> None:
         self._gone = True
         self._out.clear()
+        self.carrier.waiting_bytes -= self._out_bytes
+        self.carrier.grown_bytes -= self._window - self.carrier.window
         self._out_bytes = 0
         self._held = None
         self.deadline = NEVER

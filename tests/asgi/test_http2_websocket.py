@@ -403,7 +403,7 @@ async def test_an_application_that_takes_no_messages_stalls_its_stream_alone(cut
         assert len((await call.receive())["bytes"]) == 4000
         await settle()
     await peer.flush()
-    assert peer.h2.local_flow_control_window(stream) > 100_000
+    assert peer.h2.local_flow_control_window(stream) > 60_000
 
 
 @on_fake_clock

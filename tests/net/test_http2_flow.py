@@ -10,6 +10,8 @@ import pytest
 from fake_loop import Call, DrivenApp, FakeServer, on_fake_clock, settle
 from http2_peer import REQUEST, Http2Peer, connected
 
+from fastws.net.http2_stream import GROWTH_BYTES, WAITING_BYTES
+
 START = {"type": "http.response.start", "status": 200, "headers": []}
 
 
@@ -96,7 +98,7 @@ async def test_a_body_that_nobody_takes_stalls_its_stream_alone(cut: bool) -> No
         await peer.send(stream, bytes(size))
         sent += size
         assert sent < 400_000, "there is no bound"
-    assert sent >= 131_072
+    assert 65_535 <= sent < 200_000
     assert peer.h2.outbound_flow_control_window > 500_000, "the connection has its credit back"
     await peer.send(other, b"x", ends=True)
     assert (await app.calls[1].receive())["body"] == b"x"
@@ -106,6 +108,51 @@ async def test_a_body_that_nobody_takes_stalls_its_stream_alone(cut: bool) -> No
         await settle()
     await peer.flush()
     assert peer.h2.local_flow_control_window(stream) > 60_000
+
+
+@on_fake_clock
+async def test_windows_grow_for_who_takes_what_comes_and_by_so_much_for_all() -> None:
+    app = DrivenApp()
+    server = FakeServer(app)
+    peer = await connected(server)
+    for round_ in range(2):
+        streams = [await peer.request(ends=False) for _ in range(40)]
+        for _ in range(8):
+            for stream, call in zip(streams, app.calls[-40:], strict=True):
+                await peer.send(stream, bytes(min(16384, peer.h2.local_flow_control_window(stream))))
+                await call.receive()
+        windows = [peer.h2.local_flow_control_window(stream) for stream in streams]
+        assert max(windows) > 100_000
+        assert sum(windows) <= 40 * 65_535 + GROWTH_BYTES, f"in round {round_}"
+        for stream, call in zip(streams, app.calls[-40:], strict=True):
+            peer.h2.reset_stream(stream)
+            await peer.flush()
+            call.end.set_result(None)
+        await asyncio.sleep(10)  # so that many resets are none too many
+
+
+@on_fake_clock
+async def test_many_streams_that_nobody_reads_hold_no_more_than_one_event_each_beyond_a_bound() -> None:
+    """Small events of a hundred applications would be as many full buffers."""
+    app = DrivenApp()
+    server = FakeServer(app)
+    peer = await connected(server, automatic=False, INITIAL_WINDOW_SIZE=0)
+    for _ in range(100):
+        await peer.request()
+    sending = []
+    for call in app.calls:
+        await call.send(START)
+        sending.append(asyncio.ensure_future(send_on(call)))
+    await settle()
+    held = sum(stream.unsent() for stream in server.state.streams)
+    assert held <= WAITING_BYTES + 100 * 1024
+    for each in sending:
+        each.cancel()
+
+
+async def send_on(call: Call) -> None:
+    while True:
+        await call.send(more(1024))
 
 
 @on_fake_clock
