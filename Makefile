@@ -219,9 +219,11 @@ $(OTHERS)/.made: bench/servers/requirements.txt
 autobahn: $(VENV)/.built $(VENV)/.bench ## the Autobahn test suite against each engine (FULL=1 with its loads, ARGS)
 	$(BIN)/python bench/conformance.py $(if $(FULL),--full) $(ARGS)
 
-autobahn-strict: $(VENV)/.built $(VENV)/.bench ## what CI runs of it: protocol on all engines, everything on cython
+autobahn-strict: $(VENV)/.built $(VENV)/.bench ## what CI runs of it: protocol on all engines, over HTTP/2 too, everything on cython
 	@echo "== Autobahn, strict: groups 1 to 7 and 10"
 	$(BIN)/python bench/conformance.py --strict
+	echo "== Autobahn, strict: the same over HTTP/2"
+	$(BIN)/python bench/conformance.py --strict --http2
 	echo "== Autobahn, strict: all groups"
 	$(BIN)/python bench/conformance.py --strict --full --servers fastws-cython
 

@@ -9,6 +9,9 @@ do not count.
 OK is what the RFC asks; NON-STRICT is allowed but late or lenient; INFORMATIONAL is unspecified; UNIMPLEMENTED is an
 extension that the server declined; all else fails. TIMEOUT stands for cases that were not reached in `--timeout`.
 
+With `--http2` the cases run over HTTP/2 (RFC 8441), as streams of one connection to the server: http2_bridge.py carries
+the bytes of kosoku, which speaks HTTP/1.1.
+
 Exit code: 0 when no case fails on any fastws engine, 1 when one does, 2 when a server that was asked for cannot be
 run. With `--strict`, NON-STRICT fails too, and INFORMATIONAL does outside the three cases that the RFC leaves open.
 """
@@ -26,6 +29,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from http2_bridge import BridgeError, bridged
 from servers.contenders import CONTENDERS, Contender, ServerError, running
 
 if TYPE_CHECKING:
@@ -123,6 +127,15 @@ async def drive(port: int, patterns: Sequence[str], parallel: int, timeout: floa
     return sorted(outcomes, key=lambda each: each.order)
 
 
+async def drive_http2(port: int, patterns: Sequence[str], parallel: int, timeout: float) -> list[Outcome]:
+    """The same over HTTP/2. BridgeError where the server has no WebSockets there, or did not keep the connection."""
+    async with bridged(port) as (bridge, there):
+        outcomes = await drive(there, patterns, parallel, timeout)
+        if bridge.ended:
+            raise BridgeError(f"ended the connection of HTTP/2, of which {bridge.streams} streams were used")
+        return outcomes
+
+
 def cell(outcomes: Sequence[Outcome]) -> str:
     """Counts of one group on one server: `45`, or `41 ok 4 non-strict`, failures in capitals."""
     counts = Counter(o.verdict for o in outcomes)
@@ -182,6 +195,7 @@ def parse_arguments() -> argparse.Namespace:
         "--servers", default=",".join(ENGINES), help=f"comma-separated (known: {', '.join(CONTENDERS)})"
     )
     parser.add_argument("--peers", action="store_true", help=f"{', '.join(PEERS)} too")
+    parser.add_argument("--http2", action="store_true", help="over HTTP/2, on one connection to the server")
     parser.add_argument("--strict", action="store_true", help="exit with 1 for NON-STRICT too")
     parser.add_argument("--markdown", action="store_true", help="print the table as docs/conformance.md has it")
     parser.add_argument("--timeout", type=float, default=900.0, help="seconds for one server (default 900)")
@@ -197,12 +211,16 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def run(contender: Contender, patterns: Sequence[str], parallel: int, timeout: float) -> list[Outcome]:
+def run(contender: Contender, arguments: argparse.Namespace) -> list[Outcome]:
     """Start the server, run the cases, end it. ServerError when it cannot be started or is gone afterwards."""
     if contender.missing:
         raise ServerError(contender.missing)
     with running(contender, more=SETTINGS.get(contender.module, ())) as server:
-        outcomes = asyncio.run(drive(server.port, patterns, parallel, timeout))
+        driven = drive_http2 if arguments.http2 else drive
+        try:
+            outcomes = asyncio.run(driven(server.port, arguments.patterns, arguments.parallel, arguments.timeout))
+        except BridgeError as error:
+            raise ServerError(f"{server.name} {error}: {server.log_tail()}") from error
         if server.process.poll() is not None:
             raise ServerError(f"{server.name} stopped during the run: {server.log_tail()}")
         return outcomes
@@ -221,7 +239,7 @@ def main() -> int:
         print(f"{name} {CONTENDERS[name].version} ...", file=sys.stderr, flush=True)
         began = time.monotonic()
         try:
-            results[name] = run(CONTENDERS[name], arguments.patterns, arguments.parallel, arguments.timeout)
+            results[name] = run(CONTENDERS[name], arguments)
         except ServerError as error:
             print(f"{name} left out: {error}", file=sys.stderr)
             missing += not arguments.skip_missing
