@@ -44,11 +44,11 @@ class Http2Cycle(HttpCycle):
 
     def _write_hint(self, hint: ResponseHead) -> None:
         stream: Http2Stream = self.connection  # type: ignore[assignment]
-        stream.send_head(status_field(103) + lines_block(hint.fields))
+        stream.send_interim(status_field(103) + lines_block(hint.fields))
 
     def _ask_for_body(self) -> None:
         stream: Http2Stream = self.connection  # type: ignore[assignment]
-        stream.send_head(status_field(100))
+        stream.send_interim(status_field(100))
 
     def _send_body(self, event: dict[str, Any]) -> None:
         stream: Http2Stream = self.connection  # type: ignore[assignment]

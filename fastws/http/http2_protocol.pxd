@@ -35,6 +35,7 @@ cdef class Http2Protocol:
     cdef Py_ssize_t _block_frames
     cdef bint _block_ends
     cdef bint _block_wrong
+    cdef int _table
     cdef dict _reset_ids
     cdef double _time
     cdef double _control

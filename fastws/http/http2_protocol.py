@@ -33,6 +33,7 @@ from fastws.http.http2_frames import (
     FRAME_BYTES,
     FRAME_SIZE_ERROR,
     GOAWAY,
+    HEADER_TABLE_SIZE,
     HEADERS,
     INITIAL_WINDOW_SIZE,
     LARGEST_WINDOW,
@@ -82,6 +83,11 @@ BLOCK_FRAMES = 32
 
 JOIN_BYTES = 1024
 """Up to this size a payload is copied behind the head of its frame; beyond, both are handed over as they are."""
+
+TABLE_BYTES = 4096
+TABLE_TO_SHRINK = -1
+TABLE_OF_NONE = b"\x20"
+"""That a table has no room from now on, which a peer that allows less than TABLE_BYTES must be told (RFC 7541 4.2)."""
 
 REMEMBERED = 1000
 """Streams that were reset by us whose late frames are known for what they are."""
@@ -157,6 +163,8 @@ class Http2Protocol:
         self._block_frames: int = 0
         self._block_ends: bool = False
         self._block_wrong: bool = False
+        # The size of the table that the peer keeps for our blocks, which use none.
+        self._table: int = TABLE_BYTES
         self._reset_ids: dict[int, None] = {}
         # What the peer may still do, and since when.
         self._time: float = -1.0
@@ -427,6 +435,8 @@ class Http2Protocol:
             value = int.from_bytes(payload[begin + 2 : begin + 6], "big")
             if name == INITIAL_WINDOW_SIZE:
                 self._set_initial_window(value)
+            elif name == HEADER_TABLE_SIZE:
+                self._table = TABLE_TO_SHRINK if self._table and value < TABLE_BYTES else self._table
             elif name in (ENABLE_PUSH, ENABLE_CONNECT_PROTOCOL):
                 if value > 1:
                     raise Http2Error(PROTOCOL_ERROR, "a setting has no such value")
@@ -502,6 +512,9 @@ class Http2Protocol:
     def send_head(self, stream: StreamState, block: bytes, ends: bool) -> None:
         """Send a header block: an interim or a final head, or trailers."""
         flags = END_STREAM if ends else 0
+        if self._table == TABLE_TO_SHRINK:
+            self._table = 0
+            block = TABLE_OF_NONE + block
         if len(block) <= FRAME_BYTES:
             self._put(frame(HEADERS, flags | END_HEADERS, stream.stream_id, block))
         else:

@@ -38,3 +38,4 @@ cdef class Http2Handler(Carrier):
     cdef _pump(self)
     cdef _flush(self)
     cdef _update_deadline(self)
+    cdef _end(self)

@@ -98,7 +98,10 @@ class Http2Handler(Carrier):
         self._update_deadline()
 
     def eof_received(self) -> bool:
-        return False  # a peer that sends nothing more can neither acknowledge nor open windows
+        if not self._closing:  # a peer that sends nothing more can neither acknowledge nor open windows
+            self._flush()
+            self._end()
+        return False
 
     def connection_lost(self) -> None:
         self._closing = True
@@ -366,15 +369,19 @@ class Http2Handler(Carrier):
         protocol, connection = self.protocol, self.connection
         if not told:
             protocol.send_goaway(protocol.last_stream_id, code, detail)
-        self._closing = True
-        for stream in list(protocol.streams.values()):
-            if stream.owner is not None:
-                self._apart(stream.owner.cut, stream.owner)
+        self._end()
         self._flush()
         connection.resume_reading()
         if code == NO_ERROR:
             connection.close()
         else:
             connection.write_eof()
-        connection.peer_takes()
-        connection.deadline = self.state.now + CLOSE_SECONDS
+
+    def _end(self) -> None:
+        """Cut the streams that are open, and give the peer some time to take what waits."""
+        self._closing = True
+        for stream in list(self.protocol.streams.values()):
+            if stream.owner is not None:
+                self._apart(stream.owner.cut, stream.owner)
+        self.connection.peer_takes()
+        self.connection.deadline = self.state.now + CLOSE_SECONDS

@@ -24,6 +24,7 @@ cdef class Http2Stream(Channel):
     cdef public StreamState stream
     cdef public int abort_code
     cdef public bint called
+    cdef bint _answered
     cdef bint _settled
     cdef Http2Protocol _protocol
     cdef list _out
@@ -41,6 +42,7 @@ cdef class Http2Stream(Channel):
     cdef bint _gone
 
     cpdef send_head(self, bytes block, bint ends=*)
+    cpdef send_interim(self, bytes block)
     cpdef write_last(self, bytes data)
     cpdef send_whole(self, bytes block, bytes data)
     cdef write(self, bytes data)

@@ -86,6 +86,7 @@ class Http2Stream(Channel):
         self._deaf: bool = False  # and what it does send is dropped
         self._peer_ended: bool = False
         self._end_told: bool = False
+        self._answered: bool = False  # a head was sent that is no interim one
         self._settled: bool = False
         self._gone: bool = False
         stream.owner = self
@@ -121,11 +122,18 @@ class Http2Stream(Channel):
             self._trailers = block
             self._ending = self._finishing = self._deaf = True
             return
+        self._answered = True
         self._protocol.send_head(self.stream, block, ends)
         self.carrier.ask_flush()
         if ends:
             self._ending = self._finishing = self._deaf = True
             self._check_end()
+
+    def send_interim(self, block: bytes) -> None:
+        """Send the block of an interim response (1xx), which no end of the stream may follow."""
+        if not self._gone and not self._ending:
+            self._protocol.send_head(self.stream, block, False)
+            self.carrier.ask_flush()
 
     def write(self, data: bytes) -> None:
         if self._gone or self._ending or not data:
@@ -173,6 +181,7 @@ class Http2Stream(Channel):
         """Send a whole response: as `send_head` and `write_last`, and at once where no other stream would join it."""
         if self._gone or self._ending:
             return
+        self._answered = True
         self._protocol.send_head(self.stream, block, not data)
         if data:
             self.write_last(data)
@@ -341,7 +350,9 @@ class Http2Stream(Channel):
         self._check_end()
 
     def _end(self) -> None:
-        if not self._ending:
+        if not self._ending and not self._answered:
+            self.abort()  # there is no end without a head
+        elif not self._ending:
             self._ending = True
             self._try_push()
 

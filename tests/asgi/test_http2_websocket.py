@@ -231,6 +231,18 @@ async def test_a_response_of_the_application_denies(cut: bool) -> None:
 
 
 @on_fake_clock
+async def test_a_client_that_ends_its_stream_before_it_is_answered_gets_a_reset(cut: bool) -> None:
+    """END_STREAM of ours without a head would be malformed (RFC 9113 section 8.1)."""
+    app = DrivenApp()
+    peer = await connected(FakeServer(app), cut=cut)
+    stream = await peer.request(connect_fields(), ends=False)
+    await peer.send(stream, b"", ends=True)
+    assert peer.reset(stream) == 8
+    assert (await app.calls[0].receive())["type"] == "websocket.connect"
+    assert (await app.calls[0].receive())["code"] == 1006
+
+
+@on_fake_clock
 async def test_a_denial_must_not_look_like_an_acceptance(cut: bool, caplog: pytest.LogCaptureFixture) -> None:
     """2xx accepts an extended CONNECT: a client would take the body for frames (RFC 8441 section 5)."""
     app = DrivenApp()

@@ -13,6 +13,7 @@ from engine_cases import CASES
 
 from fuzz import mutation
 from fuzz.connection import BEGINNINGS
+from fuzz.http2 import OPERATIONS
 from fuzz.run import write_corpus
 
 EXTENSIONS = (
@@ -32,6 +33,19 @@ def main() -> None:
         )
     heads = [bytes([flags, 3]) + head for head in mutation.HEADS for flags in (0, 1)]
     write_corpus("heads", heads + [bytes([2, 0]) + value for value in EXTENSIONS])
+    write_corpus(
+        "http2",
+        [
+            bytes([application | options << 3 | choose.choice((0, 32)), choose.randrange(3) << 3, 0, 0])
+            + bytes([first, choose.randrange(8), then, 0, choose.randrange(256), choose.randrange(2)])
+            + choose.randbytes(choose.choice((4, 20, 60)))
+            for application in range(8)
+            for options in range(4)
+            for first in range(3)
+            for then in range(len(OPERATIONS))
+            if choose.random() < 0.15
+        ],
+    )
     write_corpus(
         "connection",
         [

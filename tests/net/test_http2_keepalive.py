@@ -118,6 +118,21 @@ async def test_an_answer_to_a_keepalive_is_none_to_the_shutdown() -> None:
 
 
 @on_fake_clock
+async def test_a_peer_that_has_ended_is_written_nothing_more_and_waited_for_no_longer() -> None:
+    app, server, peer, _ = await waiting(timeout_stalled_write=None, ws_ping_interval=None)
+    peer.transport.stalled = True
+    await app.calls[0].send(START)
+    await settle()
+    peer.transport.feed_eof()
+    await settle()
+    assert (await app.calls[0].receive())["type"] == "http.disconnect"
+    app.calls[0].end.set_result(None)
+    await asyncio.sleep(20)
+    assert peer.transport.lost
+    assert not server.state.connections
+
+
+@on_fake_clock
 async def test_without_streams_nobody_is_pinged() -> None:
     peer = await connected(FakeServer(DrivenApp(), ws_ping_interval=1.0, timeout_keep_alive=30.0))
     peer.peer.take()

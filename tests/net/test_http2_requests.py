@@ -201,6 +201,24 @@ async def test_early_hints_and_continue(cut: bool) -> None:
     assert (await event)["body"] == b"x"
 
 
+@pytest.mark.parametrize("size", [0, 100, 4095, 4096, 65_536])
+@on_fake_clock
+async def test_a_peer_with_a_smaller_table_is_told_that_ours_is_empty(cut: bool, size: int) -> None:
+    """RFC 7541 section 4.2: h2, as nghttp2, ends a connection where it is not."""
+    peer = await connected(FakeServer(hello), cut=cut)
+    first = await peer.request()
+    peer.h2.update_settings({1: size})
+    await peer.flush()
+    second, third = await peer.request(), await peer.request()
+    peer.h2.update_settings({1: 4096})
+    await peer.flush()
+    peer.h2.update_settings({1: size})
+    await peer.flush()
+    for stream in (first, second, third, await peer.request()):
+        assert peer.response(stream)[":status"] == "200"
+    assert peer.goaway() is None
+
+
 @on_fake_clock
 async def test_fields_of_a_connection_are_not_sent(cut: bool) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
