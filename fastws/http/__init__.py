@@ -5,6 +5,6 @@ arguments. httptools parses; this room decides what of it is accepted.
 
 In reading order: head_scan (where a head ends, and its limits), head (requests), response_head, framing
 (bodies, chunks, errors), repeats (what comes twice); origin, forwarded, forwarded_fields and proxy_protocol (who says
-that he is whom); header_blocks with _hpack, http2_frames with _frames, http2_head and http2_protocol (HTTP/2); escaped
-(what a peer sent, for a log); pages (what the server answers by itself).
+that he is whom); header_blocks with _hpack, http2_frames with _frames, http2_head, http2_sending and http2_protocol
+(HTTP/2); escaped (what a peer sent, for a log); pages (what the server answers by itself).
 """

@@ -1,30 +1,16 @@
 import cython
 
-from fastws.http._frames cimport frame, frame_head
+from fastws.http.http2_sending cimport Http2Sender, StreamState
 
 
-cdef class StreamState:
-    cdef public long long stream_id
-    cdef public long long send_window
-    cdef public long long receive_window
-    cdef public long long body_left
-    cdef public bint ended_by_peer
-    cdef public bint ended
-    cdef public object owner
-
-
-cdef class Http2Protocol:
-    cdef public dict streams
+cdef class Http2Protocol(Http2Sender):
     cdef public long long last_stream_id
-    cdef public long long send_window
-    cdef public Py_ssize_t output_bytes
     cdef public bint going_away
     cdef object _receiver
     cdef long long _window
     cdef Py_ssize_t _max_streams
     cdef Py_ssize_t _block_bytes
     cdef object _reader
-    cdef list _output
     cdef bytes _rest
     cdef bint _began
     cdef bint _settled
@@ -35,12 +21,9 @@ cdef class Http2Protocol:
     cdef Py_ssize_t _block_frames
     cdef bint _block_ends
     cdef bint _block_wrong
-    cdef int _table
-    cdef dict _reset_ids
     cdef double _time
     cdef double _control
     cdef double _resets
-    cdef double _updates
 
     @cython.locals(position=Py_ssize_t, size=Py_ssize_t, length=Py_ssize_t, end=Py_ssize_t, stream_id=cython.longlong)
     cpdef receive(self, bytes data, double now)
@@ -57,11 +40,4 @@ cdef class Http2Protocol:
     cdef _take_trailers(self, StreamState stream, block)
     @cython.locals(stream=StreamState)
     cdef _take_window_update(self, long long stream_id, bytes payload)
-    cpdef send_head(self, StreamState stream, bytes block, bint ends)
-    @cython.locals(size=Py_ssize_t, left=Py_ssize_t, count=cython.longlong)
-    cpdef Py_ssize_t send_data(self, StreamState stream, bytes data, Py_ssize_t begin, bint ends) except -1
-    cpdef forget(self, StreamState stream)
-    cpdef credit(self, StreamState stream, long long size)
-    cdef _end(self, StreamState stream)
     cpdef spend_reset(self)
-    cdef _put(self, bytes data)

@@ -1,6 +1,6 @@
 """HTTP/2 of one connection, the server's side, as bytes and values: frames, streams, windows (RFC 9113).
 
-Sans-IO. `receive` takes bytes and calls the `Http2Receiver`, what is sent lies in `take_output`. It has every rule of
+Sans-IO. `receive` takes bytes and calls the `Http2Receiver`; what is sent is http2_sending.py's. It has every rule of
 the RFC that does not depend on what a request means:
 
 - what breaks a rule of the connection raises `Http2Error`, and the connection ends with its code;
@@ -16,12 +16,11 @@ was built (http2_protocol.pxd), interpreted elsewhere.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from fastws.http.header_blocks import Block, BlockReader
 from fastws.http.http2_frames import (
     ACK,
-    CANCEL,
     CONTINUATION,
     DATA,
     ENABLE_CONNECT_PROTOCOL,
@@ -55,13 +54,12 @@ from fastws.http.http2_frames import (
     WINDOW_UPDATE,
     Http2Error,
     frame,
-    frame_head,
-    goaway,
     rst_stream,
     settings,
     window_update,
 )
 from fastws.http.http2_head import Malformed, check_trailers
+from fastws.http.http2_sending import UPDATES_BURST, Http2Sender, StreamState
 
 CONNECTION_WINDOW = 1_048_576
 """Bytes of all streams that may be on their way to us."""
@@ -74,39 +72,8 @@ RESET_RATE = 20.0
 RESET_BURST = 200.0
 """Streams that a peer may reset, or have us reset, in the same way."""
 
-UPDATES_BURST = 10_000.0
-"""Window updates that a peer may send at once, besides CONTROL_RATE and two for each frame of DATA that it was sent, if
-its windows did not cut that to less than JOIN_BYTES."""
-
 BLOCK_FRAMES = 32
 """Frames of CONTINUATION in one block."""
-
-JOIN_BYTES = 1024
-"""Up to this size a payload is copied behind the head of its frame; beyond, both are handed over as they are."""
-
-TABLE_BYTES = 4096
-TABLE_TO_SHRINK = -1
-TABLE_OF_NONE = b"\x20"
-"""That a table has no room from now on, which a peer that allows less than TABLE_BYTES must be told (RFC 7541 4.2)."""
-
-REMEMBERED = 1000
-"""Streams that were reset by us whose late frames are known for what they are."""
-
-
-class StreamState:
-    """What the protocol knows of a stream that is not closed; `owner` is for whoever serves it."""
-
-    __slots__ = ("body_left", "ended", "ended_by_peer", "owner", "receive_window", "send_window", "stream_id")
-
-    def __init__(self, stream_id: int, send_window: int, receive_window: int, ended_by_peer: bool) -> None:
-        self.stream_id = stream_id
-        # Bytes that we may send; that the peer may send; that it has promised, or -1.
-        self.send_window: int = send_window
-        self.receive_window: int = receive_window
-        self.body_left: int = -1
-        self.ended_by_peer: bool = ended_by_peer
-        self.ended: bool = False
-        self.owner: Any = None
 
 
 class Http2Receiver(Protocol):
@@ -131,19 +98,16 @@ class Http2Receiver(Protocol):
         """A PING of ours came back, with what it carried."""
 
 
-class Http2Protocol:
+class Http2Protocol(Http2Sender):
     """The frames of one connection. `window` is what each stream may send at once, `max_streams` how many there may be.
 
     A block of more than `block_bytes`, or a list of four times as many, ends the connection.
     """
 
     def __init__(self, receiver: Http2Receiver, *, window: int, max_streams: int, block_bytes: int) -> None:
-        self.streams: dict[int, StreamState] = {}
+        Http2Sender.__init__(self)
         self.last_stream_id: int = 0
         """The latest stream that the peer has begun."""
-        self.send_window: int = WINDOW_BYTES
-        self.output_bytes: int = 0
-        """How much lies in `take_output`."""
         self.going_away: bool = False
         """Streams that begin from now on are refused."""
         self._receiver = receiver
@@ -151,7 +115,6 @@ class Http2Protocol:
         self._max_streams = max_streams
         self._block_bytes = block_bytes
         self._reader = BlockReader(4 * block_bytes)
-        self._output: list[bytes] = []
         self._rest: bytes = b""
         self._began: bool = False
         self._settled: bool = False
@@ -163,14 +126,10 @@ class Http2Protocol:
         self._block_frames: int = 0
         self._block_ends: bool = False
         self._block_wrong: bool = False
-        # The size of the table that the peer keeps for our blocks, which use none.
-        self._table: int = TABLE_BYTES
-        self._reset_ids: dict[int, None] = {}
-        # What the peer may still do, and since when.
+        # What the peer may still do, beside `_updates`, and since when.
         self._time: float = -1.0
         self._control: float = CONTROL_BURST
         self._resets: float = RESET_BURST
-        self._updates: float = UPDATES_BURST
         self._put(
             settings(
                 (MAX_CONCURRENT_STREAMS, max_streams),
@@ -180,12 +139,6 @@ class Http2Protocol:
             )
         )
         self._put(window_update(0, CONNECTION_WINDOW - WINDOW_BYTES))
-
-    def take_output(self) -> list[bytes]:
-        """What is to be sent, and was not taken before."""
-        output, self._output = self._output, []
-        self.output_bytes = 0
-        return output
 
     def is_quiet(self) -> bool:
         """Whether nothing is half read: no frame, no block, no preface."""
@@ -436,7 +389,7 @@ class Http2Protocol:
             if name == INITIAL_WINDOW_SIZE:
                 self._set_initial_window(value)
             elif name == HEADER_TABLE_SIZE:
-                self._table = TABLE_TO_SHRINK if self._table and value < TABLE_BYTES else self._table
+                self._table_limited(value)
             elif name in (ENABLE_PUSH, ENABLE_CONNECT_PROTOCOL):
                 if value > 1:
                     raise Http2Error(PROTOCOL_ERROR, "a setting has no such value")
@@ -506,86 +459,3 @@ class Http2Protocol:
         self._resets -= 1.0
         if self._resets < 0.0:
             raise Http2Error(ENHANCE_YOUR_CALM, "too many streams are reset")
-
-    # What is sent.
-
-    def send_head(self, stream: StreamState, block: bytes, ends: bool) -> None:
-        """Send a header block: an interim or a final head, or trailers."""
-        flags = END_STREAM if ends else 0
-        if self._table == TABLE_TO_SHRINK:
-            self._table = 0
-            block = TABLE_OF_NONE + block
-        if len(block) <= FRAME_BYTES:
-            self._put(frame(HEADERS, flags | END_HEADERS, stream.stream_id, block))
-        else:
-            self._put(frame(HEADERS, flags, stream.stream_id, block[:FRAME_BYTES]))
-            for begin in range(FRAME_BYTES, len(block), FRAME_BYTES):
-                last = begin + FRAME_BYTES >= len(block)
-                piece = block[begin : begin + FRAME_BYTES]
-                self._put(frame(CONTINUATION, END_HEADERS if last else 0, stream.stream_id, piece))
-        if ends:
-            self._end(stream)
-
-    def send_data(self, stream: StreamState, data: bytes, begin: int, ends: bool) -> int:
-        """Send a frame with what `data` has from `begin` on, as far as windows allow; returns how much that was.
-
-        Where that is all of it and it `ends`, the stream has ended with it. It may be nothing.
-        """
-        size = len(data)
-        left = size - begin
-        count = min(left, FRAME_BYTES, self.send_window, stream.send_window)
-        if count <= 0 and left:
-            return 0
-        ends = ends and count == left
-        flags = END_STREAM if ends else 0
-        piece = data if count == size else data[begin : begin + count]
-        if count <= JOIN_BYTES:
-            self._put(frame(DATA, flags, stream.stream_id, piece))
-        else:
-            self._put(frame_head(DATA, flags, stream.stream_id, count))
-            self._put(piece)
-        if count:
-            self.send_window -= count
-            stream.send_window -= count
-            if self._updates < UPDATES_BURST and (count == left or count >= JOIN_BYTES):
-                self._updates += 2.0  # but not for windows of a few bytes
-        if ends:
-            self._end(stream)
-        return count
-
-    def credit(self, stream: StreamState, size: int) -> None:
-        """Let the peer send `size` bytes more on a stream."""
-        if not stream.ended_by_peer:
-            stream.receive_window += size
-            self._put(window_update(stream.stream_id, size))
-
-    def reset(self, stream: StreamState, code: int = CANCEL) -> None:
-        """Reset a stream; the receiver is not told."""
-        if self.streams.pop(stream.stream_id, None) is not None:
-            self._remember(stream.stream_id)
-            self._put(rst_stream(stream.stream_id, code))
-
-    def forget(self, stream: StreamState) -> None:
-        """Both sides have ended."""
-        self.streams.pop(stream.stream_id, None)
-
-    def send_ping(self, payload: bytes) -> None:
-        """Send a PING of eight bytes."""
-        self._put(frame(PING, 0, 0, payload))
-
-    def send_goaway(self, last_stream_id: int, code: int, detail: str = "") -> None:
-        """Say which streams are still served."""
-        self._put(goaway(last_stream_id, code, detail.encode("ascii", "replace")))
-
-    def _end(self, stream: StreamState) -> None:
-        stream.ended = True
-
-    def _remember(self, stream_id: int) -> None:
-        known = self._reset_ids
-        known[stream_id] = None
-        if len(known) > REMEMBERED:
-            del known[next(iter(known))]
-
-    def _put(self, data: bytes) -> None:
-        self._output.append(data)
-        self.output_bytes += len(data)

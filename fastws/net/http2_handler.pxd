@@ -1,7 +1,8 @@
 import cython
 
 from fastws.http.http2_head cimport Http2Head
-from fastws.http.http2_protocol cimport Http2Protocol, StreamState
+from fastws.http.http2_protocol cimport Http2Protocol
+from fastws.http.http2_sending cimport StreamState
 from fastws.net.http2_request cimport Http2Request
 from fastws.net.http2_stream cimport Carrier, Http2Stream
 

@@ -25,7 +25,8 @@ from fastws.http.http2_frames import (
     Http2Error,
 )
 from fastws.http.http2_head import Http2Head, Malformed, read_head
-from fastws.http.http2_protocol import Http2Protocol, StreamState
+from fastws.http.http2_protocol import Http2Protocol
+from fastws.http.http2_sending import StreamState
 from fastws.net.channel import NEVER, Channel
 from fastws.net.http2_request import Http2Request
 from fastws.net.http2_stream import Carrier, Http2Stream

@@ -1,6 +1,7 @@
 import cython
 
-from fastws.http.http2_protocol cimport Http2Protocol, StreamState
+from fastws.http.http2_protocol cimport Http2Protocol
+from fastws.http.http2_sending cimport StreamState
 from fastws.net.channel cimport Channel
 from fastws.net.http_handler cimport HttpHandler
 

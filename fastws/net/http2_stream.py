@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 from fastws.http.http2_frames import CANCEL, LARGEST_WINDOW, NO_ERROR
-from fastws.http.http2_protocol import Http2Protocol, StreamState
+from fastws.http.http2_protocol import Http2Protocol
+from fastws.http.http2_sending import StreamState
 from fastws.net.channel import NEVER, Channel
 from fastws.net.http_handler import HttpHandler
 
