@@ -117,7 +117,7 @@ CONTENDERS = {
         Contender("uvicorn-wsproto", "uvicorn", ("--ws", "wsproto", "--http", "httptools"), "uvicorn"),
         peer("hypercorn", ("-k", "uvloop", "--log-level", "warning"), ("--bind", "127.0.0.1:{port}")),
         peer("granian", ("--interface", "asgi", *COMMON), ("--port", "{port}"), forks=True),
-        peer("h2corn", ("--loop", "uvloop", "--no-access-log"), ("--bind", "127.0.0.1:{port}")),
+        peer("h2corn", ("--loop", "uvloop", "--no-access-log"), ("--bind", "127.0.0.1:{port}"), forks=True),
         peer("daphne", ("-b", "127.0.0.1", "-v", "0"), ("-p", "{port}")),
         peer(
             "gunicorn",
