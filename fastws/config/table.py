@@ -323,6 +323,20 @@ class Fields:
     limit_request_body: int | None = _limits(
         "size", 100 * 1024 * 1024, "Largest request body, in bytes; more is a 413.", minimum=0, nullable=True
     )
+    http2_limit_reset_rate: float | None = _limits(
+        "number",
+        20.0,
+        "Streams a second of one HTTP/2 connection that its client may reset, or break so that we do; ten seconds' "
+        "worth at once, more ends the connection.",
+        zero_is_none=True,
+    )
+    http2_limit_control_rate: float | None = _limits(
+        "number",
+        100.0,
+        "Frames a second of one HTTP/2 connection that carry nothing, such as SETTINGS and PING; ten seconds' worth at "
+        "once, a hundred of WINDOW_UPDATE; more ends the connection.",
+        zero_is_none=True,
+    )
     ws_limit_message_rate: float | None = _limits(
         "number",
         None,

@@ -23,6 +23,8 @@ cdef class Http2Protocol(Http2Sender):
     cdef bint _block_wrong
     cdef double _time
     cdef double _control
+    cdef double _control_rate
+    cdef double _reset_rate
     cdef double _resets
 
     @cython.locals(position=Py_ssize_t, size=Py_ssize_t, length=Py_ssize_t, end=Py_ssize_t, stream_id=cython.longlong)

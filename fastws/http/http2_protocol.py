@@ -16,6 +16,7 @@ was built (http2_protocol.pxd), interpreted elsewhere.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Protocol
 
 from fastws.http.header_blocks import Block, BlockReader
@@ -59,18 +60,13 @@ from fastws.http.http2_frames import (
     window_update,
 )
 from fastws.http.http2_head import Malformed, check_trailers
-from fastws.http.http2_sending import UPDATES_BURST, Http2Sender, StreamState
+from fastws.http.http2_sending import UPDATE_SECONDS, Http2Sender, StreamState
 
 CONNECTION_WINDOW = 1_048_576
 """Bytes of all streams that may be on their way to us."""
 
-CONTROL_RATE = 100.0
-CONTROL_BURST = 1000.0
-"""Frames that carry nothing which a peer may send: so many a second, and at once after it has sent none."""
-
-RESET_RATE = 20.0
-RESET_BURST = 200.0
-"""Streams that a peer may reset, or have us reset, in the same way."""
+BURST_SECONDS = 10.0
+"""How many seconds' worth of frames that carry nothing, and of resets, may come at once."""
 
 BLOCK_FRAMES = 32
 """Frames of CONTINUATION in one block."""
@@ -101,10 +97,21 @@ class Http2Receiver(Protocol):
 class Http2Protocol(Http2Sender):
     """The frames of one connection. `window` is what each stream may send at once, `max_streams` how many there may be.
 
-    A block of more than `block_bytes`, or a list of four times as many, ends the connection.
+    A block of more than `block_bytes`, or a list of four times as many, ends the connection, as do more resets and
+    frames that carry nothing than `reset_rate` and `control_rate` a second (BURST_SECONDS of them at once; None is no
+    limit).
     """
 
-    def __init__(self, receiver: Http2Receiver, *, window: int, max_streams: int, block_bytes: int) -> None:
+    def __init__(
+        self,
+        receiver: Http2Receiver,
+        *,
+        window: int,
+        max_streams: int,
+        block_bytes: int,
+        reset_rate: float | None = 20.0,
+        control_rate: float | None = 100.0,
+    ) -> None:
         Http2Sender.__init__(self)
         self.last_stream_id: int = 0
         """The latest stream that the peer has begun."""
@@ -128,8 +135,11 @@ class Http2Protocol(Http2Sender):
         self._block_wrong: bool = False
         # What the peer may still do, beside `_updates`, and since when.
         self._time: float = -1.0
-        self._control: float = CONTROL_BURST
-        self._resets: float = RESET_BURST
+        self._reset_rate: float = inf if reset_rate is None else reset_rate
+        self._control_rate: float = inf if control_rate is None else control_rate
+        self._resets: float = self._reset_rate * BURST_SECONDS
+        self._control: float = self._control_rate * BURST_SECONDS
+        self._most_updates = self._updates = self._control_rate * UPDATE_SECONDS
         self._put(
             settings(
                 (MAX_CONCURRENT_STREAMS, max_streams),
@@ -151,9 +161,10 @@ class Http2Protocol(Http2Sender):
         if now > self._time:
             if self._time >= 0.0:
                 passed = now - self._time
-                self._control = min(CONTROL_BURST, self._control + CONTROL_RATE * passed)
-                self._resets = min(RESET_BURST, self._resets + RESET_RATE * passed)
-                self._updates = min(UPDATES_BURST, self._updates + CONTROL_RATE * passed)
+                rate = self._control_rate
+                self._control = min(rate * BURST_SECONDS, self._control + rate * passed)
+                self._updates = min(self._most_updates, self._updates + rate * passed)
+                self._resets = min(self._reset_rate * BURST_SECONDS, self._resets + self._reset_rate * passed)
             self._time = now
         if self._rest:
             data = self._rest + data

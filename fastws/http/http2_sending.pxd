@@ -21,6 +21,7 @@ cdef class Http2Sender:
     cdef int _table
     cdef dict _reset_ids
     cdef double _updates
+    cdef double _most_updates
 
     cpdef send_head(self, StreamState stream, bytes block, bint ends)
     @cython.locals(size=Py_ssize_t, left=Py_ssize_t, count=cython.longlong)

@@ -25,9 +25,9 @@ from fastws.http.http2_frames import (
     window_update,
 )
 
-UPDATES_BURST = 10_000.0
-"""Window updates that a peer may send at once, besides CONTROL_RATE and two for each frame of DATA that it was sent, if
-its windows did not cut that to less than JOIN_BYTES."""
+UPDATE_SECONDS = 100.0
+"""How many seconds' worth of frames that carry nothing may come at once as window updates, besides two for each frame
+of DATA that was sent, if windows did not cut that to less than JOIN_BYTES."""
 
 JOIN_BYTES = 1024
 """Up to this size a payload is copied behind the head of its frame; beyond, both are handed over as they are."""
@@ -70,7 +70,8 @@ class Http2Sender:
         self._table: int = TABLE_BYTES
         self._reset_ids: dict[int, None] = {}
         # WINDOW_UPDATEs that the peer may send.
-        self._updates: float = UPDATES_BURST
+        self._updates: float = 0.0
+        self._most_updates: float = 0.0
 
     def take_output(self) -> list[bytes]:
         """What is to be sent, and was not taken before."""
@@ -116,7 +117,7 @@ class Http2Sender:
         if count:
             self.send_window -= count
             stream.send_window -= count
-            if self._updates < UPDATES_BURST and (count == left or count >= JOIN_BYTES):
+            if self._updates < self._most_updates and (count == left or count >= JOIN_BYTES):
                 self._updates += 2.0  # but not for windows of a few bytes
         if ends:
             self._end(stream)

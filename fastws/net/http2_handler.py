@@ -69,6 +69,8 @@ class Http2Handler(Carrier):
             window=self.window,
             max_streams=self._max_streams,
             block_bytes=config.limit_request_head,
+            reset_rate=config.http2_limit_reset_rate,
+            control_rate=config.http2_limit_control_rate,
         )
         self._begun: list[tuple[StreamState, Http2Head]] = []
         self._waiting: dict[Http2Stream, None] = {}

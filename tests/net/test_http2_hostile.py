@@ -273,6 +273,20 @@ async def test_a_flood_ends_the_connection(flood: str, caplog: pytest.LogCapture
         call.end.set_result(None)
 
 
+@pytest.mark.parametrize(("rate", "allowed"), [(2.0, 20), (None, 3000)])
+@pytest.mark.parametrize("flood", ["resets", "pings"])
+@on_fake_clock
+async def test_the_rates_are_the_operators(flood: str, rate: float | None, allowed: int) -> None:
+    server = FakeServer(DrivenApp(), http2_limit_reset_rate=rate, http2_limit_control_rate=rate)
+    peer = await raw(server, BEGIN, False)
+    sent = 0
+    while sent < 3000 and not (peer.transport.half_closed or peer.transport.closing):
+        peer.transport.feed(FLOODS[flood](sent))
+        sent += 1
+    assert allowed - 3 <= sent <= allowed + 1  # SETTINGS count, too
+    await settle()
+
+
 @on_fake_clock
 async def test_a_block_that_unpacks_to_too_much_ends_the_connection() -> None:
     encoder: Any = hpack.Encoder()
