@@ -178,10 +178,12 @@ def make_head(
 
     # RFC 9112 section 9.3.
     value = fields.get(b"connection")
-    if value is not None and value != b"keep-alive":
+    if value is None or value == b"Upgrade":
+        pass
+    elif value != b"keep-alive":
         found = tokens(value)
         keep_alive = b"close" not in found and (keep_alive or b"keep-alive" in found)
-    elif value is not None:
+    else:
         keep_alive = True
 
     expect_continue = False

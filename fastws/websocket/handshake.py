@@ -60,7 +60,7 @@ def read_upgrade(request: RequestHead) -> UpgradeRequest | None:
     fields = request.fields
     upgrade = fields.get(b"upgrade")
     key = fields.get(b"sec-websocket-key")
-    if upgrade is None or b"websocket" not in tokens(upgrade):
+    if upgrade is None or (upgrade != b"websocket" and b"websocket" not in tokens(upgrade)):
         if key is None or upgrade is not None:
             return None
         raise HandshakeError(
@@ -71,7 +71,7 @@ def read_upgrade(request: RequestHead) -> UpgradeRequest | None:
             "(nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; "
             'proxy_set_header Connection "upgrade";)',
         )
-    if b"upgrade" not in request.connection_tokens:
+    if fields.get(b"connection") != b"Upgrade" and b"upgrade" not in request.connection_tokens:
         if key is None:
             return None  # RFC 9110 section 7.8: Upgrade counts only where Connection names it
         raise HandshakeError(
