@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from fake_loop import CHANNELS, Peer
@@ -13,6 +14,12 @@ from redis_server import RedisServer
 from serving import ENGINES
 
 from fastws.websocket.engines import load_engine
+
+with suppress(ImportError):  # some environments have no tests of properties
+    from hypothesis import settings
+
+    settings.register_profile("patient", deadline=None)  # a busy machine takes any time
+    settings.load_profile("patient")
 
 # The codec is the compiled module itself: without it there is nothing to collect.
 collect_ignore_glob = [] if "cython" in ENGINES else ["websocket/test_codec*.py"]

