@@ -75,6 +75,15 @@ def http2_frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
     return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream_id.to_bytes(4, "big") + payload
 
 
+def http2_frames(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+    """Kind and payload of the frames that `data` begins with, and what of it is no whole frame."""
+    frames = []
+    while len(data) >= 9 and len(data) >= (end := 9 + int.from_bytes(data[:3], "big")):
+        frames.append((data[3], data[9:end]))
+        data = data[end:]
+    return frames, data
+
+
 def http2_field(name: bytes, value: bytes, index: int = 0) -> bytes:
     """A field that enters the table (RFC 7541 section 6.2.1), whose name may have an `index`."""
     head = bytes((0x40 | index,)) if index else b"\x40" + bytes((len(name),)) + name
@@ -336,7 +345,7 @@ class Driver:
                         transport = self.connect()
                 wanted = output.size + answers[number]
                 step = steps[number]
-                data = step if type(step) is bytes else step_bytes(step, next(count))
+                data = step if type(step) is bytes else step(next(count))
                 number += 1
                 protocol = transport.protocol
                 buffer = protocol.get_buffer(-1)

@@ -22,7 +22,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from driver import HTTP2_CONNECT, frame, http2_frame, upgrade
+from driver import HTTP2_CONNECT, frame, http2_frame, http2_frames, upgrade
 from servers.contenders import CONTENDERS, Running, ServerError, running
 
 SERVERS = ("fastws", "h2corn", "granian")
@@ -91,16 +91,15 @@ _unread: dict[socket.socket, bytes] = {}
 def receive_frames(sock: socket.socket, size: int) -> None:
     """Read frames of HTTP/2 until `size` bytes of DATA have come."""
     data = _unread.pop(sock, b"")
-    while size:
-        while len(data) >= 9 and len(data) >= (end := 9 + int.from_bytes(data[:3], "big")):
-            if data[3] == 0:
-                size -= end - 9
-            data = data[end:]
-        if size:
-            got = sock.recv(65536)
-            if not got:
-                raise SystemExit("the server has closed a connection")
-            data += got
+    while True:
+        frames, data = http2_frames(data)
+        size -= sum(len(payload) for kind, payload in frames if kind == 0)
+        if not size:
+            break
+        got = sock.recv(65536)
+        if not got:
+            raise SystemExit("the server has closed a connection")
+        data += got
     _unread[sock] = data
 
 

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 
-from driver import http2_frame
+from driver import http2_frame, http2_frames
 
 from attacks.attacks import MIB, PATIENCE, Attack, Attacker, Missed, blast, expect_ended, send
 
@@ -49,11 +49,10 @@ def expect_goaway(sock: socket.socket, code: int) -> None:
             if last not in (-1, code):
                 raise Missed(f"GOAWAY with {last}")
             return
-        data += got
-        while len(data) >= 9 and len(data) >= (end := 9 + int.from_bytes(data[:3], "big")):
-            if data[3] == GOAWAY:
-                last = int.from_bytes(data[13:17], "big")
-            data = data[end:]
+        frames, data = http2_frames(data + got)
+        for kind, payload in frames:
+            if kind == GOAWAY:
+                last = int.from_bytes(payload[4:8], "big")
     raise Missed(f"neither GOAWAY nor end within {PATIENCE:.0f} s")
 
 

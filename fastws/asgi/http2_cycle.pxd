@@ -25,7 +25,7 @@ cdef class Http2Cycle(HttpCycle):
 
 
 @cython.locals(response=ResponseHead, body=bytes, block=bytes, size=Py_ssize_t)
-cdef send_body(Responder responder, Http2Stream stream, dict event)
+cdef send_body(Responder responder, Http2Stream stream, dict event, bint settles)
 
 
 cdef class Http2Opening(Opening):

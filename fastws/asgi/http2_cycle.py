@@ -36,7 +36,7 @@ class Http2Responder(Responder):
 
     def _send_body(self, event: dict[str, Any]) -> None:
         stream: Http2Stream = self.connection  # type: ignore[assignment]
-        send_body(self, stream, event)
+        send_body(self, stream, event, False)
 
 
 class Http2Cycle(HttpCycle):
@@ -52,9 +52,7 @@ class Http2Cycle(HttpCycle):
 
     def _send_body(self, event: dict[str, Any]) -> None:
         stream: Http2Stream = self.connection  # type: ignore[assignment]
-        if not event.get("more_body", False) and not self._trailers:
-            stream.settle()
-        send_body(self, stream, event)
+        send_body(self, stream, event, True)
 
     def _write_trailers(self, fields: Iterable[Header]) -> None:
         stream: Http2Stream = self.connection  # type: ignore[assignment]
@@ -62,8 +60,8 @@ class Http2Cycle(HttpCycle):
             stream.send_head(lines_block(response_head(204, fields).fields), True)
 
 
-def send_body(responder: Responder, stream: Http2Stream, event: dict[str, Any]) -> None:
-    """`Responder._send_body` on a stream."""
+def send_body(responder: Responder, stream: Http2Stream, event: dict[str, Any], settles: bool) -> None:
+    """`Responder._send_body` on a stream; `settles`: its end settles the stream."""
     more = event.get("more_body", False)
     if more is not False and more is not True:
         raise ApplicationError(f"'more_body' of 'http.response.body' must be bool, not {more!r}.")
@@ -98,6 +96,8 @@ def send_body(responder: Responder, stream: Http2Stream, event: dict[str, Any]) 
     else:
         responder.body_bytes += size
     ends = not more and not responder._trailers
+    if ends and settles:
+        stream.settle()
     if block and ends:
         stream.send_whole(block, body)
     else:

@@ -28,6 +28,5 @@ cdef class Http2Sender:
     cpdef Py_ssize_t send_data(self, StreamState stream, bytes data, Py_ssize_t begin, bint ends) except -1
     cpdef forget(self, StreamState stream)
     cpdef credit(self, StreamState stream, long long size)
-    cdef _end(self, StreamState stream)
     cdef _put(self, bytes data)
     cdef _table_limited(self, long long size)

@@ -94,7 +94,7 @@ class Http2Sender:
                 piece = block[begin : begin + FRAME_BYTES]
                 self._put(frame(CONTINUATION, END_HEADERS if last else 0, stream.stream_id, piece))
         if ends:
-            self._end(stream)
+            stream.ended = True
 
     def send_data(self, stream: StreamState, data: bytes, begin: int, ends: bool) -> int:
         """Send a frame with what `data` has from `begin` on, as far as windows allow; returns how much that was.
@@ -120,7 +120,7 @@ class Http2Sender:
             if self._updates < self._most_updates and (count == left or count >= JOIN_BYTES):
                 self._updates += 2.0  # but not for windows of a few bytes
         if ends:
-            self._end(stream)
+            stream.ended = True
         return count
 
     def credit(self, stream: StreamState, size: int) -> None:
@@ -146,9 +146,6 @@ class Http2Sender:
     def send_goaway(self, last_stream_id: int, code: int, detail: str = "") -> None:
         """Say which streams are still served."""
         self._put(goaway(last_stream_id, code, detail.encode("ascii", "replace")))
-
-    def _end(self, stream: StreamState) -> None:
-        stream.ended = True
 
     def _remember(self, stream_id: int) -> None:
         known = self._reset_ids

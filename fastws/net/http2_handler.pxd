@@ -40,3 +40,4 @@ cdef class Http2Handler(Carrier):
     cdef _flush(self)
     cdef _update_deadline(self)
     cdef _end(self)
+    cdef _cut_streams(self)

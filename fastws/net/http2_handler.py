@@ -110,9 +110,7 @@ class Http2Handler(Carrier):
         self._closing = True
         self._begun.clear()
         self._waiting.clear()
-        for stream in list(self.protocol.streams.values()):
-            if stream.owner is not None:
-                self._apart(stream.owner.cut, stream.owner)
+        self._cut_streams()
 
     def on_deadline(self, now: float) -> None:
         connection = self.connection
@@ -383,8 +381,11 @@ class Http2Handler(Carrier):
     def _end(self) -> None:
         """Cut the streams that are open, and give the peer some time to take what waits."""
         self._closing = True
+        self._cut_streams()
+        self.connection.peer_takes()
+        self.connection.deadline = self.state.now + CLOSE_SECONDS
+
+    def _cut_streams(self) -> None:
         for stream in list(self.protocol.streams.values()):
             if stream.owner is not None:
                 self._apart(stream.owner.cut, stream.owner)
-        self.connection.peer_takes()
-        self.connection.deadline = self.state.now + CLOSE_SECONDS

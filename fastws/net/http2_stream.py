@@ -180,16 +180,12 @@ class Http2Stream(Channel):
 
     def send_whole(self, block: bytes, data: bytes) -> None:
         """Send a whole response: as `send_head` and `write_last`, and at once where no other stream would join it."""
-        if self._gone or self._ending:
-            return
-        self._answered = True
-        self._protocol.send_head(self.stream, block, not data)
-        if data:
+        if not data:
+            self.send_head(block, True)
+        elif not self._gone and not self._ending:
+            self._answered = True
+            self._protocol.send_head(self.stream, block, False)
             self.write_last(data)
-        else:
-            self._ending = self._finishing = self._deaf = True
-            self.carrier.ask_flush()
-            self._check_end()
 
     def unsent(self) -> int:
         return self._out_bytes

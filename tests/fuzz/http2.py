@@ -20,7 +20,7 @@ import h2.exceptions
 import h2.settings
 import hpack
 from fake_loop import FakeServer, Peer
-from http2_peer import connect_fields, frames_in
+from http2_peer import connect_fields, split_frames
 
 from fastws.http import http2_frames as h2f
 from fuzz import connection
@@ -188,11 +188,11 @@ class Script(connection.Script):
     def check(self, output: bytes, *, cut: bool) -> None:
         if output.startswith(b"HTTP/1.1 408 "):
             return  # the preface took too long to come
-        if cut:
-            output = whole_frames(output)
-        check_frames(output)
+        frames, rest = split_frames(output)
+        assert cut or not rest, f"the end of a frame is missing: {rest!r:.200}"
+        check_frames(frames)
         if self.operations.sound and not self.restless:
-            kept = b"".join(h2f.frame(*each) for each in frames_in(output) if each[0] != h2f.GOAWAY)
+            kept = b"".join(h2f.frame(*each) for each in frames if each[0] != h2f.GOAWAY)
             self.operations.h2.receive_data(kept)
 
     async def end(self, server: FakeServer, peer: Peer) -> None:
@@ -202,21 +202,11 @@ class Script(connection.Script):
         assert not server.state.requests
 
 
-def whole_frames(data: bytes) -> bytes:
-    """`data` up to the end of its last whole frame."""
-    position = 0
-    while len(data) >= position + 9 and len(data) >= (
-        end := position + 9 + int.from_bytes(data[position : position + 3], "big")
-    ):
-        position = end
-    return data[:position]
-
-
-def check_frames(output: bytes) -> None:
+def check_frames(frames: list[tuple[int, int, int, bytes]]) -> None:
     """A stream has interim heads, a head, data, trailers, an end, in this order; nothing is behind a reset."""
     stages: dict[int, str] = {}
     table = hpack.Decoder()
-    for kind, flags, stream_id, payload in frames_in(output):
+    for kind, flags, stream_id, payload in frames:
         assert len(payload) <= 16384
         stage = stages.get(stream_id, "idle")
         if kind in (h2f.DATA, h2f.HEADERS, h2f.RST_STREAM, h2f.CONTINUATION):

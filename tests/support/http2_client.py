@@ -19,9 +19,10 @@ import h2.events
 import h2.exceptions
 import h2.settings
 import wire
+from http2_peer import split_frames
 from serving import PATIENCE
 
-from fastws.http.http2_frames import GOAWAY
+from fastws.http.http2_frames import GOAWAY, frame
 
 EXTENDED_CONNECT = h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL
 
@@ -98,14 +99,13 @@ class Http2Client:
     def _without_goaway(self, data: bytes) -> bytes:
         """Whole frames of what came until now; the last streams of GOAWAYs go into a list, since h2 takes nothing more
         behind one."""
-        self._rest += data
+        frames, self._rest = split_frames(self._rest + data)
         kept = b""
-        while len(self._rest) >= 9 and len(self._rest) >= (end := 9 + int.from_bytes(self._rest[:3], "big")):
-            if self._rest[3] == GOAWAY:
-                self.goaways.append(int.from_bytes(self._rest[9:13], "big"))
+        for kind, flags, stream, payload in frames:
+            if kind == GOAWAY:
+                self.goaways.append(int.from_bytes(payload[:4], "big"))
             else:
-                kept += self._rest[:end]
-            self._rest = self._rest[end:]
+                kept += frame(kind, flags, stream, payload)
         return kept
 
     def may_connect(self) -> bool:

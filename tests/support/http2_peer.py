@@ -155,12 +155,17 @@ BEGIN = PREFACE + settings()
 """What a raw client begins with."""
 
 
-def frames_in(data: bytes) -> list[tuple[int, int, int, bytes]]:
-    """Kind, flags, stream and payload of the frames that make up `data`, with nothing left over."""
+def split_frames(data: bytes) -> tuple[list[tuple[int, int, int, bytes]], bytes]:
+    """Kind, flags, stream and payload of the frames that `data` begins with, and what of it is no whole frame."""
     frames = []
-    while data:
-        end = 9 + int.from_bytes(data[:3], "big")
-        assert len(data) >= end, f"the end of a frame is missing: {data!r:.200}"
+    while len(data) >= 9 and len(data) >= (end := 9 + int.from_bytes(data[:3], "big")):
         frames.append((data[3], data[4], int.from_bytes(data[5:9], "big"), data[9:end]))
         data = data[end:]
+    return frames, data
+
+
+def frames_in(data: bytes) -> list[tuple[int, int, int, bytes]]:
+    """Those frames, with nothing left over."""
+    frames, rest = split_frames(data)
+    assert not rest, f"the end of a frame is missing: {rest!r:.200}"
     return frames

@@ -74,7 +74,7 @@ _messages = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(_messages, st.lists(st.integers(1, 300), min_size=1, max_size=6))
 def test_what_websockets_writes_is_read(messages: list[tuple[int, str, bool]], sizes: list[int]) -> None:
     """Masked with random keys, in one frame or in two cut anywhere, read in one piece, in some, and byte by byte."""
@@ -101,7 +101,7 @@ def test_what_websockets_writes_is_read(messages: list[tuple[int, str, bool]], s
         assert events == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200), st.integers(1, 50))
 def test_noise_is_survived_and_read_alike(noise: bytes, size: int) -> None:
     whole = CythonEngine(500).receive_data(noise)

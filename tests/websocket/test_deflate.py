@@ -10,7 +10,7 @@ import zlib
 
 import pytest
 from engine_cases import deflated, deflated_final
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.headers import build_extension, parse_extension
@@ -308,7 +308,6 @@ def test_bounds_of_window_bits(decompressor: Decompressor | None) -> None:
 
 
 @both_decompressors
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(1, 20), st.booleans(), st.booleans())
 def test_in_pieces(decompressor: Decompressor | None, payload: bytes, size: int, takeover: bool, final: bool) -> None:
     inflater = Inflater(context_takeover=takeover, decompressor=decompressor)

@@ -63,7 +63,7 @@ _controls = st.tuples(st.just(True), st.sampled_from([8 + 1, 8 + 2]), st.binary(
 _messages = st.tuples(st.just(False), st.sampled_from([TEXT, BINARY]), st.lists(_payloads, min_size=1, max_size=4))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(_controls | _messages, max_size=6), st.lists(st.integers(1, 40), min_size=1, max_size=5), st.data())
 def test_engines_agree(
     parts: list[tuple[bool, int, bytes | list[bytes]]], sizes: list[int], data: st.DataObject

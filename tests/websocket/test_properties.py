@@ -17,7 +17,7 @@ from fastws.websocket.events import Ping, Pong
 
 LIMIT = 1 << 20
 # The fixture `engine` is a name: it needs no reset between examples.
-quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 texts = st.text(st.characters(codec="utf-8"), max_size=300) | st.builds(
     lambda unit, n: unit * n, st.text(max_size=5), st.just(9000)
