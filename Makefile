@@ -178,7 +178,7 @@ $(VENV)/.plots: bench/reports/requirements.txt | $(VENV)/.installed
 	touch $@
 
 # Other servers are installed where they are asked for: by PEERS=1, or by name in ARGS.
-ELSEWHERE := granian hypercorn gunicorn daphne socketify picows --peers
+ELSEWHERE := peregrine h2corn granian hypercorn gunicorn daphne socketify picows --peers
 BENCH_PEERS := $(strip $(PEERS) $(foreach name,$(ELSEWHERE),$(findstring $(name),$(ARGS))))
 BENCH_PURE := $(strip $(PEERS) $(foreach name,fastws-pure --peers,$(findstring $(name),$(ARGS))))
 

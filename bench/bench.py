@@ -39,7 +39,7 @@ PARTS = ("table", "peers", "curves", "scale")
 PEERS = (
     *("fastws", "fastws-websockets", "fastws-wsproto", "fastws-pure"),
     *("uvicorn", "uvicorn-websockets", "uvicorn-wsproto"),
-    *("granian", "hypercorn", "gunicorn", "daphne", "socketify", "picows", "floor"),
+    *("peregrine", "h2corn", "granian", "hypercorn", "gunicorn", "daphne", "socketify", "picows", "floor"),
 )
 ROUNDS = {"table": 5, "peers": 3, "curves": 3, "scale": 5}
 SECONDS = {"table": 0.8, "peers": 0.2, "curves": 0.3, "scale": 0.5}

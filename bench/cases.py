@@ -71,6 +71,21 @@ def _framework(name: str, app: str, target: float) -> tuple[Case, Case]:
     )
 
 
+def _browser(path: str) -> tuple[str, ...]:
+    return ("--mode", "http", "--browser", "--path", path, "--connections", "32")
+
+
+def _json_route(name: str, app: str) -> Case:
+    return Case(
+        f"{app}-json",
+        f"{name} route, GET of JSON, a browser's heads, none twice, 32 connections",
+        _browser("/items/7"),
+        unit="request",
+        in_flight=32,
+        app=f"framework_apps:{app}",
+    )
+
+
 _CONNECT = ("--mode", "connect", "--connections", "16")
 
 
@@ -97,10 +112,26 @@ CASES = _by_name(
         _fanout(1000, 2.5),
         Case(
             "http",
-            "HTTP hello world, 32 connections",
+            "HTTP hello world, the same head each time, 32 connections",
             ("--mode", "http", "--connections", "32"),
             unit="request",
-            target=1.9,
+            target=3.2,
+            in_flight=32,
+        ),
+        Case(
+            "http-unique",
+            "HTTP hello world, a browser's heads, none twice, 32 connections",
+            _browser("/"),
+            unit="request",
+            target=2.9,
+            in_flight=32,
+        ),
+        Case(
+            "http-post",
+            "POST of 1 KiB JSON, echoed, a browser's heads, none twice, 32 connections",
+            (*_browser("/echo"), "--post", "--size", "1024"),
+            unit="request",
+            target=2.5,
             in_flight=32,
         ),
         Case("connect", "new connections, one echo, close", _CONNECT, "connection", 3, in_flight=16),
@@ -115,6 +146,8 @@ CASES = _by_name(
         ),
         *_framework("Starlette", "starlette", 3),
         *_framework("FastAPI", "fastapi", 2.5),
+        _json_route("Starlette", "starlette"),
+        _json_route("FastAPI", "fastapi"),
         Case("memory", "idle connection", (), "connection", target=4.5, memory=True),
         Case("memory-deflate", "idle connection, deflate used", (), "connection", 8, deflate=True, memory=True),
     )

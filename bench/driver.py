@@ -34,6 +34,14 @@ from cases import deflated, json_payload
 HERE = Path(__file__).parent
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 GET = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nUser-Agent: fastws-load\r\nAccept: */*\r\n\r\n"
+BROWSER_FIELDS = (
+    b"Host: 127.0.0.1:8000\r\n"
+    b"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n"
+    b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
+    b"Accept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br, zstd\r\nConnection: keep-alive\r\n"
+    b"Cookie: session=5f1d7e8b9c0a4d2e8f3b6a7c9d0e1f2a; theme=dark\r\nX-Request-ID: "
+)
+"""What a browser sends behind a proxy that numbers requests: eight fields, of which the last never repeats."""
 SETTLED_TURNS = 20
 """Turns of the loop without a write after which a round is taken to be answered, where its answer is learned."""
 
@@ -59,6 +67,21 @@ def frame(payload: bytes, opcode: int, first: int = 0x80) -> bytes:
         head = bytes((first | opcode, 0xFF)) + length.to_bytes(8, "big")
     repeated = int.from_bytes((mask * (length // 4 + 1))[:length], "big")
     return head + mask + (int.from_bytes(payload, "big") ^ repeated).to_bytes(length, "big")
+
+
+def browser_get(number: int) -> bytes:
+    """A request whose head is another one for each `number`."""
+    return b"GET / HTTP/1.1\r\n%b%032x\r\n\r\n" % (BROWSER_FIELDS, number)
+
+
+def browser_post(number: int) -> bytes:
+    """The same with 1 KiB of JSON."""
+    form = b"POST /echo HTTP/1.1\r\n%b%032x\r\nContent-Type: application/json\r\nContent-Length: 1024\r\n\r\n%b"
+    return form % (BROWSER_FIELDS, number, JSON)
+
+
+JSON = json_payload(1)[:1022].ljust(1024)
+"""1 KiB, which nobody parses."""
 
 
 Step = bytes | Callable[[int], bytes]
@@ -155,7 +178,11 @@ SCENARIOS = {
     "topics": Scenario(
         "64 B published to 100 connections", 100, (frame(b"a" * 64, 1),), 100, "delivery", upgrade(b"/topics"), 100
     ),
-    "http": Scenario("HTTP hello world", 500, (GET,), 1, "request", GET),
+    "http": Scenario("HTTP hello world, the same head each time", 500, (GET,), 1, "request", GET),
+    "http-unique": Scenario(
+        "HTTP hello world, another head each time", 500, (browser_get,), 1, "request", browser_get(0)
+    ),
+    "http-post": Scenario("1 KiB of JSON posted and echoed", 500, (browser_post,), 1, "request", browser_post(0)),
     "http2": Scenario("HTTP/2, hello world on 16 streams a read", 60, (http2_requests,), 16, "request", HTTP2),
     "http2-64x1": Scenario("echo of 64 B over HTTP/2, one a read", 1000, (_in_stream(1),), 1, "message", HTTP2_CONNECT),
     "http2-64x16": Scenario(

@@ -106,7 +106,9 @@ static bool more_wanted(uint64_t now) { return running && now < deadline && done
 static void start_window(Connection *c, uint64_t now) {
     c->pending = window;
     c->began = now;
+    if (browser) number_heads();
     send_bytes(c, window_bytes, window_length);
+    if (browser && c->out_left) die("the heads of another connection would overwrite these");
 }
 
 static void start_round(uint64_t now) { /* fanout: a window from the first connection, for all */
@@ -289,12 +291,14 @@ static void feed_responses(Connection *c, const uint8_t *data, size_t length, ui
             const char *field = strcasestr(c->head, "\r\ncontent-length:");
             if (!field) die("a response without Content-Length");
             c->payload_left = strtoull(field + 17, NULL, 10);
+            if (post && c->payload_left != size) die("sent a body of %zu bytes, got one of %s", size, field + 17);
             c->head_length = 0;
             c->in_payload = true;
             data += used;
             length -= used;
         }
         size_t take = c->payload_left < length ? c->payload_left : length;
+        if (post && verifying && memcmp(data, payload + size - c->payload_left, take)) die("the body came back changed");
         data += take;
         length -= take;
         c->payload_left -= take;

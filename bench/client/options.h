@@ -19,7 +19,7 @@ static unsigned connection_count = 64, window = 1, second_window, opening_at_onc
 static size_t size = 64;
 static uint64_t message_limit = UINT64_MAX;
 static double duration = 1.0, warmup = 0.2;
-static bool binary, deflate, touch = true;
+static bool binary, deflate, touch = true, browser, post;
 static unsigned timeout_seconds;
 
 static const char USAGE[] =
@@ -27,6 +27,8 @@ static const char USAGE[] =
     "  --mode echo|fanout|idle|connect|http   echo: windows of messages, each answered by itself; fanout: a window from\n"
     "                 the first connection, answered to all; idle: open, echo once, hold until standard input is closed;\n"
     "                 connect: new connections, each with one echo and a close handshake; http: keep-alive GETs\n"
+    "  --browser      http: a browser's heads, no two of which are the same\n"
+    "  --post         http: each request has a body of --size bytes of JSON, which is to come back\n"
     "  --host ADDRESS (127.0.0.1)  --path PATH (/)  --sources N   client addresses 127.0.0.2 and on (16; 0: any)\n"
     "  --connections N (64)  --window N   messages in flight on each connection (1)\n"
     "  --second-window N   do it all again with this window, on the same connections; prints a second line\n"
@@ -49,7 +51,7 @@ static void parse_options(int argc, char **argv) {
         {"connections", 1, 0, 'c'}, {"window", 1, 0, 'w'}, {"size", 1, 0, 's'}, {"binary", 0, 0, 'b'},
         {"deflate", 0, 0, 'd'}, {"payload", 1, 0, 'f'}, {"seconds", 1, 0, 't'}, {"messages", 1, 0, 'n'},
         {"warmup", 1, 0, 'u'}, {"no-touch", 0, 0, 'N'}, {"pid", 1, 0, 'i'}, {"timeout", 1, 0, 'T'}, {"opening", 1, 0, 'o'},
-        {"second-window", 1, 0, 'W'},
+        {"second-window", 1, 0, 'W'}, {"browser", 0, 0, 'B'}, {"post", 0, 0, 'O'},
         {"help", 0, 0, 'H'}, {0, 0, 0, 0}};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
@@ -69,6 +71,8 @@ static void parse_options(int argc, char **argv) {
         case 'n': message_limit = (uint64_t)atoll(optarg); break;
         case 'u': warmup = atof(optarg); break;
         case 'N': touch = false; break;
+        case 'B': browser = true; break;
+        case 'O': post = true; break;
         case 'o': opening_at_once = (unsigned)atoi(optarg); break;
         case 'i':
             if (pid_count == MAX_PIDS) die("at most %d processes", MAX_PIDS);
@@ -81,6 +85,8 @@ static void parse_options(int argc, char **argv) {
     }
     if (port < 1 || port > 65535 || !connection_count || !window || !opening_at_once || sources > 250) die("bad options; see --help");
     if (deflate != (payload_file != NULL)) die("--deflate and --payload belong together");
+    if ((browser || post) && mode != HTTP) die("--browser and --post are of --mode http");
+    if (post && size < 32) die("--post needs 32 bytes");
     if (!timeout_seconds) timeout_seconds = 60;
 }
 

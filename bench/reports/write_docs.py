@@ -35,7 +35,7 @@ FALLBACKS = {"fastws-websockets": 1.3, "fastws-pure": 1.0}
 
 IN_README = (
     *("64x1", "64x16", "1k", "deflate", "64k", "1m", "fanout-1000"),
-    *("connect", "http", "fastapi-x16", "memory", "memory-deflate"),
+    *("connect", "http-unique", "http-post", "http", "fastapi-x16", "memory", "memory-deflate"),
 )
 
 Document = dict[str, Any]

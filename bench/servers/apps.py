@@ -1,9 +1,9 @@
 """The applications that every server is measured with: plain ASGI functions, no framework.
 
-`app` echoes WebSocket messages (text as text, bytes as bytes) and answers any HTTP request with 13 bytes. On the path
-/fanout it is the smallest broadcast that an application can write itself: each message goes to every open connection
-in turn; on /topics the server does that. It does nothing else on purpose: what is measured is the server. Not an
-example of how to write an application.
+`app` echoes WebSocket messages (text as text, bytes as bytes) and answers any HTTP request with 13 bytes, on the path
+/echo with its own body. On the path /fanout it is the smallest broadcast that an application can write itself: each
+message goes to every open connection in turn; on /topics the server does that. It does nothing else on purpose: what is
+measured is the server. Not an example of how to write an application.
 """
 
 from __future__ import annotations
@@ -41,10 +41,26 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
             else:
                 await send({"type": "websocket.send", "bytes": message["bytes"]})
     elif kind == "http":
+        if scope["path"] == "/echo":
+            await echo_body(receive, send)
+            return
         await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
         await send({"type": "http.response.body", "body": BODY})
     else:
         raise NotImplementedError(kind)
+
+
+async def echo_body(receive: Receive, send: Send) -> None:
+    """Answer a request with its own body."""
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 _members: set[Send] = set()

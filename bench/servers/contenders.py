@@ -93,12 +93,17 @@ class Contender:
 
 
 def peer(
-    module: str, common: tuple[str, ...], place: tuple[str, ...], program: tuple[str, ...] = (), forks: bool = False
+    module: str,
+    common: tuple[str, ...],
+    place: tuple[str, ...],
+    program: tuple[str, ...] = (),
+    forks: bool = False,
+    distribution: str = "",
 ) -> Contender:
-    """A server of the environment of PEERS_PYTHON."""
-    python = str(PEERS_PYTHON)
+    """A server of the environment of PEERS_PYTHON; its distribution has its name, or `distribution`."""
+    python, distribution = str(PEERS_PYTHON), distribution or module
     return Contender(
-        module, module, (), module, python=python, common=common, place=place, program=program, forks=forks
+        module, module, (), distribution, python=python, common=common, place=place, program=program, forks=forks
     )
 
 
@@ -118,6 +123,8 @@ CONTENDERS = {
         peer("hypercorn", ("-k", "uvloop", "--log-level", "warning"), ("--bind", "127.0.0.1:{port}")),
         peer("granian", ("--interface", "asgi", *COMMON), ("--port", "{port}"), forks=True),
         peer("h2corn", ("--loop", "uvloop", "--no-access-log"), ("--bind", "127.0.0.1:{port}"), forks=True),
+        # No option of it turns off an access log, which it has none of.
+        peer("peregrine", ("--host", "127.0.0.1"), ("--port", "{port}"), distribution="peregrine-server"),
         peer("daphne", ("-b", "127.0.0.1", "-v", "0"), ("-p", "{port}")),
         peer(
             "gunicorn",

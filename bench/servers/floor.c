@@ -2,7 +2,7 @@
  *
  * What this costs is the kernel's share and the unmasking; no server in any language is cheaper on this interface.
  * It is no server: it believes whatever it is told, has no limits, and knows one Sec-WebSocket-Key. It serves what
- * apps.py serves: an echo, a message to all on /fanout, 13 bytes over HTTP.
+ * apps.py serves: an echo, a message to all on /fanout, 13 bytes over HTTP or a body that came.
  */
 #define _GNU_SOURCE
 #include "measure.h"
@@ -153,13 +153,32 @@ static size_t take_frames(Connection *c, const uint8_t *data, size_t length) {
 
 /* ---- heads ---- */
 
+static void give_body(Connection *c, const uint8_t *body, size_t size) {
+    static char head[128];
+    int written = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %zu\r\n\r\n", size);
+    answer = grown(answer, (size_t)written + size);
+    answer_size = (size_t)written + size;
+    memcpy(answer, head, (size_t)written);
+    memcpy(answer + written, body, size);
+    give(c, answer, answer_size);
+}
+
 static size_t take_heads(Connection *c, const uint8_t *data, size_t length) {
     size_t used = 0;
     for (;;) {
         const uint8_t *end = memmem(data + used, length - used, "\r\n\r\n", 4);
         if (!end) return used;
         const uint8_t *head = data + used;
-        used = (size_t)(end - data) + 4;
+        size_t body = (size_t)(end - data) + 4;
+        if (!strncmp((const char *)head, "POST ", 5)) {
+            const char *field = memmem(head, (size_t)(end - head), "Content-Length: ", 16);
+            size_t size = field ? strtoull(field + 16, NULL, 10) : 0;
+            if (length - body < size) return used;
+            give_body(c, data + body, size);
+            used = body + size;
+            continue;
+        }
+        used = body;
         if (!memmem(head, (size_t)(end - head), KEY, sizeof KEY - 1)) {
             give(c, (const uint8_t *)HELLO, sizeof HELLO - 1);
             continue;

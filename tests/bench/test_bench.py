@@ -206,6 +206,8 @@ def payload(bench: dict[str, ModuleType], tmp_path: Path) -> Path:
         ("--connections", "4", "--window", "8", "--size", "1000"),
         ("--connections", "2", "--size", "200000", "--binary"),
         ("--connections", "4", "--mode", "http"),
+        ("--connections", "4", "--mode", "http", "--browser"),
+        ("--connections", "4", "--mode", "http", "--browser", "--post", "--size", "1024", "--path", "/echo"),
         ("--connections", "4", "--mode", "connect"),
         ("--connections", "4", "--mode", "fanout", "--path", "/fanout"),
         ("--connections", "4", "--deflate"),
