@@ -257,10 +257,13 @@ $(EXAMPLES)/.needs-%: examples/%/requirements.txt | $(EXAMPLES)/.installed
 	$(EXAMPLES)/bin/pip install $(PIP_FLAGS) -r $<
 	touch $@
 
+NAMES := $(notdir $(patsubst %/README.md,%,$(wildcard examples/*/README.md)))
+EXAMPLE := $(filter $(NAMES),$(NAME))
+
 # By the command of its README, with the environment's programs first.
-example: $(if $(NAME),$(EXAMPLES)/.installed $(EXAMPLES)/.needs-$(NAME))
+example: $(if $(EXAMPLE),$(EXAMPLES)/.installed $(EXAMPLES)/.needs-$(EXAMPLE))
 example: ## serve an example on http://127.0.0.1:8000: make example NAME=chat (HOST, PORT, ARGS; without NAME: which there are)
-	@[ "$(NAME)" ] || { echo "NAME is one of:" $(notdir $(patsubst %/README.md,%,$(wildcard examples/*/README.md))); exit 2; }
+	@[ "$(EXAMPLE)" ] || { echo "$(if $(NAME),there is no example '$(NAME)': )NAME is one of: $(NAMES)" >&2; exit 2; }
 	cd examples/$(NAME)
 	command=$$(sed -nE 's/^    ((fastws|python) .*)/\1/p' README.md | head -n 1)
 	echo "== $$command: open http://$(HOST):$(PORT) in a browser; Ctrl+C stops it"

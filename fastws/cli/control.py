@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 import click
 
 from fastws.cli.command import command
-from fastws.cli.from_file import required_or_of_file
+from fastws.cli.from_file import NONE_HERE, socket_of_server
+from fastws.cli.own_socket import own_socket
+from fastws.cli.status_table import CONNECTIONS, WORKERS, table
 from fastws.errors import ConfigError
-from fastws.http.escaped import escape
 from fastws.observe import control_client
 from fastws.observe.terminal import wants_colors
 
@@ -21,10 +22,13 @@ _SOCKET = click.option(
     "--control-socket",
     "path",
     envvar="FASTWS_CONTROL_SOCKET",
-    callback=required_or_of_file,
+    callback=socket_of_server,
     metavar="PATH",
-    help="What the server was given as --control-socket.  [default: that of the configuration file]",
+    help="What the server was given as --control-socket.  [default: that of the configuration file, else that of a "
+    "server which was started in a terminal in this directory]",
 )
+LEAST_SECONDS: Final = 0.1
+"""Between two looks at a server that is watched."""
 _RATES: Final = ("messages_in", "bytes_in", "messages_out", "bytes_out", "cpu_seconds", "requests_total")
 
 
@@ -33,26 +37,27 @@ _RATES: Final = ("messages_in", "bytes_in", "messages_out", "bytes_out", "cpu_se
 @click.option("--connections", is_flag=True, help="List every connection.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, with rates a second.")
 @click.option("--seconds", default=1.0, show_default=True, help="Measure rates for so long.", type=click.FloatRange(0))
-def status(path: str, connections: bool, as_json: bool, seconds: float) -> None:
-    """Show the workers of a running server, or its connections."""
-    take = _connections if connections else _workers
-    before = {each["id"]: each for each in take(path)} if seconds else {}
-    began = time.monotonic()
-    time.sleep(seconds)
-    rows = take(path)
-    passed = time.monotonic() - began
-    for row in rows:
-        earlier = before.get(row["id"], {})
-        for name in _RATES:
-            if name in row:
-                grown = row[name] - earlier.get(name, 0)
-                span = passed if earlier else row.get("age") or row.get("uptime") or 1.0
-                row[f"{name}_rate"] = round(max(grown, 0) / max(span, 1e-3), 3)
-    if as_json:
-        for row in rows:
-            click.echo(json.dumps(row))
-    else:
-        _print(_CONNECTION_COLUMNS if connections else _WORKER_COLUMNS, rows)
+@click.option("--watch", is_flag=True, help="Go on, every --seconds, until CTRL+C.")
+def status(path: str, connections: bool, as_json: bool, seconds: float, watch: bool) -> None:
+    """Show the workers of a running server, or its connections.
+
+    Columns for which a terminal is too narrow are left out; --json has everything.
+    """
+    look = _Look(path, connections)
+    if not watch:
+        _show(look.rows(seconds), connections, as_json)
+        return
+    seconds = max(seconds, LEAST_SECONDS)
+    try:
+        look.rows()
+        while True:
+            try:
+                _show(look.rows(seconds), connections, as_json, again=True)
+            except click.ClickException as error:  # it starts anew, perhaps
+                _show_again([error.format_message()])
+                time.sleep(seconds)
+    except KeyboardInterrupt:
+        click.echo()
 
 
 @command("close")
@@ -92,6 +97,8 @@ def _sockets(path: str) -> dict[Any, str]:
     try:
         return dict(control_client.workers(path))
     except ConfigError as error:
+        if path == own_socket():
+            raise click.ClickException(NONE_HERE) from None
         raise click.ClickException(str(error)) from None
 
 
@@ -121,87 +128,53 @@ def _connections(path: str) -> list[dict[str, Any]]:
     return rows
 
 
-# What a table shows: the title of a column, and the text for it.
-_WORKER_COLUMNS: Final[dict[str, Callable[[Any], str]]] = {
-    "worker": lambda row: str(row["worker"]),
-    "state": lambda row: row["state"],
-    "up": lambda row: duration(row["uptime"]),
-    "engine": lambda row: f"{row['engine']}, {row['loop']}",
-    "conns": lambda row: str(row["connections"]),
-    "websockets": lambda row: str(row["websockets"]),
-    "requests": lambda row: str(row["requests"]),
-    "in/s": lambda row: f"{row['messages_in_rate']:.0f}",
-    "out/s": lambda row: f"{row['messages_out_rate']:.0f}",
-    "http/s": lambda row: f"{row['requests_total_rate']:.0f}",
-    "queued": lambda row: str(row["queue_messages"]),
-    "unsent": lambda row: size(row["unsent_bytes"]),
-    "cpu": lambda row: f"{row['cpu_seconds_rate']:.0%}",
-    "memory": lambda row: size(row["memory_bytes"]),
-    "lag": lambda row: f"{row['loop_lag'] * 1e3:.1f} ms",
-}
-_CONNECTION_COLUMNS: Final[dict[str, Callable[[Any], str]]] = {
-    "id": lambda row: row["id"],
-    "kind": lambda row: row["kind"],
-    "http": lambda row: row["http"],
-    "state": lambda row: (
-        row["state"] + (" <" if row["reading_paused"] else "") + (" >" if row["writing_paused"] else "")
-    ),
-    "age": lambda row: duration(row["age"]),
-    "client": lambda row: escape(row["client"]),
-    "path": lambda row: escape(row["path"]),
-    "in/s": lambda row: f"{row['messages_in_rate']:.1f}",
-    "out/s": lambda row: f"{row['messages_out_rate']:.1f}",
-    "in": lambda row: size(row["bytes_in"]),
-    "out": lambda row: size(row["bytes_out"]),
-    "queued": lambda row: str(row["queue_messages"]),
-    "unsent": lambda row: size(row["unsent_bytes"]),
-}
+class _Look:
+    """Looks at a server, and knows what it has seen last: rates are what has grown since."""
+
+    def __init__(self, path: str, connections: bool) -> None:
+        self._path = path
+        self._take = _connections if connections else _workers
+        self._before: dict[Any, dict[str, Any]] | None = None
+        self._at = 0.0
+
+    def rows(self, seconds: float = 0.0) -> list[dict[str, Any]]:
+        """What there is after so many seconds, with rates; since the start of each, where it was not seen before."""
+        if seconds and self._before is None:
+            self.rows()
+        time.sleep(seconds)
+        before, self._before = self._before or {}, None
+        rows = self._take(self._path)
+        passed = time.monotonic() - self._at
+        self._at += passed
+        for row in rows:
+            earlier = before.get(row["id"], {})
+            for name in _RATES:
+                if name in row:
+                    grown = row[name] - earlier.get(name, 0)
+                    span = passed if earlier else row.get("age") or row.get("uptime") or 1.0
+                    row[f"{name}_rate"] = round(max(grown, 0) / max(span, 1e-3), 3)
+        self._before = {row["id"]: row for row in rows}
+        return rows
 
 
-def _print(columns: dict[str, Callable[[Any], str]], rows: list[dict[str, Any]]) -> None:
-    """A table: by rich, where it is installed and somebody looks on, else in plain columns."""
-    table = [_line(columns, row) for row in rows]
-    if sys.stdout.isatty():
-        try:
-            from rich.console import Console
-            from rich.table import Table
-            from rich.text import Text
-        except ImportError:
-            pass
-        else:
-            pretty = Table(*columns, box=None, header_style="bold")
-            for line in table:
-                pretty.add_row(*(Text(cell) for cell in line))
-            Console(no_color=not wants_colors(sys.stdout)).print(pretty)
-            return
-    widths = [max(map(len, cells)) for cells in zip(columns, *table, strict=True)]
-    for line in (list(columns), *table):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+def _show(rows: list[dict[str, Any]], connections: bool, as_json: bool, again: bool = False) -> None:
+    if as_json:
+        for row in rows:
+            click.echo(json.dumps(row))
+        return
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    titles, *lines = table(CONNECTIONS if connections else WORKERS, rows, width)
+    lines.insert(0, click.style(titles, bold=True) if wants_colors(sys.stdout) else titles)
+    if again:
+        _show_again(lines)
+    else:
+        click.echo("\n".join(lines))
 
 
-def _line(columns: dict[str, Callable[[Any], str]], row: dict[str, Any]) -> list[str]:
-    return [show(row) for show in columns.values()]
-
-
-def duration(seconds: float) -> str:
-    """``12s``, ``3m05s``, ``2h10m``, ``4d06h``."""
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    if whole < 86400:
-        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
-    return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
-
-
-def size(number: float) -> str:
-    """``812 B``, ``3.2 KiB``, ``1.0 GiB``."""
-    if number < 1024:
-        return f"{number:.0f} B"
-    units = ["KiB", "MiB", "GiB", "TiB"]
-    number /= 1024
-    while number >= 1024 and len(units) > 1:
-        number /= 1024
-        del units[0]
-    return f"{number:.1f} {units[0]}"
+def _show_again(lines: list[str]) -> None:
+    """Write over what was shown before, where a terminal can; else one below the other."""
+    if not sys.stdout.isatty():
+        click.echo("\n".join((*lines, "")))
+        return
+    height = shutil.get_terminal_size().lines
+    click.echo("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines[: height - 1]) + "\x1b[J", nl=False)

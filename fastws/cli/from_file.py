@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Final
 
 import click
 
+from fastws.cli.own_socket import own_socket
 from fastws.config import file as config_file
 from fastws.config.sources import CONFIG_VARIABLE
 from fastws.errors import ConfigError
+
+NONE_HERE: Final = "no server runs that was started in a terminal in this directory; --control-socket names another one"
 
 
 def option_of_file(name: str) -> Any:
@@ -34,9 +37,9 @@ def or_of_file(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     return value
 
 
-def required_or_of_file(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """The same, for an option that must be known."""
+def socket_of_server(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """The same for --control-socket, and then that of a server which was started in a terminal in this directory."""
     value = or_of_file(ctx, param, value)
-    if value is None and not ctx.resilient_parsing:
-        raise click.MissingParameter(ctx=ctx, param=param)
+    if value is None and not ctx.resilient_parsing and (value := own_socket()) is None:
+        raise click.ClickException(NONE_HERE)
     return value

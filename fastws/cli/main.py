@@ -17,6 +17,7 @@ import click
 from fastws.cli import help as cli_help
 from fastws.cli.command import COMMANDS, NAME, SETTINGS, Command, UsageError, load_command
 from fastws.cli.completion import COMPLETE_VARIABLE, complete_app, complete_value
+from fastws.cli.own_socket import own_socket, wanted
 from fastws.config import OPTIONS
 from fastws.config.app_names import modules
 from fastws.config.near import nearest
@@ -167,6 +168,9 @@ def _serve(app: str | None, **values: Any) -> None:
     source = functools.partial(read_config, app, values)
     try:
         config = gather(app, values).config()
+        if config.control_socket is None and wanted(config.reload) and (path := own_socket(make=True)) is not None:
+            values["control_socket"] = path  # source sees it, too
+            config = source()
     except ConfigError as error:
         raise UsageError(str(error)) from None
     for line in (*warnings, *notes(os.environ)):

@@ -9,9 +9,11 @@ import click
 
 from fastws.cli.command import command
 from fastws.cli.from_file import or_of_file
+from fastws.cli.own_socket import own_socket
 from fastws.config import OPTION
 from fastws.errors import ConfigError
 from fastws.observe import control_client
+from fastws.observe.counted import counted
 
 MOST_OVER_SOCKET: Final = 40_000
 """Bytes of a message that go over a control socket."""
@@ -53,7 +55,7 @@ MOST_OVER_SOCKET: Final = 40_000
     envvar="FASTWS_CONTROL_SOCKET",
     callback=or_of_file,
     metavar="PATH",
-    help="Where no Redis is used: what the server was given as --control-socket.",
+    help="Where no Redis is used: what the server was given as --control-socket.  [default: as for `fastws status`]",
 )
 def publish(
     topic: str,
@@ -73,7 +75,7 @@ def publish(
     """
     if (message is None) == (source is None):
         raise click.UsageError("say what to publish, either as MESSAGE or by --file")
-    if url is None and path is None:
+    if url is None and path is None and (path := _own_socket()) is None:
         raise click.UsageError("say where: --topics-url or --control-socket")
     data: str | bytes = source.read() if source is not None else (message or "")
     try:
@@ -94,7 +96,17 @@ def publish(
         raise click.ClickException(str(error)) from None
     except (TypeError, ValueError) as error:
         raise click.UsageError(str(error)) from None
-    click.echo(f"published to {subscribers} subscribers in {processes} processes")
+    to = f"{counted(subscribers, 'subscriber')} in {counted(processes, 'process', 'processes')}"
+    click.echo(f"published to {to}")
+
+
+def _own_socket() -> str | None:
+    """The control socket of a server that runs in this directory, as `fastws status` finds it."""
+    path = own_socket()
+    try:
+        return path if path is not None and control_client.workers(path) else None
+    except ConfigError:
+        return None
 
 
 def _over_redis(

@@ -6,8 +6,11 @@ compares with the uvicorn that is installed, and docs/from-uvicorn.md with this 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
+
+from fastws.config.near import did_you_mean
+from fastws.errors import ConfigError
 
 
 class Missing(NamedTuple):
@@ -98,3 +101,23 @@ def judge(name: str, value: Any) -> tuple[str, str]:
     if value in missing.already:
         return "", f"it has no effect: {missing.why}"
     return missing.why, ""
+
+
+def known(options: Mapping[str, Any], names: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+    """The options that are among `names`, and warnings about those of uvicorn's that ask for what is so anyway.
+
+    Raises ConfigError for every other name.
+    """
+    found, warnings = {}, []
+    for name, value in options.items():
+        if name in names:
+            found[name] = value
+            continue
+        if name not in MISSING:
+            raise ConfigError(f"{name}: no such option{did_you_mean(name, names) or ': see fastws.Config'}")
+        error, warning = judge(name, value)
+        if error:
+            raise ConfigError(f"{name}: {error}")
+        if warning:
+            warnings.append(f"{name}: {warning}")
+    return found, warnings

@@ -13,8 +13,7 @@ from typing import Any, Final
 
 from fastws.config import OPTION, Config
 from fastws.config.environment import load_env_file
-from fastws.config.near import did_you_mean
-from fastws.config.uvicorn_options import MISSING, judge
+from fastws.config.uvicorn_options import known
 from fastws.errors import ConfigError
 from fastws.net.standard_descriptors import open_standard_descriptors
 from fastws.observe.log_files import reopen_on_signal
@@ -38,30 +37,15 @@ def run(app: Any, **options: Any) -> None:
     refuse_without_guard(starts_processes=bool(options.get("reload")) or (options.get("workers") or 1) != 1)
     environ = dict(os.environ)
     try:
-        options = _known(options)
+        options, warnings = known(options, OPTION)
         source = functools.partial(_read_options, app, options)
         config = source()
     except ConfigError as error:
         say("Error", str(error))
         raise SystemExit(2) from None
+    for line in warnings:
+        say("Warning", line)
     serve_config(config, source, environ)
-
-
-def _known(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that `Config` has, without those of uvicorn's that ask for nothing. Raises ConfigError."""
-    known = {}
-    for name, value in options.items():
-        if name in OPTION:
-            known[name] = value
-            continue
-        if name not in MISSING:
-            raise ConfigError(f"{name}: no such option{did_you_mean(name, OPTION) or ': see fastws.Config'}")
-        error, warning = judge(name, value)
-        if error:
-            raise ConfigError(f"{name}: {error}")
-        if warning:
-            say("Warning", f"{name}: {warning}")
-    return known
 
 
 def _read_options(app: Any, options: dict[str, Any]) -> Config:

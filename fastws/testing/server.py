@@ -15,7 +15,8 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final, TypeAlias
 
-from fastws.config import Config
+from fastws.config import OPTION, Config
+from fastws.config.uvicorn_options import known
 from fastws.errors import ApplicationError, ConfigError, StartupError
 from fastws.net.event_loop import new_event_loop, run_in, where
 from fastws.net.loop_state import LoopState
@@ -53,6 +54,9 @@ class RunningServer:
     """A server that `serve` or `running` has started."""
 
     def __init__(self, app: App, options: dict[str, Any], ssl_context: ssl.SSLContext | None) -> None:
+        options, warnings = known(options, OPTION)
+        for line in warnings:
+            logger.warning("%s", line)
         self.config: Config = Config(app, **{**DEFAULTS, **options})
         if self.config.reload or (self.config.workers or 1) > 1:
             raise ConfigError("fastws.testing.server: a server in this process has no --workers and no --reload")

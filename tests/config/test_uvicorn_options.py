@@ -18,9 +18,8 @@ from click.testing import CliRunner
 import fastws
 from fastws.cli.main import main
 from fastws.config import OPTION, OPTIONS, Config
-from fastws.config.uvicorn_options import MISSING, instead_of_value, judge
+from fastws.config.uvicorn_options import MISSING, instead_of_value, judge, known
 from fastws.errors import ConfigError
-from fastws.process.launch import _known
 
 PAGE = (Path(__file__).parents[2] / "docs" / "from-uvicorn.md").read_text()
 OURS = {option.cli: option for option in OPTIONS}
@@ -82,7 +81,7 @@ def test_nothing_is_explained_that_uvicorn_has_not() -> None:
 
 
 def test_run_takes_the_defaults_of_uvicorn_run(capsys: pytest.CaptureFixture[str]) -> None:
-    config = Config("a:b", **_known({**RUN, **CONFIG}))
+    config = Config("a:b", **known({**RUN, **CONFIG}, OPTION)[0])
     assert capsys.readouterr().err == ""
     differing = {
         option.name for option in OPTIONS if getattr(config, option.name) != getattr(Config("a:b"), option.name)
@@ -121,8 +120,7 @@ def test_what_becomes_of_a_value(
             fastws.run("a:b", **{name: value})
         assert capsys.readouterr().err == f"Error: {name}: {found[0]}\n"
     else:
-        assert _known({name: value}) == {}
-        assert capsys.readouterr().err == (f"Warning: {name}: {found[1]}\n" if warning else "")
+        assert known({name: value}, OPTION) == ({}, [f"{name}: {found[1]}"] if warning else [])
 
 
 @pytest.mark.parametrize(
@@ -143,6 +141,13 @@ def test_a_mistyped_argument_of_run_is_one_line(capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit):
         fastws.run("a:b", prot=1)
     assert capsys.readouterr().err == "Error: prot: no such option: did you mean 'port'?\n"
+
+
+def test_a_warning_of_run_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        fastws.run("nowhere_at_all:app", reset_contextvars=True)
+    said = "Warning: reset_contextvars: it has no effect: each request "
+    assert capsys.readouterr().err.startswith(said)
 
 
 def test_page_names_no_other_version_of_uvicorn() -> None:

@@ -23,7 +23,7 @@ from serving import PATIENCE, serve, serve_process
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from fastws.cli.control import COMMANDS, duration, size
+from fastws.cli.control import COMMANDS
 from fastws.cli.main import main
 from fastws.errors import StartupError
 from fastws.observe import control_client
@@ -106,6 +106,31 @@ def test_status_of_a_server(tmp_path: Path) -> None:
         assert table[1].startswith(f"{os.getpid()}")
         assert f"{status['engine']}, {status['loop']}" in table[1]
         assert " 0%" in table[1] or "%" in table[1]
+
+
+def test_status_goes_on_while_somebody_watches(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fastws", "status", "--watch", "--seconds", "0.1"]
+    with controlled(tmp_path) as (_, base):
+        watching = subprocess.Popen(
+            [*command, "--control-socket", base], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert watching.stdout is not None
+        for _ in range(2):
+            assert watching.stdout.readline().split()[:3] == ["worker", "state", "up"]
+            assert watching.stdout.readline().startswith(f"{os.getpid()} ")
+            assert watching.stdout.readline() == "\n"
+    lines = iter(watching.stdout.readline, "")
+    assert any(line == f"--control-socket: no server listens on {base}.PID\n" for line in lines)
+    with controlled(tmp_path):
+        assert any(line.startswith(f"{os.getpid()} ") for line in lines)
+        watching.send_signal(signal.SIGINT)
+        assert watching.communicate(timeout=PATIENCE)[1] == ""
+    assert watching.returncode == 0
+
+
+def test_who_watches_what_is_not_there_is_told(tmp_path: Path) -> None:
+    said = fastws("status", "--watch", base=str(tmp_path / "none"), status=1)
+    assert said == f"Error: --control-socket: no server listens on {tmp_path}/none.PID\n"
 
 
 def test_connections(tmp_path: Path) -> None:
@@ -209,39 +234,8 @@ def test_commands_do_not_hide_applications() -> None:
         result = CliRunner().invoke(main, [command, "--help"])
         assert result.exit_code == 0
         assert f"Usage: fastws {command}" in result.output
-    result = CliRunner().invoke(main, ["status"])
-    assert "Missing option '--control-socket'" in result.output
     with_app = CliRunner().invoke(main, ["status:app", "--port", "x"])
     assert with_app.output.startswith("Error: --port: must be")
-
-
-def test_a_table_by_rich_where_somebody_looks_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("rich")
-    shown: list[Any] = []
-    monkeypatch.setattr("rich.console.Console.print", lambda self, table: shown.append(table))
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    from fastws.cli.control import _WORKER_COLUMNS, _print
-
-    with controlled(tmp_path) as (_, base):
-        found = rows("status", base=base)
-    _print(_WORKER_COLUMNS, found)
-    [table] = shown
-    assert table.row_count == 1
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"), [(0, "0s"), (59.9, "59s"), (185, "3m05s"), (7800, "2h10m"), (4 * 86400 + 6 * 3600, "4d06h")]
-)
-def test_durations(seconds: float, shown: str) -> None:
-    assert duration(seconds) == shown
-
-
-@pytest.mark.parametrize(
-    ("number", "shown"),
-    [(0, "0 B"), (1023, "1023 B"), (3277, "3.2 KiB"), (1 << 30, "1.0 GiB"), (1 << 50, "1024.0 TiB")],
-)
-def test_sizes(number: int, shown: str) -> None:
-    assert size(number) == shown
 
 
 @pytest.mark.deploy

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import re
 import socket
 import ssl
 import subprocess
@@ -108,6 +109,15 @@ def test_options_are_those_of_config(tmp_path: Path) -> None:
     for wrong in ({"ws_ping_interval": -1}, {"workers": 2}, {"reload": True}):
         with pytest.raises(ConfigError), serve("test_testing:app", **wrong):
             pass
+    mistyped = "ws_max_sise: no such option: did you mean 'ws_max_size'?"
+    with pytest.raises(ConfigError, match=re.escape(mistyped)), serve(app, ws_max_sise=3):
+        pass
+
+
+def test_options_of_uvicorn_that_ask_for_what_is_so(caplog: pytest.LogCaptureFixture) -> None:
+    with serve(app, interface="asgi3") as server:
+        assert httpx.get(server.url).text == "hello"
+    assert "interface: it has no effect" in caplog.text
 
 
 def test_unix_sockets(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_a_redis_that_refuses_and_one_that_is_away(redis: RedisServer) -> None:
 def test_the_command_publishes_over_redis(redis: RedisServer, tmp_path: Path) -> None:
     with subscribers(2, topics_url=redis.url, topics_prefix="x:") as clients:
         wait_until_subscribed(redis, "x:")
-        said = "published to 2 subscribers in 1 processes\n"
+        said = "published to 2 subscribers in 1 process\n"
         where = ("--topics-url", redis.url, "--topics-prefix", "x:")
         assert publish("room", "héllo", *where) == said
         assert publish("room", "by environment", FASTWS_TOPICS_URL=redis.url, FASTWS_TOPICS_PREFIX="x:") == said
@@ -126,7 +126,7 @@ def test_the_command_publishes_over_a_control_socket() -> None:
             assert "at most 40000 bytes" in output
     with tempfile.TemporaryDirectory(prefix="fastws-") as directory, subscribers(1, control_socket=f"{directory}/c"):
         output = publish("room", "x", "--control-socket", f"{directory}/c")
-        assert output == "published to 1 subscribers in 1 processes\n"
+        assert output == "published to 1 subscriber in 1 process\n"
 
 
 @pytest.mark.parametrize(
