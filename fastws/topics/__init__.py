@@ -7,8 +7,9 @@ of an application: HTTP handlers, background tasks, threads. `connect` is for pr
 Knows `fastws.asgi` and below. In reading order: events (what an application may say), audience, outgoing, backlog,
 member and hub (one process), running, helpers and fallback; bus (the seam to other processes), losses and buses;
 interest, mesh_frames, mesh_streams and mesh (the workers of one machine); envelope, sequences, redis_names,
-redis_control, redis_tls, redis_connection, redis_sender, redis_receiver, redis_query, redis_link, redis_roll,
-redis_questions, redis_bus and redis_streams (many machines), remote (programs that are no server).
+redis_control, redis_tls, redis_connection, redis_cluster, redis_sentinel, redis_connectors, redis_sender,
+redis_receiver, redis_query, redis_link, redis_roll, redis_questions, redis_bus and redis_streams (many machines);
+remote (programs that are no server).
 """
 
 from __future__ import annotations

@@ -26,8 +26,9 @@ from fastws.topics.audience import Audience
 from fastws.topics.bus import Local, Publication
 from fastws.topics.envelope import Envelope, EnvelopeError
 from fastws.topics.losses import BusCounts, Missed, stamp
-from fastws.topics.redis_connection import LONGEST_DELAY, Connector, describe
-from fastws.topics.redis_control import ANSWER, ASK, BYE, HERE, MARK, PROBE, ROLL, SYNC
+from fastws.topics.redis_connection import LONGEST_DELAY, describe
+from fastws.topics.redis_connectors import connector_of
+from fastws.topics.redis_control import ANSWER, ASK, BYE, HERE, LOOK, MARK, PROBE, ROLL, SYNC
 from fastws.topics.redis_link import Link, Part
 from fastws.topics.redis_names import Names
 from fastws.topics.redis_questions import Questions
@@ -76,7 +77,7 @@ class RedisBus:
         sharded = is_cluster(url)
         self._names = Names(prefix, in_one_slot=sharded)
         self._publish = "SPUBLISH" if sharded else "PUBLISH"
-        self._connector = Connector(url, password, self._names.prefix)
+        self._connector = connector_of(url, password, self._names.prefix)
         self.counts = BusCounts()
         self._outgoing, self._incoming = Outgoing(), Incoming()
         self._missed = Missed(self.counts)
@@ -238,6 +239,11 @@ class RedisBus:
     async def check(self) -> None:
         """The probe has shown all that is needed."""
 
+    def take_leave(self) -> None:
+        """Publish nothing more here, and let the others look whether they should stay."""
+        self._sender.hold()
+        self._tell(self._everybody, LOOK)
+
     def came_up(self, began: float, was_away: bool) -> None:
         """Let publications wait until the others are back."""
         if began and self._must_wait():
@@ -389,6 +395,8 @@ class RedisBus:
             self._questions.take(told.value, told.subscribers)
         elif origin == self._outgoing.origin:
             pass  # we know
+        elif word == LOOK:
+            self._link.look()
         elif word == ROLL:
             self._say_here(self._names.of_process(origin))
         elif word == HERE:

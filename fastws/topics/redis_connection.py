@@ -18,27 +18,15 @@ from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from fastws.config.redis_url import (
-    client_name_of,
-    client_url,
-    is_cluster,
-    is_sentinel,
-    missing_file,
-    sentinels_of,
-    timeout_of,
-)
+from fastws.config.redis_url import client_name_of, client_url, missing_file, timeout_of
 from fastws.errors import ConfigError
 from fastws.net.forking import descriptor_of
-from fastws.topics.redis_tls import wants_certificate
+from fastws.topics.redis_tls import Own, refusal
 
 FIRST_DELAY: Final = 0.05
 """Seconds before the first attempt to connect again; each delay is twice the one before it."""
 LONGEST_DELAY: Final = 1.0
 """The greatest of them. Each is shortened at random by up to a half."""
-MOST_NODES: Final = 64
-"""Nodes of a cluster that are remembered, for when the one in the URL is away."""
-SENTINEL_SECONDS: Final = 1.0
-"""How long one Sentinel may take to answer, at the most; then the next one is asked."""
 
 logger: Final = logging.getLogger("fastws.error")
 
@@ -62,7 +50,6 @@ def require_redis() -> Any:
     """The package redis. Raises ConfigError where it is not installed."""
     try:
         import redis.asyncio
-        import redis.asyncio.sentinel
         import redis.crc
     except ImportError:
         raise ConfigError("--topics-url needs redis: pip install 'fastws[redis]'") from None
@@ -72,11 +59,8 @@ def require_redis() -> Any:
 class Connector:
     """Makes connections to one Redis."""
 
-    def __init__(self, url: str, password: str | None = None, slot_of: str = "") -> None:
-        """`password` is used where the URL has none; of a cluster the node is taken that has the slot of `slot_of`.
-
-        Raises ConfigError for what redis-py does not take in the URL.
-        """
+    def __init__(self, url: str, password: str | None = None) -> None:
+        """`password` is used where the URL has none. Raises ConfigError for what redis-py does not take in the URL."""
         redis = self._redis = require_redis()
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
@@ -109,9 +93,6 @@ class Connector:
         self._made: weakref.WeakSet[Any] = weakref.WeakSet()
         self._name = client_name_of(url)
         known = redis.exceptions
-        self._slot: int | None = redis.crc.key_slot(slot_of.encode()) if is_cluster(url) else None
-        self._nodes: list[tuple[str, int]] = []  # of the cluster, as far as they are known
-        self._sentinels = sentinels_of(url) if is_sentinel(url) else None
         self._passing = tuple(getattr(known, name) for name in PASSING_CLASSES if hasattr(known, name))
         self._elsewhere = tuple(getattr(known, name) for name in ELSEWHERE_CLASSES if hasattr(known, name))
         self._refusals = (known.AuthenticationError, known.NoPermissionError, ssl.SSLError)
@@ -137,13 +118,20 @@ class Connector:
             each = each.__cause__ or each.__context__
         return False
 
-    def at(self, host: str, port: int) -> Connector:
-        """The same for another host, a node of a cluster or a primary."""
+    def at(self, host: str, port: int, **options: Any) -> Connector:
+        """The same for another host: a node of a cluster, a primary, or, with a login of its own, a Sentinel."""
         found = Connector.__new__(Connector)
         found.__dict__.update(self.__dict__)
         pool = self._pool
-        found._pool = type(pool)(pool.connection_class, **{**pool.connection_kwargs, "host": host, "port": port})
+        options = {**pool.connection_kwargs, "host": host, "port": port, **options}
+        found._pool = type(pool)(pool.connection_class, **options)
         return found
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """The host and port that it connects to."""
+        options = self._pool.connection_kwargs
+        return options.get("host", ""), options.get("port", 6379)
 
     def descriptors(self) -> list[int]:
         """The descriptors of the connections that are open."""
@@ -151,26 +139,19 @@ class Connector:
         return [descriptor_of(writer.transport) for writer in writers if writer is not None]
 
     async def locate(self) -> Connector:
-        """What makes all connections to one server: the primary that Sentinels name, or the node with the slot.
+        """What makes all connections to one server. Raises one of `errors`."""
+        return self
 
-        Raises one of `errors`.
-        """
-        if self._sentinels is not None:
-            return self.at(*await self._primary())
-        if self._slot is None:
-            return self
-        problem: Exception | None = None
-        for seed in (self, *(self.at(*node) for node in self._nodes)):
-            try:
-                return await asyncio.wait_for(seed._node_with(self._slot, self._nodes), self.timeout)
-            except self.errors as error:
-                problem = problem or error
-        assert problem is not None
-        raise problem
+    async def replaced(self, located: Connector) -> str | None:
+        """Who is the primary now instead of the one that was located, as those say who know; None where it still is."""
+        return None
+
+    async def close(self) -> None:
+        """Give up what is kept between two questions to those who know."""
 
     async def connect(self) -> Any:
         """A new connection, to a primary. Raises one of `errors`."""
-        connection = await self._open()
+        connection = await self.open()
         try:
             await asyncio.wait_for(self._greet(connection), self.timeout)
         except BaseException:
@@ -180,21 +161,27 @@ class Connector:
 
     async def explain(self, error: Exception) -> Exception:
         """The error of a first attempt, or what one can find out of its cause."""
-        options = self._pool.connection_kwargs
         if (
             isinstance(error, (self._redis.ConnectionError, OSError))
             and not isinstance(error, self._redis.AuthenticationError)
             and issubclass(self._pool.connection_class, self._redis.asyncio.SSLConnection)
-            and not (self._sentinels or options.get("ssl_certfile"))
-            and await wants_certificate(options["host"], options.get("port", 6379), min(1.0, self.timeout))
         ):
-            wanted: Exception = self._redis.AuthenticationError(
-                "it wants a certificate: ssl_certfile and ssl_keyfile in the URL"
-            )
-            return wanted
+            options = self._pool.connection_kwargs
+            file = options.get("ssl_certfile")
+            own = Own(file, options.get("ssl_keyfile"), options.get("ssl_password")) if file else None
+            asked = (refusal(*place, own, min(1.0, self.timeout)) for place in self._places())
+            for said in await asyncio.gather(*asked):
+                if said:
+                    explained: Exception = self._redis.AuthenticationError(said)
+                    return explained
         return error
 
-    async def _open(self) -> Any:
+    def _places(self) -> list[tuple[str, int]]:
+        """Whom a first attempt has to do with."""
+        return [self.place]
+
+    async def open(self) -> Any:
+        """A new connection, to whatever is there. Raises one of `errors`."""
         connection = self._pool.make_connection()
         self._made.add(connection)
         try:
@@ -227,53 +214,6 @@ class Connector:
             role = answer[answer.index(b"role") + 1]
             if role != b"master":
                 raise ConnectionError(f"it is a {role.decode(errors='replace')}, not the primary")
-
-    async def _node_with(self, slot: int, nodes: list[tuple[str, int]]) -> Connector:
-        """The node that has the slot, as this one says; `nodes` become those that it knows."""
-        connection = await self._open()
-        try:
-            await connection.send_command("CLUSTER", "MYID")
-            own = await connection.read_response(disable_decoding=True)
-            await connection.send_command("CLUSTER", "SLOTS")
-            found: Connector | None = None
-            known = []
-            for first, last, *places in await connection.read_response(disable_decoding=True):
-                for host, port, *_ in places:
-                    known.append(((host or b"").decode() or connection.host, port))
-                if first <= slot <= last:
-                    found = self if places[0][2] == own else self.at(*known[-len(places)])
-        finally:
-            await hang_up(connection)
-        if found is None:
-            raise ConnectionError("no node of the cluster has the slot")
-        nodes[:] = list(dict.fromkeys(known))[:MOST_NODES]
-        return found
-
-    async def _primary(self) -> tuple[str, int]:
-        """Where the primary is, as the first Sentinel says that answers."""
-        assert self._sentinels is not None
-        places, service, login = self._sentinels
-        options = {
-            name: value
-            for name, value in self._pool.connection_kwargs.items()
-            if name.startswith(("ssl_", "socket_keepalive"))
-        }
-        seconds = min(SENTINEL_SECONDS, self.timeout)
-        options |= {"socket_timeout": seconds, "socket_connect_timeout": seconds, **login}
-        options["retry"] = self._pool.connection_kwargs["retry"]  # none
-        if issubclass(self._pool.connection_class, self._redis.asyncio.SSLConnection):
-            options["ssl"] = True
-        sentinel = self._redis.asyncio.sentinel.Sentinel(places, sentinel_kwargs=options)
-        try:
-            host, port = await asyncio.wait_for(sentinel.discover_master(service), len(places) * 2 * seconds)
-        except self._redis.asyncio.sentinel.MasterNotFoundError as error:
-            if "AuthenticationError" in str(error):
-                raise self._redis.AuthenticationError("a Sentinel wants another sentinel_password") from None
-            raise ConnectionError(f"no Sentinel that answers knows a primary called {service!r:.100}") from None
-        finally:
-            for each in sentinel.sentinels:
-                await each.aclose()
-        return host, port
 
 
 def _keepalive(seconds: float) -> dict[int, int]:

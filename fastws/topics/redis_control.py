@@ -5,7 +5,8 @@ JSON in envelopes that are marked as such, each with one word and what belongs t
 - on a topic's channel ``{"ask": n}``, which every subscribed process answers on the channel of the one that asked, with
   ``{"answer": n, "subscribers": m}``; and ``{"mark": n}``, the last number of its sender there;
 - on the channel of all processes ``{"sync": [topics]}``, which asks for marks, ``{"roll": 1}``, which asks who is
-  there, ``{"here": 1}``, which says it, and is the answer on the channel of the one that asked, and ``{"bye": 1}``;
+  there, ``{"here": 1}``, which says it, and is the answer on the channel of the one that asked, ``{"bye": 1}``, and
+  ``{"look": 1}``, of one that leaves for another server which has taken over: who stays should look, too;
 - on a process's own channel ``{"probe": n}``, which it has sent to itself.
 """
 
@@ -25,7 +26,8 @@ ROLL: Final = "roll"
 HERE: Final = "here"
 BYE: Final = "bye"
 PROBE: Final = "probe"
-WORDS: Final = frozenset({ASK, ANSWER, MARK, SYNC, ROLL, HERE, BYE, PROBE})
+LOOK: Final = "look"
+WORDS: Final = frozenset({ASK, ANSWER, MARK, SYNC, ROLL, HERE, BYE, PROBE, LOOK})
 MOST: Final = (1 << 63) - 1
 """The greatest number that is told."""
 

@@ -4,6 +4,7 @@ They have one budget of time. Where something is due from Redis and nothing come
 is taken for lost, and with it all: a host that is lost, or a flow that something on the way has forgotten, leaves no
 reset, and connections that noticed it one by one would publish to nobody, or receive from a server that nobody writes
 to. A link is up when a probe, a message of this process to itself, has gone round, and goes round again and again.
+Where others know who the primary is, they are asked now and then: one that was given up may well go on answering.
 
 Time is counted in beats of the event loop, not by the clock: a loop that was blocked has not waited for Redis.
 """
@@ -11,6 +12,7 @@ Time is counted in beats of the event loop, not by the clock: a loop that was bl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +27,10 @@ BEATS: Final = 5
 """Parts of the budget; silence is looked at once in each."""
 BEAT_BYTES: Final = 1 << 17
 """Bytes that take a beat more to be answered, on the slowest way that there may be."""
+LOOK_SECONDS: Final = 5.0
+"""How long it takes at the most until those who know are asked again who the primary is."""
+LEAVE_SECONDS: Final = 1.0
+"""How long, at the most, what others publish is taken from one that has been replaced."""
 
 
 class Part(Protocol):
@@ -54,6 +60,9 @@ class Bus(Protocol):
 
     async def check(self) -> None:
         """Whether the connections can do what they must. Raises what they raise."""
+
+    def take_leave(self) -> None:
+        """The connections will soon be given up, since another server has taken over."""
 
     def came_up(self, began: float, was_away: bool) -> None:
         """The link is up. It was not since `began`, a time, or 0; with `was_away`, Redis could not be reached."""
@@ -89,6 +98,7 @@ class Link:
         self.dropped_before = 0
         """Publications that had been dropped when the last outage began."""
         self._fault: asyncio.Future[None] | None = None
+        self._look = asyncio.Event()
         self.attempted: asyncio.Future[Exception | None] | None = None
         """For the start: done after the first attempt, with its error."""
 
@@ -110,8 +120,18 @@ class Link:
         if self._fault is not None and not self._fault.done():
             self._fault.set_exception(error)
 
+    def look(self) -> None:
+        """Ask now whether another server has taken over."""
+        self._look.set()
+
     async def run(self) -> None:
         """Connect, and connect again, until cancelled; but where Redis refuses us at first."""
+        try:
+            await self._run()
+        finally:
+            await self._connector.close()
+
+    async def _run(self) -> None:
         while True:
             error: Exception
             try:
@@ -143,7 +163,7 @@ class Link:
         tasks: list[asyncio.Future[None]] = [
             loop.create_task(part.serve(connection)) for part, connection in zip(self._parts, connections, strict=True)
         ]
-        tasks += [loop.create_task(self._watch(place)), self._fault]
+        tasks += [loop.create_task(self._watch(place)), loop.create_task(self._follow(place)), self._fault]
         rising = loop.create_task(self._rise())
         try:
             await asyncio.wait([*tasks, rising], return_when=asyncio.FIRST_COMPLETED)
@@ -228,6 +248,21 @@ class Link:
             if self._role:
                 place.check_role(self._role.pop())
                 self._bus.ask_role(self._role.append)
+
+    async def _follow(self, place: Connector) -> None:
+        """Leave where another server has taken over, though this one answers.
+
+        Not all processes notice at once. So they tell each other, publish nothing more here, and listen for a while.
+        """
+        while True:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._look.wait(), min(LOOK_SECONDS, self._connector.timeout))
+            self._look.clear()
+            successor = await self._connector.replaced(place)
+            if successor is not None:
+                self._bus.take_leave()
+                await asyncio.sleep(min(LEAVE_SECONDS, self.beat))
+                raise ConnectionError(f"{successor} is the primary now")
 
     def _send_probe(self) -> None:
         self._probe += 1

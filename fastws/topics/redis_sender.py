@@ -96,6 +96,10 @@ class Sender:
         self._held = False
         self._more.set()
 
+    def hold(self) -> None:
+        """Send no more publications over this connection: they wait for the next one."""
+        self._held = True
+
     def has_room(self, size: int) -> bool:
         """Whether there is room for `size` bytes; where not, a publication is dropped, and is counted and logged so."""
         if self._queued_bytes + size + COMMAND_BYTES <= self._bound:

@@ -1,13 +1,22 @@
-"""Whether a Redis with TLS wants a certificate of its clients: it says so only to who listens.
+"""Whether a Redis with TLS refuses a client's certificate, or that it has none: it says so only to who listens.
 
-With TLS 1.3 a client learns that its certificate is missing after the handshake; who has sent a command by then gets a
-reset, often before it has read why.
+With TLS 1.3 a client learns that after the handshake; who has sent a command by then gets a reset, often before it has
+read why.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+from typing import NamedTuple
+
+
+class Own(NamedTuple):
+    """The certificate of a client, as files."""
+
+    certificate: str
+    key: str | None = None
+    password: str | None = None
 
 
 class _Listener(asyncio.Protocol):
@@ -18,12 +27,15 @@ class _Listener(asyncio.Protocol):
         self.lost.set_result(error)
 
 
-async def wants_certificate(host: str, port: int, seconds: float) -> bool:
-    """Connect without one, send nothing, and look what is said, for so long at the most."""
+async def refusal(host: str, port: int, own: Own | None, seconds: float) -> str | None:
+    """Connect, send nothing, and look for so long whether the certificate is refused: what to say of it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # nothing is told to it
     context.verify_mode = ssl.CERT_NONE
+    error: BaseException | None
     try:
+        if own is not None:
+            context.load_cert_chain(*own)
         connecting = asyncio.get_running_loop().create_connection(_Listener, host, port, ssl=context)
         transport, protocol = await asyncio.wait_for(connecting, seconds)
         try:
@@ -33,4 +45,10 @@ async def wants_certificate(host: str, port: int, seconds: float) -> bool:
             transport.abort()
     except (OSError, asyncio.TimeoutError) as problem:
         error = problem
-    return isinstance(error, ssl.SSLError) and "CERTIFICATE" in str(error).upper()
+    if not isinstance(error, ssl.SSLError):
+        return None
+    if own is not None and "ALERT" in str(error).upper():
+        return f"it refuses the certificate in ssl_certfile: {error}"
+    if own is None and "CERTIFICATE" in str(error).upper():
+        return "it wants a certificate: ssl_certfile and ssl_keyfile in the URL"
+    return None

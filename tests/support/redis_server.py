@@ -38,7 +38,7 @@ class RedisServer:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                with self._connect() as client:
+                with self.client() as client:
                     client.sendall(b"PING\r\n")
                     if client.recv(100):
                         return
@@ -71,12 +71,13 @@ class RedisServer:
 
     def do(self, *words: str | bytes) -> Any:
         """What Redis answers: text, a number, or a list of these."""
-        with self._connect() as client, client.makefile("rb") as file:
+        with self.client() as client, client.makefile("rb") as file:
             encoded = [word.encode() if isinstance(word, str) else word for word in words]
             client.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded))
             return _read(file)
 
-    def _connect(self) -> socket.socket:
+    def client(self) -> socket.socket:
+        """A connection to it."""
         client = socket.socket(socket.AF_INET if self.port else socket.AF_UNIX)
         client.settimeout(PATIENCE)
         client.connect(("127.0.0.1", self.port) if self.port else str(self.path))
@@ -113,10 +114,11 @@ def free_ports(count: int) -> list[int]:
 class Sentinel(RedisServer):
     """A redis-sentinel that watches over `primary`, which it calls chat, and needs nobody's agreement."""
 
-    def __init__(self, primary: RedisServer, *lines: str) -> None:
+    def __init__(self, primary: RedisServer, *lines: str, port: int = 0) -> None:
+        """It finds the primary at `port`, where that is another one than the test's."""
         super().__init__(port=free_ports(1)[0])
         self._configuration = self.directory / "sentinel.conf"
-        monitor = f"sentinel monitor chat 127.0.0.1 {primary.port} 1"
+        monitor = f"sentinel monitor chat 127.0.0.1 {port or primary.port} 1"
         own = (f"port {self.port}", "bind 127.0.0.1", f"dir {self.directory}", monitor)
         times = ("sentinel down-after-milliseconds chat 300", "sentinel failover-timeout chat 1000")
         self._configuration.write_text("\n".join((*own, *times, *lines)) + "\n")

@@ -123,7 +123,7 @@ def test_a_node_takes_over(streams: bool, monkeypatch: pytest.MonkeyPatch) -> No
 
 def _length(replica: RedisServer) -> int:
     """Of the stream there: a replica answers who says that it reads only, on one connection."""
-    with replica._connect() as client:
+    with replica.client() as client:
         client.sendall(b"READONLY\r\nXLEN {fastws:}room\r\n")
         received = b""
         while received.count(b"\r\n") < 2:

@@ -79,7 +79,9 @@ def tls(request: pytest.FixtureRequest, certificates: Certificates) -> Iterator[
         yield f"rediss://127.0.0.1:{port}", request.param == "yes"
 
 
-def test_certificates_that_are_missing(tls: tuple[str, bool], certificates: Certificates) -> None:
+def test_certificates_that_are_missing_or_refused(
+    tls: tuple[str, bool], certificates: Certificates, tmp_path: Path
+) -> None:
     url, wants_one = tls
     ours = f"ssl_certfile={certificates.site}&ssl_keyfile={certificates.site}"
     assert start(f"{url}?ssl_ca_certs={certificates.authority}&{ours}")
@@ -88,6 +90,10 @@ def test_certificates_that_are_missing(tls: tuple[str, bool], certificates: Cert
     if wants_one:
         with pytest.raises(StartupError, match=r": it wants a certificate: ssl_certfile and ssl_keyfile in the URL$"):
             start(f"{url}?ssl_ca_certs={certificates.authority}")
+        (tmp_path / "strange").mkdir()
+        strange = Certificates(tmp_path / "strange").site
+        with pytest.raises(StartupError, match=r": it refuses the certificate in ssl_certfile: .*$"):
+            start(f"{url}?ssl_ca_certs={certificates.authority}&ssl_certfile={strange}&ssl_keyfile={strange}")
     else:
         assert start(f"{url}?ssl_ca_certs={certificates.authority}")
     with pytest.raises(ConfigError, match=r"^--topics-url: cannot read /nowhere/ca.pem$"):
