@@ -2,12 +2,14 @@
 
 It frames and compresses a message once for all who are in a room, and keeps what waits for a slow member, here the
 newest MiB of it. It reaches the members on all its workers, and with `--topics-url redis://...` those of other servers:
-`../cluster` runs two. What the rooms of app.py have beside that, a history and who is there, is not here.
+`../cluster` runs two. Who comes and goes is told, too, on the presence topic of the room. What the rooms of app.py
+have beside that, a history, is not here.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -17,7 +19,9 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
-from fastws.topics import publish_from, subscribed
+from fastws.topics import presence_topic, publish_from, subscribed, subscribers
+
+SERVER = os.environ.get("SERVER") or f"worker {os.getpid()}"
 
 
 async def chat(websocket: WebSocket) -> None:
@@ -25,11 +29,15 @@ async def chat(websocket: WebSocket) -> None:
     if not name or not room:
         return await websocket.send_denial_response(PlainTextResponse("a name and a room are missing", 400))
     await websocket.accept()
-    async with subscribed(websocket, f"room {room}", slow="drop-oldest"):
+    topic = f"room {room}"
+    member = subscribed(websocket, topic, slow="drop-oldest", announce=name)
+    async with subscribed(websocket, presence_topic(topic)), member:
+        hello = {"type": "hello", "server": SERVER, "here": await subscribers(topic), "history": []}
+        await websocket.send_text(json.dumps(hello))
         while (event := await websocket.receive())["type"] == "websocket.receive":
             if text := (event.get("text") or "").strip()[:1000]:
-                said = {"type": "said", "name": name, "text": text, "at": time.time()}
-                await publish_from(websocket, f"room {room}", json.dumps(said))
+                said = {"type": "said", "name": name, "text": text, "at": time.time(), "server": SERVER}
+                await publish_from(websocket, topic, json.dumps(said))
 
 
 page = StaticFiles(directory=Path(__file__).parent / "page", html=True, follow_symlink=True)

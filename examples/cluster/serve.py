@@ -36,21 +36,22 @@ def running(command: list[str], **env: str) -> Iterator[subprocess.Popen[bytes]]
         process.wait()
 
 
-def wait_until_it_listens(process: subprocess.Popen[bytes], path: str) -> None:
+def wait_until_it_listens(process: subprocess.Popen[bytes], address: str | tuple[str, int]) -> None:
     deadline = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
-        with socket.socket(socket.AF_UNIX) as client:
-            if client.connect_ex(path) == 0:
+        with socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET) as client:
+            if client.connect_ex(address) == 0:
                 return
         time.sleep(0.02)
-    raise SystemExit("a server has not started")
+    raise SystemExit("a server, or HAProxy, has not started")
 
 
 def main() -> None:
     parser = ArgumentParser()
     parser.add_argument("--host", default=os.environ.get("FASTWS_HOST", "127.0.0.1"))
     parser.add_argument("--port", default=os.environ.get("FASTWS_PORT", "8000"))
-    address = "{0.host}:{0.port}".format(parser.parse_args())
+    given = parser.parse_args()
+    address = f"{given.host}:{given.port}"
     haproxy = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin")
     if haproxy is None:
         raise SystemExit("haproxy is missing: apt-get install haproxy")
@@ -63,9 +64,11 @@ def main() -> None:
         for name in "a", "b":
             options = ["--uds", f"{sockets}/{name}", "--topics-url", redis_url, "--header", f"X-Server:{name}"]
             options += ["--app-dir", str(HERE.parent / "chat"), "--log-level", "warning"]
-            server = stack.enter_context(running([sys.executable, "-m", "fastws", *options, "with_topics:app"]))
+            command = [sys.executable, "-m", "fastws", *options, "with_topics:app"]
+            server = stack.enter_context(running(command, SERVER=f"server {name}"))
             wait_until_it_listens(server, f"{sockets}/{name}")
         with running([haproxy, *proxy], ADDRESS=address, SOCKETS=sockets) as last:
+            wait_until_it_listens(last, (given.host, int(given.port)))
             print(f"HAProxy and two servers are running on http://{address}", flush=True)
             last.wait()
 

@@ -51,7 +51,7 @@ export class Connection {
     clearTimeout(this.#timer);
     removeEventListener("online", this.#now);
     this.#socket.close(code, reason);
-    this.#show("closed", "Closed");
+    this.#show("ended", "Closed");
   }
 
   /** Lose the connection, to see how it comes back. */

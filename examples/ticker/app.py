@@ -23,8 +23,9 @@ from starlette.websockets import WebSocket
 from fastws.topics import publish, subscribed
 
 HERE = Path(__file__).parent
-SYMBOLS = ["ALDER", "BIRCH", "CEDAR", "ELM", "FIR", "HAZEL", "LARCH", "MAPLE", "OAK", "PINE", "ROWAN", "WILLOW"]
-INTERVAL = 0.01  # seconds; a third of the symbols changes in each
+SYMBOLS = ["ALDER", "BIRCH", "CEDAR", "ELM", "FIR", "HAZEL", "MAPLE", "OAK", "ROWAN", "WILLOW"]
+INTERVAL = 0.01  # seconds
+CHANGES = 4  # symbols, in each interval
 LEVELS = 100  # offers on each side of the book
 
 
@@ -34,7 +35,7 @@ async def trade() -> None:
     numbers = dict.fromkeys(SYMBOLS, 0)
     while True:
         await asyncio.sleep(INTERVAL)
-        for symbol in random.sample(SYMBOLS, len(SYMBOLS) // 3):
+        for symbol in random.sample(SYMBOLS, CHANGES):
             price = prices[symbol] = max(1.0, prices[symbol] * random.gauss(1, 0.001))
             numbers[symbol] += 1
             levels = [round(price * (1 + side * level / 5000), 2) for side in (-1, 1) for level in range(1, LEVELS + 1)]

@@ -62,7 +62,7 @@ def test_documentation_shows_each_example(name: str) -> None:
     assert f"make example NAME={name}\n" in page
     image = ROOT / "docs" / "images" / f"example-{name}.png"
     assert f"(images/{image.name})" in page
-    assert image.stat().st_size < 60_000
+    assert image.stat().st_size < 70_000
 
 
 # ---------------------------------------------------------------------------------------------------- chat rooms
@@ -279,6 +279,7 @@ def test_upload_page_shows_progress_and_goes_on(browser: Browser, tmp_path: Path
         browser.wait(lambda: int(browser.attribute("#bar", "aria-valuenow")) >= 60, "no progress after that")
         picture(browser, "upload")
         wait_for_text(browser, "#result", "Uploaded; the checksums are the same.")
+        assert browser.attribute("#connection", "data-state") == "ended"
         (finished,) = (tmp_path / "uploads").iterdir()
         assert finished.read_bytes() == file.read_bytes()
         finish(browser)
@@ -355,6 +356,8 @@ def test_auth_logging_out_closes_all_connections_of_the_session(auth: ServerProc
 def test_auth_page_logs_in_and_out(browser: Browser, auth: ServerProcess) -> None:
     open_page(browser, auth)
     browser.wait(lambda: browser.find("#login").is_displayed(), "no form")
+    assert browser.text("#login label") == "User"
+    assert "ada with the password lovelace" in browser.text("#login")
     browser.find("[name=user]").send_keys("ada")
     browser.find("[name=password]").send_keys("wrong", Keys.ENTER)
     wait_for_text(browser, "#why", "no such user")

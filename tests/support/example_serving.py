@@ -49,7 +49,11 @@ def example(name: str, port: int = 0, **env: str) -> Iterator[ServerProcess]:
 
 def open_page(browser: Browser, server: ServerProcess, path: str = "/") -> None:
     browser.open(server.http_url + path)
-    size = {"width": 920, "height": 560, "deviceScaleFactor": 1, "mobile": False}
+    resize(browser, 920)
+
+
+def resize(browser: Browser, width: int) -> None:
+    size = {"width": width, "height": 560, "deviceScaleFactor": 1, "mobile": False}
     browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
@@ -69,10 +73,12 @@ def picture(browser: Browser, name: str) -> None:
 
 
 def finish(browser: Browser) -> None:
-    """The page has shown what it should: nothing has gone wrong in it, and it fits its window."""
+    """The page has shown what it should: nothing has gone wrong in it, and it fits its window, and a phone."""
     said = browser.console()
     assert said == []
-    assert browser.driver.execute_script("return document.documentElement.scrollWidth") <= 920
+    for width in 920, 390:
+        resize(browser, width)
+        assert browser.driver.execute_script("return document.documentElement.scrollWidth") <= width
     browser.close_tabs()
 
 

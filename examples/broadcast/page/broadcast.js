@@ -12,7 +12,8 @@ const connection = new Connection("ws", {
     if (event.refused) id("text").value ||= event.refused; // to be sent again
     if (event.text) {
       const line = element("li", event.text);
-      line.append(" ", element("small", `by ${event.by}`));
+      const here = event.by === id("worker").textContent;
+      line.append(" ", element("small", `by ${event.by}, ${here ? "as this page" : "another one"}`));
       addLine(id("said"), line);
     }
   },

@@ -2,7 +2,7 @@ import { Connection, element } from "./shared/socket.js";
 
 const id = (name) => document.getElementById(name);
 const shown = new Map(); // symbol: {quote, price: its element, spread: another}
-let received = 0, skipped = 0, newest = null;
+let received = 0, skipped = 0, newest = null, age = 0;
 
 function add(symbol) {
   const price = element("div", "", { className: "price" }), spread = element("small");
@@ -33,7 +33,8 @@ function draw() {
     price.classList.toggle("down", quote.price < before?.price);
     spread.textContent = `${quote.book[0].toFixed(2)} to ${quote.book[quote.book.length / 2].toFixed(2)}`;
   }
-  if (newest) id("age").textContent = `${Math.max(0, Date.now() / 1000 - newest.at).toFixed(2)} s`;
+  if (newest) age = Math.max(0, Date.now() / 1000 - newest.at);
+  id("age").textContent = newest ? `${age.toFixed(2)} s` : "–";
   requestAnimationFrame(draw);
 }
 
@@ -41,7 +42,10 @@ new Connection("ws", {
   open: () => shown.forEach((line) => (line.quote = null)), // a server that was restarted counts anew
   message: take,
 });
+// The server keeps one quote of each symbol. What else this tab has yet to read is on its way, and comes in order: as many
+// quotes as it reads in the time that the newest is old. A browser takes in what a page does not read, and does not tell.
 setInterval(() => {
+  id("waiting").textContent = Math.round(received * age);
   id("rate").textContent = received;
   id("skipped").textContent = skipped;
   received = 0;
