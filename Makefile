@@ -8,6 +8,7 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules
 
 PYTHON ?= python3
+DISTRIBUTION := fastws-server# what pip calls it
 VENV   := .venv
 PURE   := .venv-pure
 OTHERS := .venv-servers
@@ -77,7 +78,7 @@ $(VENV)/.built: $(VENV)/.installed $(CYTHON) $(COMPILED)
 # fastws itself is there, so this adds only what the extra names.
 $(VENV)/.dev: $(VENV)/.installed
 	@echo "== installing the development tools into $(VENV)"
-	$(BIN)/pip install $(PIP_FLAGS) 'fastws[dev]'
+	$(BIN)/pip install $(PIP_FLAGS) 'fastws-server[dev]'
 	touch $@
 
 $(VENV)/.peers: tests/install_peers.sh | $(VENV)/.made
@@ -293,7 +294,7 @@ build/fuzz/.built: $(VENV)/.installed $(SOURCES) $(CYTHON) $(PACKAGING) tests/fu
 
 $(VENV)/.fuzz: $(VENV)/.dev
 	@echo "== installing atheris into $(VENV)"
-	$(BIN)/pip install $(PIP_FLAGS) 'fastws[fuzz]'
+	$(BIN)/pip install $(PIP_FLAGS) 'fastws-server[fuzz]'
 	touch $@
 
 fuzz: build/fuzz/.built $(VENV)/.fuzz ## fuzz with atheris for FUZZ_SECONDS (ARGS=--keep adds to the corpus)

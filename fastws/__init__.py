@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fastws.process.launch import run
     from fastws.process.server import Server
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Config", "Server", "__version__", "run"]
 
 

@@ -1,6 +1,24 @@
-"""``python -m fastws``: the command `fastws`."""
+"""``python -m fastws``, and the command `fastws`: what it is made of is `fastws.cli.main`."""
 
-from fastws.cli.main import main
+from __future__ import annotations
+
+import sys
+
+from fastws.distribution import check_own_folder
+from fastws.errors import ConfigError
+
+
+def main() -> None:
+    """Run the command; first see that what is imported is of one project, where one could still say it in a line."""
+    try:
+        check_own_folder()
+    except ConfigError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    from fastws.cli.main import main as command
+
+    command(prog_name="fastws")
+
 
 if __name__ == "__main__":
-    main(prog_name="fastws")
+    main()

@@ -106,7 +106,7 @@ def build_sdist(scratch: Path, dist: Path) -> Path:
     (archive,) = dist.glob("*.tar.gz")
     with tarfile.open(archive) as files:
         files.extractall(scratch, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
-    (source,) = scratch.glob("fastws-*/")
+    (source,) = scratch.glob("fastws_server-*/")
     if (ROOT / ".git").exists():
         packed = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
         known = {name for name in run("git", "ls-files").splitlines() if not name.startswith(NOT_PACKED)}
@@ -182,7 +182,7 @@ def problems_of(wheel: Path, source: Path, scratch: Path, compiled: bool) -> Ite
             yield f"{name} has debug symbols"
     (metadata,) = (text for name, text in contents.items() if name.endswith(".dist-info/METADATA"))
     fields = Parser().parsestr(metadata.decode())
-    if fields["Requires-Python"] != ">=3.10" or f"fastws-{fields['Version']}-" not in wheel.name:
+    if fields["Requires-Python"] != ">=3.10" or f"fastws_server-{fields['Version']}-" not in wheel.name:
         yield f"METADATA says {fields['Version']}, for Python {fields['Requires-Python']}"
     tag = wheel.name.removesuffix(".whl").split("-", 2)[2]
     (about,) = (text.decode() for name, text in contents.items() if name.endswith(".dist-info/WHEEL"))
@@ -191,7 +191,7 @@ def problems_of(wheel: Path, source: Path, scratch: Path, compiled: bool) -> Ite
 
 
 def lowest(wheel: Path) -> list[str]:
-    """The run-time requirements of the wheel, of `fastws[all]` too, each at its lower bound."""
+    """The run-time requirements of the wheel, of `fastws-server[all]` too, each at its lower bound."""
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         fields = Parser().parsestr(archive.read(name).decode())
@@ -295,7 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("== the source distribution", flush=True)
         sdist = build_sdist(scratch, options.dist)
         run(sys.executable, "-m", "twine", "check", "--strict", sdist)
-        (source,) = scratch.glob("fastws-*/")
+        (source,) = scratch.glob("fastws_server-*/")
         for version in options.python or (DECLARED[:1] if options.lowest else DECLARED):
             if python := interpreter(version):
                 print(f"== CPython {version}: {python}", flush=True)

@@ -1,6 +1,6 @@
 """What ``fastws --version`` says: which fastws this is, how it was built, and the libraries that it would serve with.
 
-The first line is for machines: ``fastws 0.1.0``. Nothing is imported for its version but what tells of the build.
+The first line is for machines: ``fastws 0.2.0``. Nothing is imported for its version but what tells of the build.
 """
 
 from __future__ import annotations

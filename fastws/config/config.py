@@ -1,7 +1,7 @@
 """`Config`: the values of all options, each checked alone and together. The one place of an option at run time.
 
 What the options are is `fastws.config.table`, how one is checked `fastws.config.option`, and what does not go together
-`fastws.config.pairs`. It imports no application, opens nothing, and knows neither asyncio nor click.
+`fastws.config.pairs`. It imports no application, opens no file, and knows neither asyncio nor click.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fastws.config.pairs import check_together
 from fastws.config.table import OPTION, OPTIONS, Fields
 from fastws.config.uvicorn_options import NONE_IS_DEFAULT
+from fastws.distribution import check_own_folder
 from fastws.errors import ConfigError
 
 
@@ -20,6 +21,7 @@ class Config(Fields):
     """The options of one server. Raises ConfigError, one line, for a value that is wrong or does not fit another."""
 
     def __post_init__(self) -> None:
+        check_own_folder()
         if not isinstance(self.app, str) and not callable(self.app):
             raise ConfigError(f"APP: must be module:attribute or an ASGI application, not {self.app!r:.100}")
         if isinstance(self.app, str) and not all(self.app.partition(":")):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastws.config.table import OPTIONS
+from fastws.distribution import install_line
 from fastws.errors import ConfigError
 
 
@@ -33,7 +34,7 @@ def load_env_file(path: str | os.PathLike[str]) -> None:
     try:
         import dotenv
     except ImportError:
-        raise ConfigError("--env-file: needs python-dotenv: pip install 'fastws[env]'") from None
+        raise ConfigError(f"--env-file: needs python-dotenv: {install_line('env')}") from None
     try:
         with open(path, encoding="utf-8") as file:
             dotenv.load_dotenv(stream=file)

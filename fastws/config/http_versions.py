@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastws.config.table import Fields
+from fastws.distribution import install_line
 from fastws.errors import ConfigError
 from fastws.http import header_blocks
 
@@ -13,7 +14,7 @@ def speaks_http2(config: Fields) -> bool:
         return False
     available = header_blocks.is_available()
     if config.http == "2" and not available:
-        raise ConfigError("--http 2 needs hpack: pip install 'fastws[http2]'")
+        raise ConfigError(f"--http 2 needs hpack: {install_line('http2')}")
     return available
 
 

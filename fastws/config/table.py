@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from fastws.config.log_defaults import LOGGING_CONFIG
 from fastws.config.option import Group, Option
+from fastws.distribution import install_line, requirement
 from fastws.websocket.deflate_backends import BACKEND_NAMES
 
 FORWARDED_HEADERS: Final = (
@@ -51,7 +52,9 @@ class Fields:
         "path", ".", "Look for APP in this directory, before the other places on Python's path."
     )
     env_file: str | os.PathLike[str] | None = _application(
-        "path", None, "Read environment variables from this file before APP is imported; needs fastws[env]."
+        "path",
+        None,
+        f"Read environment variables from this file before APP is imported; needs {requirement('env')}.",
     )
     lifespan: str = _application(
         "choice",
@@ -118,7 +121,7 @@ class Fields:
     ws_deflate_backend: str = _websocket(
         "choice",
         "auto",
-        "What compresses: `isal` (pip install 'fastws[isal]') takes two thirds of zlib's time for 1 KiB, two fifths "
+        f"What compresses: `isal` ({install_line('isal')}) takes two thirds of zlib's time for 1 KiB, two fifths "
         "for 16 KiB, for messages as short; `auto` is isal where it is installed and no context is kept.",
         choices=BACKEND_NAMES,
     )
@@ -191,7 +194,7 @@ class Fields:
         "text",
         None,
         "Redis over which topics reach other servers: redis://, unix://, redis+sentinel://host,host2/name, or "
-        "redis+cluster:// for sharded pub/sub; with rediss for TLS; needs fastws[redis].",
+        f"redis+cluster:// for sharded pub/sub; with rediss for TLS; needs {requirement('redis')}.",
         secret=True,
     )
     topics_password: str | None = _topics(
@@ -226,8 +229,8 @@ class Fields:
     http: str = _http(
         "choice",
         "auto",
-        "Versions of HTTP: `auto` is HTTP/1.1, and HTTP/2 where fastws[http2] is installed; `1` and `2` are that one "
-        "alone. `httptools` is 1, as uvicorn names it.",
+        f"Versions of HTTP: `auto` is HTTP/1.1, and HTTP/2 where {requirement('http2')} is installed; `1` and `2` "
+        "are that one alone. `httptools` is 1, as uvicorn names it.",
         choices=("auto", "1", "2", "httptools"),
     )
     http2_max_concurrent_streams: int = _http(
@@ -442,7 +445,7 @@ class Fields:
     )
 
     metrics_path: str | None = _operations(
-        "text", None, "Serve metrics for Prometheus under this path, as /metrics; needs fastws[metrics]."
+        "text", None, f"Serve metrics for Prometheus under this path, as /metrics; needs {requirement('metrics')}."
     )
     metrics_port: int | None = _operations(
         "integer",
@@ -516,7 +519,9 @@ class Fields:
         minimum=0,
         maximum=1,
     )
-    reload: bool = _process("flag", False, "Restart when files change, for development; needs fastws[reload].")
+    reload: bool = _process(
+        "flag", False, f"Restart when files change, for development; needs {requirement('reload')}."
+    )
     reload_dirs: Sequence[str] = _process(
         "texts", (), "Watch this directory; may be repeated.  [default: the current one and --app-dir]"
     )

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 from fastws.config.near import did_you_mean
+from fastws.distribution import requirement
 from fastws.errors import ConfigError
 
 
@@ -31,7 +32,7 @@ MISSING: Final[Mapping[str, Missing]] = {
         default="auto",
     ),
     "http2": Missing(
-        "install fastws[http2] and --http auto speaks HTTP/2, too", already=(False,), default=False, flag=True
+        f"install {requirement('http2')} and --http auto speaks HTTP/2, too", already=(False,), default=False, flag=True
     ),
     "h11_max_incomplete_event_size": Missing(
         "--limit-request-head bounds the size of a request head", already=(), default=None

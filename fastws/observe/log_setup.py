@@ -16,6 +16,7 @@ from typing import Any
 
 from fastws.config import LOGGING_CONFIG, Config
 from fastws.config.log_defaults import TRACE
+from fastws.distribution import install_line
 from fastws.errors import ConfigError
 from fastws.observe.log_losses import count_losses
 from fastws.observe.terminal import say
@@ -108,7 +109,7 @@ def _configure_from_file(path: str, config: Config) -> bool:
             try:
                 import yaml
             except ImportError:
-                raise ConfigError("--log-config: a YAML file needs PyYAML: pip install 'fastws[yaml]'") from None
+                raise ConfigError(f"--log-config: a YAML file needs PyYAML: {install_line('yaml')}") from None
             return _configure(yaml.safe_load(file), config)
         parser = configparser.ConfigParser()
         parser.read_file(file)

@@ -1,6 +1,6 @@
 """The page that Prometheus scrapes: a snapshot of `fastws.observe.metrics` in its text format, or in OpenMetrics.
 
-Needs prometheus_client, the extra ``fastws[metrics]``. Its own metric objects are not used to count: an increment of
+Needs prometheus_client, the extra `metrics`. Its own metric objects are not used to count: an increment of
 theirs takes a lock and a Python call. Nor is its multiprocess mode, for which every worker would write each increment
 into a mapped file: here numbers are read when somebody asks, and what workers tell each other is a file a second.
 """
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from itertools import accumulate
 from typing import Any
 
+from fastws.distribution import install_line
 from fastws.errors import ConfigError
 from fastws.http.head import RequestHead
 from fastws.http.pages import Page, PageResponse
@@ -21,7 +22,7 @@ try:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
     from prometheus_client.exposition import choose_encoder
 except ImportError:
-    hint = "pip install 'fastws[metrics]'"
+    hint = install_line("metrics")
     raise ConfigError(f"--metrics-path and --metrics-port need prometheus_client: {hint}") from None
 
 

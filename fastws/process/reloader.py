@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fastws.config import Config
+from fastws.distribution import install_line
 from fastws.errors import ConfigError
 
 RELOAD_OVERRIDES: Final[dict[str, Any]] = {"timeout_graceful_shutdown": 1.0, "drain_delay": 0.0, "drain_window": 0.0}
@@ -32,7 +33,7 @@ class ChangeWatcher:
         try:
             import watchfiles
         except ImportError:
-            raise ConfigError("--reload: needs watchfiles: pip install 'fastws[reload]'") from None
+            raise ConfigError(f"--reload: needs watchfiles: {install_line('reload')}") from None
         self._watch = watchfiles.watch
         self._step = max(1, round(config.reload_delay * 1000))
         given = [*config.reload_dirs, *(each for each in config.reload_includes if os.path.isdir(each))]

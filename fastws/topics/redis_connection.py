@@ -19,6 +19,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from fastws.config.redis_url import client_name_of, client_url, missing_file, timeout_of
+from fastws.distribution import install_line
 from fastws.errors import ConfigError
 from fastws.net.forking import descriptor_of
 from fastws.topics.redis_tls import Own, refusal
@@ -52,7 +53,7 @@ def require_redis() -> Any:
         import redis.asyncio
         import redis.crc
     except ImportError:
-        raise ConfigError("--topics-url needs redis: pip install 'fastws[redis]'") from None
+        raise ConfigError(f"--topics-url needs redis: {install_line('redis')}") from None
     return redis
 
 

@@ -1,4 +1,4 @@
-"""What compresses messages: zlib, or ISA-L where the package `isal` is installed (`pip install 'fastws[isal]'`).
+"""What compresses messages: zlib, or ISA-L where the package `isal` is installed (the extra `isal`).
 
 A backend makes compressors of raw deflate streams that know zlib's flushes; what flows through them is deflate.py's
 business. Inflating is always zlib's: ISA-L is slower at it for small messages, and what a peer sends is better read by
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from fastws.distribution import install_line
 from fastws.errors import ConfigError
 from fastws.websocket.events import Failure
 
@@ -94,9 +95,7 @@ def load_backend(name: str, *, context_takeover: bool = False) -> Backend:
     except ImportError as error:
         if name == "auto":
             return ZLIB
-        raise ConfigError(
-            f"--ws-deflate-backend: isal cannot be imported ({error}); pip install 'fastws[isal]'"
-        ) from error
+        raise ConfigError(f"--ws-deflate-backend: isal cannot be imported ({error}); {install_line('isal')}") from error
 
     def make(level: int, window_bits: int, mem_level: int) -> Compressor:
         return _Stream(isal_zlib.compressobj(_ISAL_LEVELS[level - 1], zlib.DEFLATED, -window_bits, mem_level))

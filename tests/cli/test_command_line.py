@@ -115,7 +115,7 @@ def test_a_missing_env_file_is_one_line() -> None:
         (["a:b", "--reload-dir", "x"], "--reload-dir: needs --reload"),
         (["a:b", "--workers", "0"], "--workers: must be a whole number, 1 or more, or auto, or none, not '0'"),
         (["a:b", "--interface", "wsgi"], "--interface: ASGI 3 and ASGI 2 are recognised; for WSGI wrap "),
-        (["a:b", "--http2"], "--http2: install fastws[http2] and --http auto speaks HTTP/2, too"),
+        (["a:b", "--http2"], "--http2: install fastws-server[http2] and --http auto speaks HTTP/2, too"),
         (["a:b", "--http", "h11"], "--http: must be one of auto, 1, 2, httptools, not 'h11': fastws parses "),
         (["a:b", "--ws", "cyton"], "--ws: must be one of auto, cython, websockets, websockets-sansio, wsproto, "),
         (["a:b", "c:d"], "Got unexpected extra argument (c:d)"),

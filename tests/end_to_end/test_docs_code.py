@@ -32,6 +32,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from fastws.config import OPTIONS
+from fastws.distribution import DISTRIBUTION
 
 BLOCKS = list(blocks())
 COMMANDS = list(commands())
@@ -132,7 +133,7 @@ def read_make(words: list[str]) -> None:
 def read_pip(words: list[str]) -> None:
     assert words[0] == "install"
     extras = {name for word in words for found in re.findall(r"\[(.*)\]", word) for name in found.split(",")}
-    assert extras <= {*(importlib.metadata.metadata("fastws").get_all("Provides-Extra") or ())}
+    assert extras <= {*(importlib.metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or ())}
 
 
 def test_curls_options_exist() -> None:

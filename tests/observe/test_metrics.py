@@ -553,5 +553,8 @@ def test_without_prometheus_client_the_option_says_what_to_install(monkeypatch: 
     monkeypatch.delitem(sys.modules, "fastws.observe.metrics_page")
     monkeypatch.delattr("fastws.observe.metrics_page")
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    with pytest.raises(ConfigError, match=r"pip install 'fastws\[metrics\]'"), serve(echo, metrics_path="/metrics"):
+    with (
+        pytest.raises(ConfigError, match=r"pip install 'fastws-server\[metrics\]'"),
+        serve(echo, metrics_path="/metrics"),
+    ):
         pass

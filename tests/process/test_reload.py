@@ -167,7 +167,7 @@ def test_directories_that_are_watched(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_without_watchfiles_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "watchfiles", None)
-    with pytest.raises(ConfigError, match=r"--reload: needs watchfiles: pip install 'fastws\[reload\]'"):
+    with pytest.raises(ConfigError, match=r"--reload: needs watchfiles: pip install 'fastws-server\[reload\]'"):
         ChangeWatcher(Config("a:b", reload=True))
 
 

@@ -25,7 +25,7 @@ PEERS = {"from-hypercorn.md": HYPERCORN, "from-granian.md": GRANIAN}
 ELSEWHERE = {"--against", "--full", "--markdown", "--quick", "--strict", "--timeout", "--ssl"}
 ELSEWHERE |= {"--annotate", "--cases", "--only", "--rounds", "--scenarios", "--servers", "--write"}
 ELSEWHERE |= {"--write-docs", "--websocket-max-frame-size", "--websocket-max-message-size"}
-ELSEWHERE |= {"--find-links", "--force-reinstall", "--no-deps", "--no-index", "--pid", "--ulimit"}
+ELSEWHERE |= {"--find-links", "--force-reinstall", "--no-deps", "--no-index", "--pid", "--ulimit", "--upgrade"}
 """Options of other programs that the pages name, and the beginning of `--ssl-*`."""
 
 

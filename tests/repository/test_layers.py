@@ -26,6 +26,7 @@ TOP = len(FOLDERS)
 RANK = {
     **{name: rank for rank, name in enumerate(FOLDERS)},
     "errors": GROUND,
+    "distribution": GROUND,
     "_codec": FOLDERS.index("websocket"),  # its place is at the top of the tree, and not its layer
     "__init__": TOP,  # who imports `fastws` itself is given its version, see below
     "__main__": TOP,

@@ -66,7 +66,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with tarfile.open(archive) as files:
         # Python 3.11.2, Debian's, has no filters yet; 3.12 warns where none is named.
         files.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
-    return next(folder.glob("fastws-*/"))
+    return next(folder.glob("fastws_server-*/"))
 
 
 def build(source: Path, **environment: str) -> Build:

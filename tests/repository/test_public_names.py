@@ -14,6 +14,7 @@ import pytest
 from serving import ENGINES
 
 import fastws
+from fastws.distribution import DISTRIBUTION
 
 SOURCES = Path(__file__).parents[2] / "fastws"
 COMPILED = [
@@ -30,7 +31,7 @@ def test_public_names() -> None:
 
 
 def test_version_is_the_one_of_the_package() -> None:
-    assert fastws.__version__ == importlib.metadata.version("fastws")
+    assert fastws.__version__ == importlib.metadata.version(DISTRIBUTION)
 
 
 def test_command_line_says_the_version() -> None:
@@ -39,12 +40,12 @@ def test_command_line_says_the_version() -> None:
 
 
 def test_entry_point() -> None:
-    scripts = importlib.metadata.distribution("fastws").entry_points.select(group="console_scripts")
-    assert [(each.name, each.value) for each in scripts] == [("fastws", "fastws.cli.main:main")]
+    scripts = importlib.metadata.distribution(DISTRIBUTION).entry_points.select(group="console_scripts")
+    assert [(each.name, each.value) for each in scripts] == [("fastws", "fastws.__main__:main")]
 
 
 def test_the_pytest_plugin_is_found() -> None:
-    plugins = importlib.metadata.distribution("fastws").entry_points.select(group="pytest11")
+    plugins = importlib.metadata.distribution(DISTRIBUTION).entry_points.select(group="pytest11")
     assert [(each.name, each.value) for each in plugins] == [("fastws", "fastws.testing.pytest_plugin")]
 
 
@@ -53,7 +54,7 @@ NOT_AT_RUN_TIME = {"all", "test", "dev", "fuzz", "docs", "examples"}
 
 
 def test_all_is_every_extra_that_a_server_may_want() -> None:
-    about = importlib.metadata.metadata("fastws")
+    about = importlib.metadata.metadata(DISTRIBUTION)
     extras = set(about.get_all("Provides-Extra") or ())
     (text,) = (each for each in about.get_all("Requires-Dist") or () if re.search(r"extra == ['\"]all['\"]", each))
     assert set(re.findall(r"[\w-]+", text.partition("[")[2].partition("]")[0])) == extras - NOT_AT_RUN_TIME

@@ -285,7 +285,7 @@ def test_backend_is_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_backend("isal", context_takeover=True).name == "isal"
     monkeypatch.setitem(sys.modules, "isal", None)
     assert load_backend("auto").name == "zlib"
-    with pytest.raises(ConfigError, match=r"--ws-deflate-backend: isal cannot be imported .*fastws\[isal\]"):
+    with pytest.raises(ConfigError, match=r"--ws-deflate-backend: isal cannot be imported .*fastws-server\[isal\]"):
         load_backend("isal")
 
 

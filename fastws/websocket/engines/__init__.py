@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Final, cast
 
+from fastws.distribution import install_line
 from fastws.errors import ConfigError
 from fastws.websocket.engine import Engine
 
@@ -19,7 +20,7 @@ _CLASSES: Final = {
 _REMEDIES: Final = {
     "cython": "reinstall fastws where a C compiler is, with FASTWS_EXTENSION=yes to see why its build fails",
     "websockets": "pip install 'websockets>=15'",
-    "wsproto": "pip install 'fastws[wsproto]'",
+    "wsproto": install_line("wsproto"),
 }
 
 

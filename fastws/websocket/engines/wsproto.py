@@ -1,4 +1,4 @@
-"""The engine on the `wsproto` package (1.2 or later), an extra: `pip install 'fastws[wsproto]'`.
+"""The engine on the `wsproto` package (1.2 or later), the extra `wsproto`.
 
 Its `FrameDecoder` parses and unmasks, its `FrameProtocol` writes the frames. Its own message decoder and close parser
 are not used: they know no limits and answer some faults with other codes. `Assembly` judges each header first and puts
