@@ -247,6 +247,48 @@ def test_rooms_tell_all_members(load: Callable[..., ModuleType]) -> None:
     assert not module.rooms
 
 
+def test_events_come_one_by_one_and_again_to_who_missed_some(load: Callable[..., ModuleType]) -> None:
+    module = load("events.py")
+    with serve(module.app) as serving:
+        url = serving.http_url
+        with httpx.stream("GET", f"{url}/events", timeout=PATIENCE) as response:
+            assert response.headers["content-type"].startswith("text/event-stream")
+            lines = response.iter_lines()
+            assert next(lines).startswith("retry: ")
+            assert next(lines) == ""
+            for number in range(2):
+                assert httpx.post(f"{url}/say", content=f"{number}\nand more").text == "told\n"
+                said = [f"id: {number + 1}", f"data: {number}", "data: and more", ""]
+                assert [next(lines) for _ in said] == said
+        with httpx.stream("GET", f"{url}/events", headers={"last-event-id": "1"}, timeout=PATIENCE) as response:
+            lines = response.iter_lines()
+            assert [next(lines) for _ in range(4)][2:] == ["id: 2", "data: 1"]
+
+
+def test_a_stream_of_who_is_too_slow_ends(load: Callable[..., ModuleType]) -> None:
+    module = load("events.py")
+
+    async def read() -> list[str]:
+        stream = module.stream(0)
+        pieces = [await anext(stream)]
+        for number in range(module.WAITING + 1):
+            module.tell(str(number))
+        return pieces + [piece async for piece in stream]
+
+    pieces = asyncio.run(read())
+    assert len(pieces) >= module.WAITING + 1
+    assert not module.clients
+
+
+@pytest.mark.parametrize("title", ["before.py", "after.py"])
+def test_a_manager_and_topics_tell_clients_the_same(title: str, load: Callable[..., ModuleType]) -> None:
+    with serve(load(title, "docs/recipes/connection-manager.md").app) as serving, client(serving, "/ws/1") as one:
+        with client(serving, "/ws/2") as two:
+            two.send("hello")
+            assert one.recv(PATIENCE) == two.recv(PATIENCE) == "Client #2 says: hello"
+        assert one.recv(PATIENCE) == "Client #2 left the chat"
+
+
 def test_rooms_send_away_who_is_too_slow(load: Callable[..., ModuleType]) -> None:
     module = load("rooms.py")
     module.QUEUE = 1

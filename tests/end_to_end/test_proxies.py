@@ -137,6 +137,30 @@ def test_http_and_websockets_through_a_proxy(name: str, certificates: Certificat
             assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (4002, "as asked")
 
 
+@pytest.mark.parametrize("name", SETUPS)
+def test_what_is_sent_piece_by_piece_arrives_so(name: str, certificates: Certificates) -> None:
+    with setup(name, certificates) as (port, trusted, _):
+        client = http.client.HTTPSConnection("localhost", port, context=trusted, timeout=PATIENCE)
+        client.request("GET", "/stream")
+        response = client.getresponse()
+        assert response.read1() == b"data: 1\n\n"
+        assert get(port, trusted, "/more")[0] == 200
+        assert response.read() == b"data: 2\n\n"
+        client.close()
+
+
+@pytest.mark.parametrize("name", [name for name in SETUPS if "PROXY" not in name])
+def test_the_health_of_a_server_is_not_for_everybody(name: str, certificates: Certificates) -> None:
+    with setup(name, certificates) as (port, trusted, process):
+        for path in "/readyz", "/livez":
+            assert get(port, trusted, path)[0] == 404
+            local = http.client.HTTPConnection("127.0.0.1", process.port, timeout=PATIENCE)
+            if not SETUPS[name][3]:
+                local.request("GET", path)
+                assert local.getresponse().status == 200
+            local.close()
+
+
 def carriers(control: Path) -> Counter[str]:
     """How many WebSockets each connection to the server carries."""
     [worker] = control_client.workers(str(control)).values()

@@ -10,6 +10,7 @@ import json
 import os
 from typing import Any
 
+_more = asyncio.Event()
 _record = -1
 if os.environ.get("DEPLOY_RECORD"):
     _record = os.open(os.environ["DEPLOY_RECORD"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -42,10 +43,24 @@ async def _answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
         body += event["body"]
         if not event["more_body"]:
             break
+    if scope["path"] == "/stream":
+        return await _stream(send)
+    if scope["path"] == "/more":
+        _more.set()
     if scope["path"] == "/slow":
         await asyncio.sleep(0.2)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": body or _known(scope).encode()})
+
+
+async def _stream(send: Any) -> None:
+    """Send one event, and a second one when somebody has asked for /more."""
+    _more.clear()
+    headers = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+    await _more.wait()
+    await send({"type": "http.response.body", "body": b"data: 2\n\n"})
 
 
 async def _echo(scope: dict[str, Any], receive: Any, send: Any) -> None:
