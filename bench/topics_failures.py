@@ -4,7 +4,8 @@
 
 prints a table for docs/deployment/topics.md: how many of them were lost with pub/sub and with streams, whether the log
 says just that, and how long the one waited that waited longest. Each bus reaches a real redis-server through a proxy of
-its own. It fails where streams lose anything, or where the log says something else than what was lost.
+its own, but where whole hosts are lost: these are network namespaces, which needs root. It fails where streams lose
+anything, or where the log says something else than what was lost.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
+from hosts import Host, Network, apart, missing
 from redis_server import RedisProxy, RedisServer, Sentinel, free_ports, until
 from topics_locals import FakeLocal
 
@@ -40,6 +42,8 @@ class Stage(NamedTuple):
     primary: RedisServer
     replica: RedisServer
     proxies: list[RedisProxy]
+    hosts: list[Host]
+    """Of the primary, and of the replica with its Sentinel; where whole hosts are lost."""
 
 
 async def stop_redis(stage: Stage) -> None:
@@ -64,6 +68,20 @@ async def fail_over(stage: Stage) -> None:
 
 async def hang(stage: Stage) -> None:
     stage.primary.pause()
+
+
+async def lose_host(stage: Stage) -> None:
+    stage.hosts[0].cut()
+    await asyncio.sleep(10)
+    stage.hosts[0].mend()
+
+
+async def lose_primary(stage: Stage) -> None:
+    stage.hosts[0].cut()
+
+
+async def part(stage: Stage) -> None:
+    stage.hosts[1].deaf_to(stage.hosts[0])
 
 
 async def forget(stage: Stage) -> None:
@@ -96,12 +114,17 @@ FAILURES: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "Redis is killed, and is there again after 1 s": restart_redis,
     "the primary hangs; behind a proxy a replica takes over after 1 s": fail_over,
     "the primary hangs; Sentinel has a replica take over": hang,
+    "the host of Redis is lost for 10 s": lose_host,
+    "the host of the primary is lost; Sentinel has a replica take over": lose_primary,
+    "the primary is cut off from Sentinel and replica, and not from the processes": part,
     "the flows of one process are forgotten without a reset": forget,
     "one process has no way to Redis for 10 s": cut_off,
     "the connections of one process are reset": cut_one,
     "Redis cuts all receivers": cut_receivers,
     "Redis is out of memory for 10 s": no_memory,
 }
+WITH_SENTINEL = (hang, lose_primary, part)
+ON_HOSTS = (lose_host, lose_primary, part)
 
 
 class Local(FakeLocal):
@@ -118,19 +141,23 @@ class Local(FakeLocal):
         return 1
 
 
-async def measure(failure: Callable[[Stage], Awaitable[None]], streams: bool) -> tuple[int, int, float]:
+async def measure(
+    failure: Callable[[Stage], Awaitable[None]], streams: bool, network: Network | None = None
+) -> tuple[int, int, float]:
     """How many messages were lost, how many the log tells of, and how long the slowest was under way."""
     ports = free_ports(2)
     with contextlib.ExitStack() as servers:
-        primary = RedisServer("--repl-diskless-sync-delay", "0", port=ports[0])
-        replica = RedisServer("--replicaof", "127.0.0.1", str(ports[0]), port=ports[1])
+        hosts = [network.host(), network.host()] if network else []
+        first, second = hosts or (None, None)
+        primary = RedisServer("--repl-diskless-sync-delay", "0", port=ports[0], host=first)
+        replica = RedisServer("--replicaof", primary.address, str(ports[0]), port=ports[1], host=second)
         for server in (primary, replica):
             servers.callback(server.close)
             server.start()
         await until(lambda: "state=online" in primary.do("INFO", "replication"))
-        sentinel = Sentinel(primary)
+        sentinel = Sentinel(primary, host=second)
         servers.callback(sentinel.close)
-        if failure is hang:
+        if failure in WITH_SENTINEL:
             sentinel.start()
             await until(lambda: len(sentinel.do("SENTINEL", "REPLICAS", "chat")) == 1)
         async with contextlib.AsyncExitStack() as stack:
@@ -139,7 +166,9 @@ async def measure(failure: Callable[[Stage], Awaitable[None]], streams: bool) ->
                 await stack.enter_async_context(proxy)
             buses: list[tuple[RedisBus, Local]] = []
             for proxy in proxies:
-                url = f"redis+sentinel://127.0.0.1:{sentinel.port}/chat" if failure is hang else proxy.url
+                url = primary.url if hosts else proxy.url
+                if failure in WITH_SENTINEL:
+                    url = f"redis+sentinel://{sentinel.address}:{sentinel.port}/chat"
                 bus: RedisBus = StreamBus(url, 1_000_000) if streams else RedisBus(url)
                 local = Local()
                 await bus.start(local)
@@ -159,7 +188,7 @@ async def measure(failure: Callable[[Stage], Awaitable[None]], streams: bool) ->
 
             publishing = [asyncio.ensure_future(publish(index)) for index in range(PROCESSES)]
             await asyncio.sleep(BEFORE)
-            await failure(Stage(primary, replica, proxies))
+            await failure(Stage(primary, replica, proxies, hosts))
             await asyncio.sleep(AFTER)
             ended.set()
             await asyncio.gather(*publishing)
@@ -175,14 +204,30 @@ async def measure(failure: Callable[[Stage], Awaitable[None]], streams: bool) ->
             return lost, told, slowest
 
 
+def measured(failure: Callable[[Stage], Awaitable[None]], streams: bool) -> tuple[int, int, float]:
+    """What `measure` gives, in a network of its own where that is needed."""
+    if failure not in ON_HOSTS:
+        return asyncio.run(measure(failure, streams))
+    found: list[tuple[int, int, float]] = []
+
+    async def run(network: Network, _: contextlib.ExitStack) -> None:
+        found.append(await measure(failure, streams, network))
+
+    apart(run, 120.0)
+    return found[0]
+
+
 def main(names: list[str]) -> int:
     logging.basicConfig(level=logging.CRITICAL)
     wrong = 0
     print("| what happens | lost, pub/sub | the log says | longest wait | lost, streams | longest wait |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name in names or FAILURES:
-        lost, told, wait = asyncio.run(measure(FAILURES[name], False))
-        lost_of_streams, _, wait_of_streams = asyncio.run(measure(FAILURES[name], True))
+        if FAILURES[name] in ON_HOSTS and (why := missing()):
+            print(f"{name}: left out: {why}", file=sys.stderr)
+            continue
+        lost, told, wait = measured(FAILURES[name], False)
+        lost_of_streams, _, wait_of_streams = measured(FAILURES[name], True)
         print(f"| {name} | {lost} | {told} | {wait:.1f} s | {lost_of_streams} | {wait_of_streams:.1f} s |", flush=True)
         wrong += lost != told or lost_of_streams > 0
     return int(wrong > 0)

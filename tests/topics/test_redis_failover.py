@@ -78,6 +78,7 @@ def _free_port() -> int:
         return port
 
 
+@pytest.mark.usefixtures("redis_or_valkey")
 def test_a_redis_that_hangs_for_a_while(redis: RedisServer, streams: bool) -> None:
     async def test() -> None:
         (one, first), (two, second) = [await process(redis.url, streams) for _ in range(2)]
@@ -173,6 +174,7 @@ def test_who_subscribes_in_an_outage_gets_what_is_published_behind_that(redis: R
     run(test)
 
 
+@pytest.mark.usefixtures("redis_or_valkey")
 @pytest.mark.deploy
 def test_another_server_takes_over_from_one_that_hangs(redis: RedisServer, replica: RedisServer, streams: bool) -> None:
     """Behind a proxy: its connections to the one that hangs stay, and new ones lead to the other one."""
@@ -227,6 +229,7 @@ def test_a_process_that_was_killed_is_waited_for_no_longer_than_one_needs(
     run(test)
 
 
+@pytest.mark.usefixtures("redis_or_valkey")
 def test_a_primary_that_becomes_a_replica_is_left(
     redis: RedisServer, streams: bool, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -96,6 +96,7 @@ def _as_the_client_raises(answer: str) -> Exception:
     return found
 
 
+@pytest.mark.usefixtures("redis_or_valkey")
 @pytest.mark.parametrize(
     ("option", "bad", "good", "word"),
     [("min-replicas-to-write", "1", "0", "replicas"), ("maxmemory", "1", "0", "maxmemory")],

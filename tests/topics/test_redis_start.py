@@ -34,6 +34,7 @@ def start(url: str, streams: bool = False) -> bool:
     return asyncio.run(asyncio.wait_for(run(), 20))
 
 
+@pytest.mark.usefixtures("redis_or_valkey")
 @pytest.mark.parametrize("streams", [False, True])
 def test_each_right_of_the_page_is_needed_and_no_more(
     redis: RedisServer, streams: bool, caplog: pytest.LogCaptureFixture

@@ -41,6 +41,7 @@ def subscribe(client: ClientConnection, **more: Any) -> list[str]:
     return got[:-1]
 
 
+@pytest.mark.usefixtures("redis_or_valkey")
 def test_clients_resume_after_the_last_id_that_they_have_seen(redis: RedisServer) -> None:
     """One publishes all the time, while others come and go: what they get together is everything, in order and once."""
     options = {"topics_url": redis.url, "topics_stream_length": 100_000, "lifespan": "off"}
@@ -129,6 +130,7 @@ def test_streams_are_bounded_and_what_is_cut_off_is_counted(redis: RedisServer) 
     run(test)
 
 
+@pytest.mark.usefixtures("redis_or_valkey")
 def test_outages_of_receivers_lose_nothing(redis: RedisServer) -> None:
     async def test() -> None:
         one, two, first, second = StreamBus(redis.url, 1000), StreamBus(redis.url, 1000), FakeLocal(), FakeLocal()
@@ -153,6 +155,7 @@ def test_outages_of_receivers_lose_nothing(redis: RedisServer) -> None:
     run(test)
 
 
+@pytest.mark.usefixtures("redis_or_valkey")
 def test_what_was_carried_out_without_an_answer_is_in_the_stream_once(redis: RedisServer) -> None:
     async def test() -> None:
         proxy = RedisProxy(redis)

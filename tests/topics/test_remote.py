@@ -53,6 +53,7 @@ def wait_until_subscribed(redis: RedisServer, prefix: str = "fastws:", servers: 
         waiting.wait(0.005)
 
 
+@pytest.mark.usefixtures("redis_or_valkey")
 def test_a_script_and_a_coroutine_publish(redis: RedisServer) -> None:
     with subscribers(2, topics_url=redis.url) as clients, subscribers(1, topics_url=redis.url) as more:
         wait_until_subscribed(redis, servers=2)

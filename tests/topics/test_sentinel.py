@@ -169,6 +169,7 @@ def servers() -> Iterator[tuple[RedisServer, RedisServer, Sentinel]]:
         yield primary, replica, sentinel
 
 
+@pytest.mark.usefixtures("redis_or_valkey")
 @pytest.mark.deploy
 @pytest.mark.parametrize("streams", [False, True])
 def test_a_primary_that_hangs_is_replaced(
@@ -224,6 +225,7 @@ def role(server: RedisServer) -> str:
     return ""
 
 
+@pytest.mark.usefixtures("redis_or_valkey")
 @pytest.mark.deploy
 @pytest.mark.parametrize("streams", [False, True])
 def test_a_primary_that_its_sentinels_gave_up_is_left_though_it_answers(
