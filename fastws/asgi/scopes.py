@@ -113,7 +113,7 @@ class Scopes:
         secure = self._shared.secure or http.tls_at_proxy
         scheme = ("wss" if secure else "ws") if kind == "websocket" else ("https" if secure else "http")
         client, server = self._addresses(http)
-        if self._trusted is not None and (b"x-forwarded-proto" in head.fields or b"x-forwarded-for" in head.fields):
+        if head.forwarded and self._trusted is not None:
             client, scheme = apply_forwarded(head.fields, client, scheme, self._trusted)
         root_path = self._root_path
         scope = self._blank_scope.copy()
@@ -162,7 +162,7 @@ class Scopes:
     def _keep_scope(self, scope: Scope, head: RequestHead) -> None:
         """Keep what `scope` has for all requests whose head is `head`, unless that depends on who asks."""
         scope["headers"] = head.headers.copy()
-        if self._trusted is None or not (b"x-forwarded-for" in head.fields or b"x-forwarded-proto" in head.fields):
+        if self._trusted is None or not head.forwarded:
             kept = scope.copy()
             kept["server"] = kept["client"] = None
             kept["headers"] = ()

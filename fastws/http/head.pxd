@@ -10,11 +10,14 @@ cdef class RequestHead:
     cdef public bytes query_string
     cdef public str http_version
     cdef public list headers
-    cdef public dict fields
+    cdef dict _fields
     cdef public object content_length
     cdef public bint chunked
     cdef public bint expect_continue
     cdef public bint keep_alive
+    cdef public bint upgrades
+    cdef public bint forwarded
+    cdef public bint te_trailers
     cdef public bint repeated
     cdef public dict scope
 

@@ -1,6 +1,7 @@
-"""Heads of HTTP/1.1 requests: what they mean, from what httptools parsed.
+"""Heads of HTTP requests: what they mean, from method, target and fields.
 
-Sans-IO: bytes and values, no loop, no socket, no clock. `head_scan` looked at the raw bytes before. The rules are
+Sans-IO: bytes and values, no loop, no socket, no clock. `head_reader` has parsed the raw bytes before; plain heads of
+HTTP/1.1 are made sense of in C where the extension was built (`_plain_heads`), with the same results. The rules are
 RFC 9112's (HTTP/1.1) and RFC 9110's (HTTP semantics). Heads of responses are `response_head`'s.
 """
 
@@ -25,14 +26,18 @@ _HOST: Final = re.compile(
 _ABSOLUTE: Final = re.compile(rb"(https?)://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL).fullmatch
 _METHODS: Final = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")}
 # Field names that most requests have, as they are sent, to the one lower-case object that all requests share.
-_FIELD_NAMES: Final = {
+FIELD_NAMES: Final = {
     spelling: name
     for name in (
-        b"accept accept-encoding accept-language authorization cache-control connection content-length content-type "
-        b"cookie host if-modified-since if-none-match origin pragma range referer sec-ch-ua sec-ch-ua-mobile "
-        b"sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site sec-websocket-extensions sec-websocket-key "
-        b"sec-websocket-protocol sec-websocket-version transfer-encoding upgrade user-agent x-forwarded-for "
-        b"x-forwarded-host x-forwarded-port x-forwarded-proto x-real-ip x-request-id"
+        b"accept accept-charset accept-encoding accept-language access-control-request-headers "
+        b"access-control-request-method authorization baggage cache-control connection content-encoding "
+        b"content-length content-type cookie date dnt expect forwarded from host if-match if-modified-since "
+        b"if-none-match if-range if-unmodified-since keep-alive origin pragma priority proxy-authorization range "
+        b"referer sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site "
+        b"sec-fetch-user sec-gpc sec-websocket-extensions sec-websocket-key sec-websocket-protocol "
+        b"sec-websocket-version te traceparent tracestate transfer-encoding upgrade upgrade-insecure-requests "
+        b"user-agent via x-amzn-trace-id x-csrf-token x-forwarded-for x-forwarded-host x-forwarded-port "
+        b"x-forwarded-proto x-real-ip x-request-id x-requested-with"
     ).split()
     for spelling in (name, name.title(), name.title().replace(b"Websocket", b"WebSocket"))
 }
@@ -43,15 +48,15 @@ _MAX_CACHED_VALUE: Final = 64  # bytes; what a peer sends stays in a cache only 
 class RequestHead:
     """A request head that passed every check. Header names are lower case; order and duplicates are kept in `headers`.
 
-    `fields` has one value for each name; where a field came in several lines they are joined by a comma, which is right
-    for list fields only (RFC 9110 section 5.3): use it for those, and for fields that may come once.
+    The application gets `headers` and may change them: what is asked of `fields` is asked before.
     """
 
     __slots__ = (
+        "_fields",
         "chunked",
         "content_length",
         "expect_continue",
-        "fields",
+        "forwarded",
         "headers",
         "http_version",
         "keep_alive",
@@ -62,6 +67,8 @@ class RequestHead:
         "repeated",
         "scope",
         "target",
+        "te_trailers",
+        "upgrades",
     )
 
     method: str
@@ -71,15 +78,33 @@ class RequestHead:
     query_string: bytes
     http_version: str
     headers: list[Header]
-    fields: dict[bytes, bytes]
+    _fields: dict[bytes, bytes] | None
     content_length: int | None
     chunked: bool
     expect_continue: bool
     keep_alive: bool
+    upgrades: bool
+    """There is an Upgrade or a Sec-WebSocket-Key: it may be a handshake."""
+    forwarded: bool
+    """There is an X-Forwarded-For or an X-Forwarded-Proto."""
+    te_trailers: bool
+    """The peer takes trailers (RFC 9110 section 10.1.4)."""
     repeated: bool
     """Other requests, with the same bytes, use this object too: nothing of it may be changed or given away."""
     scope: dict[str, Any] | None
     """What the ASGI layer has made of it for all of these requests."""
+
+    @property
+    def fields(self) -> dict[bytes, bytes]:
+        """One value for each name.
+
+        Where a field came in several lines they are joined by a comma, which is right for list fields only (RFC 9110
+        section 5.3): use it for those, and for fields that may come once.
+        """
+        fields = self._fields
+        if fields is None:
+            fields = self._fields = _combine(self.headers)
+        return fields
 
     @property
     def has_body(self) -> bool:
@@ -91,12 +116,6 @@ class RequestHead:
         """The tokens of Connection, lower case (RFC 9110 section 7.6.1)."""
         value = self.fields.get(b"connection")
         return _NO_TOKENS if value is None else tokens(value)
-
-    @property
-    def te_trailers(self) -> bool:
-        """Whether the peer takes trailers (RFC 9110 section 10.1.4)."""
-        value = self.fields.get(b"te")
-        return value is not None and b"trailers" in tokens(value)
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method} {self.target!r} HTTP/{self.http_version}>"
@@ -110,7 +129,7 @@ def read_request(
     `method`, `target` and `headers` are as the peer sent them and stay as they are; `http_version` is such as "1.1".
     Raises RequestError: 400, 414, 417, 431, 501, 505 (RFC 9112 sections 2 to 6, RFC 9110 sections 7.2 and 10.1.1).
     """
-    known = _FIELD_NAMES
+    known = FIELD_NAMES
     lowered = []
     fields = {}
     for field, content in headers:
@@ -160,7 +179,7 @@ def make_head(
     if host is None:
         if http_version == "1.1":
             raise RequestError(400, "The Host header is missing.")
-    elif not (_is_host(host) if len(host) <= _MAX_CACHED_VALUE else _HOST(host)):
+    elif not is_host(host):
         raise RequestError(400, "The Host header is malformed.")
 
     content_length = None
@@ -211,28 +230,18 @@ def make_head(
     head.query_string = query_string
     head.http_version = http_version
     head.headers = lowered
-    head.fields = fields
+    head._fields = fields
     head.content_length = content_length
     head.chunked = chunked
     head.expect_continue = expect_continue
     head.keep_alive = keep_alive
+    head.upgrades = b"upgrade" in fields or b"sec-websocket-key" in fields
+    head.forwarded = b"x-forwarded-for" in fields or b"x-forwarded-proto" in fields
+    value = fields.get(b"te")
+    head.te_trailers = value is not None and b"trailers" in tokens(value)
     head.repeated = False
     head.scope = None
     return head
-
-
-def plain_head(request: RequestHead) -> bytes:
-    """A head that makes a fresh httptools parser read the body of `request`, and what follows it, as plain HTTP.
-
-    On any Upgrade, httptools takes the head for the whole message and stops. Where the upgrade is not made, the bytes
-    after the head are the body, to be read with the framing that the head promised: feed this first, then them.
-    """
-    line = (
-        b"transfer-encoding: chunked\r\n"
-        if request.chunked
-        else b"content-length: %d\r\n" % (request.content_length or 0)
-    )
-    return b"POST / HTTP/1.1\r\n" + line + (b"\r\n" if request.keep_alive else b"connection: close\r\n\r\n")
 
 
 def _combine(headers: list[Header]) -> dict[bytes, bytes]:
@@ -290,7 +299,7 @@ def _is_host(value: bytes) -> bool:
 
 def is_host(value: bytes) -> bool:
     """Whether `value` may stand in a Host field (RFC 3986 section 3.2.2); empty is allowed."""
-    return _HOST(value) is not None
+    return _is_host(value) if len(value) <= _MAX_CACHED_VALUE else _HOST(value) is not None
 
 
 def tokens(value: bytes) -> frozenset[bytes]:

@@ -171,7 +171,7 @@ class Http1Handler(Http1Reader):
 
     def _serve(self, head: RequestHead) -> None:
         state = self.state
-        if state.engine is not None:
+        if head.upgrades and state.engine is not None:
             self._upgrade = read_upgrade(head)
             if self._upgrade is not None:
                 self._admit_websocket(head)
@@ -186,14 +186,10 @@ class Http1Handler(Http1Reader):
         state = self.state
         self._admit(head)
         self.connection.deadline = NEVER
-        if not head.repeated:
-            self._begin_body(head)
-            if self._in_body and state.config.timeout_request_body is not None:
-                self.connection.deadline = state.now + state.config.timeout_request_body
+        self._begin_body(head)
+        if self._in_body and state.config.timeout_request_body is not None:
+            self.connection.deadline = state.now + state.config.timeout_request_body
         self._current = state.application.exchange(self, head)
-
-    def _hands_over(self) -> bool:
-        return self._upgrade is not None
 
     def _goes_on(self, data: bytes, position: int) -> bool:
         if self._upgrade is not None:

@@ -4,8 +4,6 @@ from fastws.net.http_handler cimport HttpHandler
 
 cdef class Http1Reader(HttpHandler):
     cdef object _parser
-    cdef bytes _raw_head
-    cdef list _headers
     cdef RequestHead _head
     cdef bytes _stash
     cdef long long _body_left
@@ -15,14 +13,10 @@ cdef class Http1Reader(HttpHandler):
     cdef object _current
     cdef bint _in_body
     cdef bint _tail_open
-    cdef bint _muted
     cdef bint _closing
 
     cdef _expect_first(self)
     cdef _parse(self, bytes data)
-    cdef _repeat(self, RequestHead head)
-    cdef _remember(self, bytes raw)
-    cdef _feed_head(self, bytes data)
     cdef _feed_body(self, data)
     cdef _begin_body(self, RequestHead head)
     cdef _serve(self, RequestHead head)

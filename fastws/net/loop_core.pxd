@@ -1,6 +1,7 @@
 cimport cython
 
 from fastws.net.loop_counts cimport LoopCounts
+from fastws.http.head_reader cimport HeadReader
 from fastws.http.repeats cimport Repeats
 
 
@@ -28,7 +29,7 @@ cdef class LoopCore:
     cdef public LoopCounts counts
     cdef public set tasks
     cdef public list idle_waiters
-    cdef public Repeats heads
+    cdef public HeadReader heads
     cdef public Repeats responses
     cdef public Repeats fields
     cdef public object topics

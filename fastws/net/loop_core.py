@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Mapping
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fastws.http.head_reader import HeadReader
 from fastws.http.head_scan import Limits
 from fastws.http.origin import ANY
 from fastws.http.repeats import Repeats
@@ -28,7 +29,7 @@ RECEIVE_BUFFER_BYTES = 65536 + 1024
 """Many a program sends messages of 64 KiB: with its header, one is one read."""
 
 REPEATED_ENTRIES = 256
-"""How many request heads, and how many lists of response headers, are remembered: a few hundred KiB if all are used."""
+"""How many lists of response headers are remembered."""
 
 
 APPLICATION_ERRORS = 10
@@ -111,8 +112,7 @@ class LoopCore:
         # The application's tasks, and who waits until there are none, and no connections.
         self.tasks: set[asyncio.Task[None]] = set()
         self.idle_waiters: list[asyncio.Future[None]] = []
-        # Request heads and response headers that came more than once.
-        self.heads = Repeats(REPEATED_ENTRIES)
+        # Response headers that came more than once.
         self.responses = Repeats(REPEATED_ENTRIES)
         # Where WebSockets subscribe and publish, if the server offers that: `fastws.topics.hub.Hub`.
         self.topics: Any = None
@@ -135,6 +135,7 @@ class LoopCore:
             field_size=config.limit_request_field_size,
             head=config.limit_request_head,
         )
+        self.heads = HeadReader(self.limits)
         self.limit_request_body: int | None = config.limit_request_body
         self.timeout_request_head: float = config.timeout_request_head
         self.timeout_keep_alive: float = config.timeout_keep_alive

@@ -56,7 +56,7 @@ def outcome(stream: bytes, step: int, limits: Limits) -> tuple[object, ...] | in
     except RequestError as error:
         check_error(error)
         return error.status
-    return (*(getattr(head, name) for name in sorted(RequestHead.__slots__)), rest)
+    return (*reading.said(head), rest)
 
 
 def either_fault(pieces: object, whole: object) -> bool:

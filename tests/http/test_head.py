@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reading import receive_head, refusal
 
 from fastws.errors import ApplicationError, RequestError
-from fastws.http.head import RequestHead, plain_head, read_request
+from fastws.http.head import RequestHead, read_request
 from fastws.http.head_scan import Limits
 from fastws.http.response_head import response_head
 
@@ -320,56 +320,6 @@ def test_framing_is_checked_even_if_httptools_let_it_pass() -> None:
         with pytest.raises(RequestError) as caught:
             read_request(b"POST", b"/", "1.1", [host, *fields])
         assert caught.value.status == status
-
-
-class _Bodies:
-    """What httptools reads: the bodies of the messages, and the headers of each."""
-
-    def __init__(self) -> None:
-        self.bodies: list[bytes] = []
-        self.targets: list[bytes] = []
-
-    def on_message_begin(self) -> None:
-        self.bodies.append(b"")
-        self.targets.append(b"")
-
-    def on_url(self, part: bytes) -> None:
-        self.targets[-1] += part
-
-    def on_body(self, part: bytes) -> None:
-        self.bodies[-1] += part
-
-
-UPGRADED = [
-    (("Content-Length: 4",), b"GET ", [b"GET "]),
-    (("Transfer-Encoding: chunked",), b"4\r\nGET \r\n0\r\n\r\n", [b"GET "]),
-    ((), b"", [b""]),
-]
-
-
-@pytest.mark.parametrize(("lines", "body", "bodies"), UPGRADED)
-@pytest.mark.parametrize("step", [0, 1])
-def test_an_upgrade_that_is_not_made_is_plain_http(
-    lines: tuple[str, ...], body: bytes, bodies: list[bytes], step: int
-) -> None:
-    head, rest = receive_head(get("/", "Connection: upgrade", "Upgrade: h2c", *lines, method="POST") + body, step=step)
-    assert rest == body
-    callbacks = _Bodies()
-    parser = httptools.HttpRequestParser(callbacks)
-    parser.feed_data(plain_head(head))
-    for i in range(0, len(rest), step or len(rest) or 1):
-        parser.feed_data(rest[i : i + (step or len(rest))])
-    parser.feed_data(get("/next"))
-    assert callbacks.bodies == [*bodies, b""]
-    assert callbacks.targets == [b"/", b"/next"]
-
-
-def test_nothing_follows_the_body_of_the_last_request() -> None:
-    head = read("/", "Connection: upgrade, close", "Upgrade: h2c", "Content-Length: 1", method="POST")
-    parser = httptools.HttpRequestParser(_Bodies())
-    parser.feed_data(plain_head(head) + b"x")
-    with pytest.raises(httptools.HttpParserError, match="close"):
-        parser.feed_data(get())
 
 
 FIELD_VALUES = st.text(st.characters(min_codepoint=0x21, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=20)

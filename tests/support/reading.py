@@ -1,42 +1,22 @@
-"""Reads a request head as the connection does: `scan_head`, then httptools, then `read_request`; whole or in steps."""
+"""Reads a request head as the connection does, whole or in steps, and by httptools alone: both must say the same."""
 
 from __future__ import annotations
 
-import httptools
-
 from fastws.errors import RequestError
-from fastws.http.head import Header, RequestHead, read_request
-from fastws.http.head_scan import DEFAULT_LIMITS, Limits, parse_failure, read_request_line, scan_head
+from fastws.http.head import RequestHead
+from fastws.http.head_reader import HeadReader
+from fastws.http.head_scan import DEFAULT_LIMITS, Limits
+
+ATTRIBUTES = sorted(name.lstrip("_") for name in RequestHead.__slots__)
 
 
 class IncompleteHead(Exception):
     """The bytes end before the head does."""
 
 
-class _Callbacks:
-    def __init__(self, raw: bytes, limits: Limits) -> None:
-        self.raw = raw
-        self.limits = limits
-        self.target = b""
-        self.fields: list[Header] = []
-        self.head: RequestHead | None = None
-        self.error: RequestError | None = None
-        self.parser = httptools.HttpRequestParser(self)
-
-    def on_url(self, part: bytes) -> None:
-        self.target += part
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        parser = self.parser
-        try:
-            line = read_request_line(self.raw)
-            assert line == (parser.get_method(), self.target, parser.get_http_version()), "read otherwise by httptools"
-            self.head = read_request(*line, self.fields, self.limits)
-        except RequestError as error:
-            self.error = error
+def said(head: RequestHead) -> tuple[object, ...]:
+    """All that `head` says."""
+    return tuple(getattr(head, name) for name in ATTRIBUTES)
 
 
 def receive_head(data: bytes, *, step: int = 0, limits: Limits = DEFAULT_LIMITS) -> tuple[RequestHead, bytes]:
@@ -45,31 +25,36 @@ def receive_head(data: bytes, *, step: int = 0, limits: Limits = DEFAULT_LIMITS)
     Raises RequestError, or IncompleteHead.
     """
     step = step or len(data) or 1
-    buffer = bytearray()
-    end = -1
+    reader, strict = HeadReader(limits), HeadReader(limits, strict=True)
     for i in range(0, len(data), step):
-        buffer += data[i : i + step]
-        end = scan_head(buffer, 0, limits)
-        if end >= 0:
-            break
-    else:
-        raise IncompleteHead
-    callbacks = _Callbacks(bytes(buffer[:end]), limits)
-    upgraded_at = None
+        come = data[: i + step]
+        found = _read(reader, come)
+        expected = _read(strict, come)
+        assert _shown(found) == _shown(expected), "not as httptools reads it"
+        if found is None:
+            continue
+        # What has come before is read from memory.
+        for _ in range(3):
+            assert _shown(_read(reader, come)) == _shown(expected), "another time otherwise"
+        if isinstance(found, RequestError):
+            raise found
+        head, end = found
+        return head, data[end:]
+    raise IncompleteHead
+
+
+def _read(reader: HeadReader, data: bytes) -> tuple[RequestHead, int] | RequestError | None:
     try:
-        for i in range(0, end, step):
-            callbacks.parser.feed_data(bytes(buffer[i : min(i + step, end)]))
-    except httptools.HttpParserUpgrade as error:
-        upgraded_at = i + error.args[0]
-    except httptools.HttpParserError as error:
-        raise callbacks.error or parse_failure(
-            str(error), callbacks.parser.get_http_version(), bytes(buffer[:end])
-        ) from None
-    if callbacks.error is not None:
-        raise callbacks.error
-    assert callbacks.head is not None
-    assert upgraded_at == (end if callbacks.parser.should_upgrade() else None)
-    return callbacks.head, data[end:]
+        head = reader.read(data, 0)
+    except RequestError as error:
+        return error
+    return None if head is None else (head, reader.end)
+
+
+def _shown(found: tuple[RequestHead, int] | RequestError | None) -> object:
+    if isinstance(found, RequestError):
+        return (found.status, found.detail)
+    return found and (said(found[0]), found[1])
 
 
 def refusal(data: bytes, *, step: int = 0, limits: Limits = DEFAULT_LIMITS) -> RequestError | None:
