@@ -6,10 +6,10 @@ built. No other line of code knows of this, since Python looks for `X.*.so` befo
 
 FASTWS_EXTENSION says what to do about them:
 
-- ``auto`` (the default): build them; where that fails (no compiler, no Python headers, no Cython, a compiler that
-  refuses) say so in one line and install without them.
+- ``auto`` (the default on CPython): build them; where that fails (no compiler, no Python headers, no Cython, a compiler
+  that refuses) say so in one line and install without them.
 - ``yes``: build them, and fail where that fails.
-- ``no``: build none. Needs no Cython.
+- ``no`` (the default elsewhere): build none. Needs no Cython.
 
 FASTWS_CFLAGS are flags for the compiler and the linker behind ours, such as sanitizers.
 """
@@ -28,7 +28,9 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.editable_wheel import editable_wheel
 from setuptools.errors import CompileError
 
-MODE = os.environ.get("FASTWS_EXTENSION") or "auto"
+# PyPy's own compiler does better with the Python text than its emulation of CPython does with C.
+DEFAULT = "auto" if sys.implementation.name == "cpython" else "no"
+MODE = os.environ.get("FASTWS_EXTENSION") or DEFAULT
 if MODE not in ("auto", "yes", "no"):
     sys.exit(f"error: FASTWS_EXTENSION is {MODE!r}: it must be auto, yes or no")
 

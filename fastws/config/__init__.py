@@ -3,10 +3,9 @@
 Knows values alone, of `fastws.http` and `fastws.websocket` too. One frozen `Config` is the only place of an option.
 
 In reading order: bind_address, option (how a value is written and checked), table (every option once), http_versions,
-pairs and effects (what does not go together, or does nothing), config (all of them, checked); log_defaults, log_atoms,
-redis_url;
-environment, file and sources (who wins); uvicorn_options (what becomes of those that are not here), near and app_names
-(what somebody may have meant).
+pairs, systems and effects (what does not go together, what a system lacks, what does nothing), config (all of them,
+checked); log_defaults, log_atoms, redis_url; environment, file and sources (who wins); uvicorn_options (what becomes of
+those that are not here), near and app_names (what somebody may have meant).
 """
 
 from fastws.config.config import Config

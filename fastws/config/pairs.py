@@ -9,6 +9,7 @@ from fastws.config.http_versions import speaks_http2
 from fastws.config.log_atoms import read_format
 from fastws.config.option import TOKEN
 from fastws.config.redis_url import check_prefix, check_redis_url
+from fastws.config.systems import check_system
 from fastws.config.table import OPTION, Fields
 from fastws.errors import ConfigError
 from fastws.http.forwarded import names_peer
@@ -24,6 +25,7 @@ _SINGLE = ("server", "date")
 
 def check_together(config: Fields) -> None:
     """Refuse options that contradict each other. Raises ConfigError, one line that names the option."""
+    check_system(config)
     if config.root_path and not config.root_path.startswith("/"):
         raise ConfigError(f"--root-path: must begin with a slash, as in '/{config.root_path}'")
     for name in ("livez_path", "readyz_path"):

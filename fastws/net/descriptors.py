@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import errno
 import os
-import resource
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,6 +25,10 @@ NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 def first_kept() -> int:
     """The lowest number of a descriptor that is kept back; a new descriptor gets the lowest number that is free."""
+    try:
+        import resource
+    except ImportError:  # Windows, where nothing but memory is the limit
+        return 1 << 62
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY or limit < 0:
         return 1 << 62
@@ -43,7 +46,7 @@ def last_refused(first: int) -> int:
 def lowest_free() -> int:
     """The number that the next descriptor gets; over any limit where there is none."""
     try:
-        descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(os.devnull, os.O_RDONLY)
     except OSError:
         return 1 << 62
     os.close(descriptor)

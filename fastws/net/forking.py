@@ -48,7 +48,7 @@ def descriptor_of(transport: asyncio.BaseTransport | None) -> int:
 def give_up(descriptors: Iterable[int]) -> None:
     """Let the descriptors, of which some may be closed (-1), lead to the null device."""
     descriptors = list(descriptors)  # one that leads there already has no socket to be asked for
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    null = os.open(os.devnull, os.O_RDWR)
     for descriptor in descriptors:
         if descriptor >= 0:
             with contextlib.suppress(OSError):
@@ -92,4 +92,5 @@ def _in_child() -> None:
             callback()
 
 
-os.register_at_fork(after_in_child=_in_child)
+if hasattr(os, "register_at_fork"):  # else nobody forks
+    os.register_at_fork(after_in_child=_in_child)

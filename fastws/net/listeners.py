@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import grp
 import logging
 import os
-import pwd
 import socket
 import stat
 import tempfile
@@ -174,6 +172,9 @@ def _bind_unix(path: str, mode: int | None, owner: str | None) -> socket.socket:
 
 def _owner(text: str) -> tuple[int, int]:
     """The numbers of ``user:group``, where either may be a name, a number or missing (-1)."""
+    import grp  # Windows has neither
+    import pwd
+
     user, _, group = text.partition(":")
     try:
         uid = -1 if not user else int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid

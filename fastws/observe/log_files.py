@@ -18,7 +18,7 @@ logger: Final = logging.getLogger("fastws.error")
 
 
 def reopen_on_signal() -> Callable[[], None]:
-    """Handle SIGUSR1 from now on, on the main thread. The function that is returned reopens, if it was received."""
+    """Handle SIGUSR1, where there is one, on the main thread. What is returned opens them anew, if it was received."""
     noted = False
 
     def note(number: int, frame: object) -> None:
@@ -32,7 +32,7 @@ def reopen_on_signal() -> Callable[[], None]:
             reopen_log_files()
             logger.info("Opened the log files anew")
 
-    if threading.current_thread() is threading.main_thread():
+    if hasattr(signal, "SIGUSR1") and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGUSR1, note)
     return reopen
 

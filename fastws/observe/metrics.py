@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple, TypeAlias
+
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None  # type: ignore[assignment]
 
 from fastws.asgi.observer import CLIENT, Observer, Scope, WebSocketEnd
 from fastws.asgi.session import Session
@@ -155,13 +159,13 @@ class Metrics(Observer):
         handshakes = dict(self._handshakes)
         for status, number in counts.handshake_errors.items():
             handshakes[status] = handshakes.get(status, 0) + number
-        usage = resource.getrusage(resource.RUSAGE_SELF)
+        user_seconds, system_seconds = cpu_seconds()
         found: Snapshot = {
             "fastws_build_info": {self._labels: 1},
             "fastws_workers": {"": 1},
             "fastws_workers_started_total": {"": 1},
             "fastws_worker_start_time_seconds": {"": self._started},
-            "fastws_cpu_seconds_total": {"user": usage.ru_utime, "system": usage.ru_stime},
+            "fastws_cpu_seconds_total": {"user": user_seconds, "system": system_seconds},
             "fastws_resident_memory_bytes": {"": resident_memory()},
             "fastws_loop_lag_seconds": {"": [counts.lag_seconds, *counts.lags]},
             "fastws_loop_lag_last_seconds": {"": counts.last_lag},
@@ -263,12 +267,23 @@ def waiting(state: LoopState) -> Snapshot:
     }
 
 
+def cpu_seconds() -> tuple[float, float]:
+    """Seconds of CPU time of this process, outside of the system and in it."""
+    if resource is None:
+        times = os.times()
+        return times.user, times.system
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime, usage.ru_stime
+
+
 def resident_memory() -> int:
-    """Bytes of memory that this process has in use; where the system does not say, the most it has had."""
+    """Bytes of memory that this process has in use; where the system does not say, the most it has had, or 0."""
     try:
         with open("/proc/self/statm", "rb") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
+    except (OSError, ValueError, IndexError, AttributeError):  # the last where there is no sysconf
+        if resource is None:
+            return 0
         unit = 1 if platform.system() == "Darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

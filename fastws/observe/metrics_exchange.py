@@ -10,7 +10,6 @@ nothing.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -18,6 +17,11 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+
+try:
+    import fcntl
+except ImportError:  # Windows, where there is one process
+    fcntl = None  # type: ignore[assignment]
 
 from fastws.errors import StartupError
 from fastws.observe.metrics import Snapshot, add, of_ended
@@ -87,7 +91,7 @@ class MetricsExchange:
     def _lives(self, name: str) -> bool:
         """Whether a worker keeps its lock, or nobody can tell."""
         try:
-            lock = os.open(self._directory / f"{name}.lock", os.O_RDWR | os.O_CLOEXEC)
+            lock = os.open(self._directory / f"{name}.lock", os.O_RDWR)
         except OSError:
             return True
         try:
@@ -121,7 +125,7 @@ class MetricsExchange:
             os.close(lock)
 
     def _open_lock(self, name: str) -> int:
-        return os.open(self._directory / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return os.open(self._directory / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
 
     def _read(self, name: str) -> Snapshot:
         try:
@@ -133,6 +137,6 @@ class MetricsExchange:
     def _write(self, name: str, snapshot: Snapshot) -> None:
         path = self._directory / f"{name}.json"
         draft = path.with_suffix(".draft")
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(snapshot, file)
         os.replace(draft, path)

@@ -18,7 +18,7 @@ _LABELS = {"Error": "\x1b[1;31m", "Warning": "\x1b[1;33m"}
 def has_terminal() -> bool:
     """Whether this process belongs to a terminal that is there."""
     try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+        os.close(os.open("/dev/tty", os.O_RDWR | getattr(os, "O_NOCTTY", 0)))
     except OSError as error:
         return error.errno in (errno.EMFILE, errno.ENFILE)  # it may well be there: nobody can look
     return True

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import shutil
 import stat
@@ -16,6 +15,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+
+try:
+    import fcntl
+except ImportError:  # Windows, where there is one process
+    fcntl = None  # type: ignore[assignment]
 
 TOPICS_PREFIX: Final = "fastws-topics-"
 """How the names of directories begin in which workers find each other."""
@@ -38,7 +42,7 @@ def scratch_directory(prefix: str, base: str | None = None) -> Iterator[str]:
     path = os.path.join(base, os.path.basename(hidden)[1:])
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, hidden, ignore_errors=True)
-        lock = os.open(os.path.join(hidden, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(os.path.join(hidden, LOCK), os.O_RDWR | os.O_CREAT, 0o600)
         stack.callback(os.close, lock)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.rename(hidden, path)
@@ -76,7 +80,7 @@ class SharedDirectory:
             raise PermissionError(errno.EPERM, "It is somebody else's", self.path)
         name = os.path.join(self.path, LOCK)
         with contextlib.suppress(FileNotFoundError):
-            lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             fcntl.flock(lock, fcntl.LOCK_SH)
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(lock), os.stat(name)):
@@ -97,7 +101,7 @@ def _remove_if_abandoned(path: Path) -> None:
     status = path.lstat()
     if status.st_uid != os.geteuid() or not path.is_dir() or path.is_symlink():
         return
-    lock = os.open(path / LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)  # raises for what is being made just now
+    lock = os.open(path / LOCK, os.O_RDWR | os.O_NOFOLLOW)  # raises for what is being made just now
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(path, ignore_errors=True)

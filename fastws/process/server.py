@@ -13,7 +13,6 @@ import contextlib
 import faulthandler
 import logging
 import os
-import signal
 import socket
 import ssl
 import threading
@@ -119,7 +118,7 @@ class Server(Endable):
         """The application's lifespan, once it has begun."""
         self._catching = self._owns_loop = False
         # With `nohup` a terminal may go: that is what it is for.
-        self._had_terminal = has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+        self._had_terminal = has_terminal() and not signals.hangup_is_ignored()
         self._log_problem: ConfigError | None = None
         open_standard_descriptors()
         try:

@@ -23,8 +23,15 @@ logger: Final = logging.getLogger("fastws.error")
 
 Handler: TypeAlias = Callable[[int, FrameType | None], None]
 
-ENDING: Final = (signal.SIGINT, signal.SIGTERM)
-"""What ends a server."""
+
+def named(*names: str) -> tuple[signal.Signals, ...]:
+    """Those of the signals that this operating system has."""
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+ENDING: Final = named("SIGINT", "SIGTERM", "SIGBREAK")
+"""What ends a server; the last is Ctrl+Break of Windows."""
+_HANG_UP: Final = named("SIGHUP")
 FIRST_PROCESS: Final = 1
 """The number of a container's first process, which no signal ends that it does not handle."""
 
@@ -53,8 +60,7 @@ def caught(catcher: Catcher, *, owns_process: bool, must_reload: bool) -> Iterat
     left alone unless the catcher `must_reload` something then.
     """
     handlers: dict[signal.Signals, Handler] = dict.fromkeys(ENDING, _end)
-    if must_reload or _is_unhandled(signal.SIGHUP):
-        handlers[signal.SIGHUP] = _hang_up
+    handlers |= {each: _hang_up for each in _HANG_UP if must_reload or _is_unhandled(each)}
     if owns_process:
         handlers |= {each: handler for each, handler in _OF_OWNERS.items() if _is_unhandled(each)}
     for number, handler in handlers.items():
@@ -76,6 +82,11 @@ def caught(catcher: Catcher, *, owns_process: bool, must_reload: bool) -> Iterat
                     signal.raise_signal(each)
 
 
+def hangup_is_ignored() -> bool:
+    """Whether a terminal may go without ending this process, as under `nohup`."""
+    return any(signal.getsignal(each) is signal.SIG_IGN for each in _HANG_UP)
+
+
 def are_caught() -> bool:
     """Whether SIGTERM is still told to the servers: an application may have taken it for itself."""
     return signal.getsignal(signal.SIGTERM) is _end
@@ -91,9 +102,7 @@ def starting() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handlers: dict[signal.Signals, Handler] = {}
-    if _is_unhandled(signal.SIGHUP):
-        handlers[signal.SIGHUP] = _starting_hang_up
+    handlers: dict[signal.Signals, Handler] = {each: _starting_hang_up for each in _HANG_UP if _is_unhandled(each)}
     if os.getpid() == FIRST_PROCESS and _is_unhandled(signal.SIGTERM):
         handlers[signal.SIGTERM] = _starting_end
     with handled(handlers):
@@ -175,7 +184,10 @@ def _nothing(number: int, frame: FrameType | None) -> None:
     """Handles a signal that is somebody else's business."""
 
 
-_OF_OWNERS: Final[Mapping[signal.Signals, Handler]] = {signal.SIGQUIT: _end, signal.SIGUSR2: _unused}
+_OF_OWNERS: Final[Mapping[signal.Signals, Handler]] = {
+    **dict.fromkeys(named("SIGQUIT"), _end),
+    **dict.fromkeys(named("SIGUSR2"), _unused),
+}
 
 
 def _is_unhandled(number: signal.Signals) -> bool:
@@ -230,9 +242,8 @@ def _give_back() -> None:
             signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
 
 
-_ALL: Final = tuple(
-    getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGABRT", "SIGTTIN", "SIGTTOU")
-    if hasattr(signal, name)
+_ALL: Final = named(
+    *("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGABRT", "SIGTTIN", "SIGTTOU", "SIGBREAK")
 )
-os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_in_child)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_in_child)

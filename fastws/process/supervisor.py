@@ -35,7 +35,7 @@ from fastws.process.greeting import log_hints
 from fastws.process.hearts import Hearts
 from fastws.process.reloader import ChangeWatcher
 from fastws.process.scoreboard import Scoreboard, Stage
-from fastws.process.signals import FIRST_PROCESS, as_bytes, held_back
+from fastws.process.signals import FIRST_PROCESS, as_bytes, hangup_is_ignored, held_back
 from fastws.process.systemd import Notifier
 from fastws.process.worker_handle import (
     ENDING,
@@ -87,7 +87,7 @@ class Supervisor:
         self._board = Scoreboard.create()
         self._board.hold(NOT_YET_SECONDS)  # until the first worker serves
         self._selector = selectors.DefaultSelector()
-        self._had_terminal = has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # see Server
+        self._had_terminal = has_terminal() and not hangup_is_ignored()  # see Server
         self._exit_code = 0
         self._signals_to_end = 0
         self._ever_served = self._restarting = self._waiting_for_change = False

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from fastws.process.frozen import worker_command
 from fastws.process.scoreboard import Row, Stage
+from fastws.process.signals import named
 
 STARTED: Final = b"s"
 """What a worker says: it accepts connections."""
@@ -37,16 +38,7 @@ HURRY: Final = b"h"
 """What it is told to end at once, as far as that goes; no signal says so, which others may send too."""
 
 SUPERVISED_SIGNALS: Final = frozenset(
-    {
-        signal.SIGTERM,
-        signal.SIGINT,
-        signal.SIGHUP,
-        signal.SIGTTIN,
-        signal.SIGTTOU,
-        signal.SIGUSR1,
-        signal.SIGUSR2,
-        signal.SIGQUIT,
-    }
+    named("SIGTERM", "SIGINT", "SIGHUP", "SIGTTIN", "SIGTTOU", "SIGUSR1", "SIGUSR2", "SIGQUIT")
 )
 """The signals that a supervisor acts on."""
 

@@ -25,7 +25,7 @@ class OwnInterest:
     """The file of this process. Raises OSError where it cannot be made."""
 
     def __init__(self, path: str) -> None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.ftruncate(descriptor, SLOTS)
             self._memory = mmap.mmap(descriptor, SLOTS)
@@ -57,7 +57,7 @@ class OwnInterest:
 
 def map_interest(path: str) -> mmap.mmap:
     """The file of another process, to look into. Raises OSError or ValueError where it is not there or no such file."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         return mmap.mmap(descriptor, SLOTS, access=mmap.ACCESS_READ)
     finally:
