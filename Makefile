@@ -15,7 +15,6 @@ OTHERS := .venv-servers
 SANITIZED := .venv-sanitize
 COMPAT := .venv-compat
 WHEELS := .venv-wheels
-EXAMPLES := .venv-examples
 SITE   := .venv-docs
 BIN    := $(VENV)/bin
 HOST   ?= 127.0.0.1
@@ -25,6 +24,7 @@ JOBS   ?= 4# tests at once; they wait for processes more than they compute
 PURE_ARGS = $(patsubst tests,.,$(ARGS:tests/%=%))# those tests, as they are called from tests/
 TOGETHER := -n $(JOBS) --dist worksteal
 PEERS  ?=
+NO_INSTALL ?=# 1: install nothing on the machine, and skip the tests of what is missing
 QUICK  ?=
 
 FUZZ_SECONDS   ?= 60
@@ -71,8 +71,9 @@ $(VENV)/.installed: $(VENV)/.made $(PACKAGING)
 
 # Again when a compiled source changed: the extension would hide the new text of a .py.
 $(VENV)/.built: $(VENV)/.installed $(CYTHON) $(COMPILED)
-	@echo "== building the compiled modules"
-	$(BIN)/python setup.py --quiet build_ext --inplace
+	@echo "== compiling, about a minute"
+	mkdir -p build
+	$(BIN)/python setup.py --quiet build_ext --inplace >build/compiling.log 2>&1 || { cat build/compiling.log >&2; exit 1; }
 	touch $@
 
 # fastws itself is there, so this adds only what the extra names.
@@ -83,7 +84,7 @@ $(VENV)/.dev: $(VENV)/.installed
 
 $(VENV)/.peers: tests/install_peers.sh | $(VENV)/.made
 	bash tests/install_peers.sh
-	touch $@
+	[ "$(NO_INSTALL)" ] || touch $@
 
 $(PURE)/.dev: $(PURE)/.made $(PACKAGING)
 	@echo "== installing the test tools into $(PURE)"
@@ -245,30 +246,22 @@ $(COMPAT)/.installed: $(COMPAT)/.made $(SOURCES) $(CYTHON) $(PACKAGING)
 compat: $(COMPAT)/.installed $(VENV)/.peers ## frameworks and clients on each engine and on uvicorn: a table (ARGS=--write-docs)
 	cd tests/compat && ../../$(COMPAT)/bin/pytest -n $(JOBS) --dist loadscope $(ARGS)
 
-$(EXAMPLES)/.made:
-	$(make_venv)
-
-$(EXAMPLES)/.installed: $(EXAMPLES)/.made $(SOURCES) $(CYTHON) $(PACKAGING)
-	@echo "== installing fastws into $(EXAMPLES)"
-	$(EXAMPLES)/bin/pip install $(PIP_FLAGS) --no-build-isolation .
-	touch $@
-
-$(EXAMPLES)/.needs-%: examples/%/requirements.txt | $(EXAMPLES)/.installed
-	@echo "== installing what the example $* needs into $(EXAMPLES)"
-	$(EXAMPLES)/bin/pip install $(PIP_FLAGS) -r $<
+$(VENV)/.needs-%: examples/%/requirements.txt $(VENV)/.installed
+	@echo "== installing what the example $* needs into $(VENV)"
+	$(BIN)/pip install $(PIP_FLAGS) -r $<
 	touch $@
 
 NAMES := $(notdir $(patsubst %/README.md,%,$(wildcard examples/*/README.md)))
 EXAMPLE := $(filter $(NAMES),$(NAME))
 
 # By the command of its README, with the environment's programs first.
-example: $(if $(EXAMPLE),$(EXAMPLES)/.installed $(EXAMPLES)/.needs-$(EXAMPLE))
+example: $(if $(EXAMPLE),$(VENV)/.built $(VENV)/.needs-$(EXAMPLE))
 example: ## serve an example on http://127.0.0.1:8000: make example NAME=chat (HOST, PORT, ARGS; without NAME: which there are)
 	@[ "$(EXAMPLE)" ] || { echo "$(if $(NAME),there is no example '$(NAME)': )NAME is one of: $(NAMES)" >&2; exit 2; }
 	cd examples/$(NAME)
 	command=$$(sed -nE 's/^    ((fastws|python) .*)/\1/p' README.md | head -n 1)
 	echo "== $$command: open http://$(HOST):$(PORT) in a browser; Ctrl+C stops it"
-	export PATH="$(CURDIR)/$(EXAMPLES)/bin:$$PATH" FASTWS_HOST=$(HOST) FASTWS_PORT=$(PORT)
+	export PATH="$(CURDIR)/$(BIN):$$PATH" FASTWS_HOST=$(HOST) FASTWS_PORT=$(PORT)
 	exec $$command $(ARGS)
 
 hostile: $(VENV)/.built ## attack a server and measure what it costs: memory, CPU, log lines, service of others (ARGS)
@@ -336,7 +329,7 @@ sanitize: $(SANITIZED)/.installed ## the tests and SANITIZE_BYTES fuzzed bytes w
 	$(SANITIZE_ENV) $(SANITIZED)/bin/pytest -m "not build and not deploy" -o timeout=300 $(SANITIZE_TESTS) $(ARGS)
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(PURE) $(OTHERS) $(SANITIZED) $(COMPAT) $(EXAMPLES) $(SITE) $(WHEELS) build bench/.build dist *.egg-info htmlcov .coverage .coverage.* \
+	rm -rf $(VENV) $(PURE) $(OTHERS) $(SANITIZED) $(COMPAT) $(SITE) $(WHEELS) build bench/.build dist *.egg-info htmlcov .coverage .coverage.* \
 		.*_cache .hypothesis
 	find fastws tests bench -name __pycache__ -prune -exec rm -rf {} +
 	find fastws -name '*.so' -delete

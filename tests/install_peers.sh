@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need beside Python packages, where it is missing and where we may (root, or sudo without a
 # password): nothing is done twice. What cannot be installed is named; the tests that need it then fail and say so.
+# With NO_INSTALL=1 nothing is installed but what is missing is named, and the tests that need it are skipped.
 #
 #   install_peers.sh python    venv and headers for $PYTHON, where it is Debian's python3
 #   install_peers.sh           Chromium with its driver, Node.js and its `ws` package, curl, valgrind, strace, nginx, HAProxy,
@@ -13,7 +14,11 @@ as_root() {
 }
 
 apt_install() {
-    echo "== installing Debian packages: $*"
+    if [ -n "${NO_INSTALL:-}" ]; then
+        echo "== not installed, since NO_INSTALL is set: $*"
+        return
+    fi
+    echo "== installing Debian packages on this machine (NO_INSTALL=1 leaves that out): $*"
     export DEBIAN_FRONTEND=noninteractive
     if ! { command -v apt-get >/dev/null && as_root apt-get -qq update &&
         as_root apt-get -qq install -y --no-install-recommends "$@" >/dev/null; }; then
@@ -49,6 +54,8 @@ command -v aarch64-linux-gnu-gcc >/dev/null || missing+=(gcc-aarch64-linux-gnu l
 command -v qemu-aarch64 >/dev/null || missing+=(qemu-user)
 command -v ip >/dev/null || missing+=(iproute2)
 if [ "${#missing[@]}" -gt 0 ]; then apt_install "${missing[@]}"; fi
+
+if [ -n "${NO_INSTALL:-}" ]; then exit; fi
 
 # Into tests/node_modules, where node finds it from any script in tests/.
 if [ ! -d node_modules/ws ]; then

@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import json
 import queue
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ import pytest
 import websockets.asyncio.client
 import websockets.sync.client
 from browser import Browser, chromium
+from needed import needed, needed_file
 from selenium.webdriver.common.keys import Keys
 from serving import PATIENCE, Serving, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -178,9 +178,9 @@ def test_websockets_client_that_vanishes_is_reported_as_1006(serving: Serving, a
 
 @DEFLATE
 def test_node_ws_client(serving: Serving, application: Application, deflate: bool) -> None:
-    node, script = shutil.which("node"), Path(__file__).parent / "node" / "ws_client.cjs"
-    assert node is not None, "this test needs Node.js (tests/install_peers.sh)"
-    command = [node, str(script), serving.ws_url, str(deflate).lower()]
+    needed_file(Path(__file__).parents[1] / "node_modules" / "ws", "npm's ws")
+    script = Path(__file__).parent / "node" / "ws_client.cjs"
+    command = [needed("node", "nodejs"), str(script), serving.ws_url, str(deflate).lower()]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert ended.returncode == 0, ended.stderr
     seen = json.loads(ended.stdout)
@@ -213,9 +213,17 @@ def plain(application: Application) -> Iterator[Serving]:
 
 def curl(*arguments: str, data: bytes | None = None) -> tuple[bytes, str]:
     """What curl printed, and what it said of the exchange with --verbose."""
-    program = shutil.which("curl")
-    assert program is not None, "this test needs curl (tests/install_peers.sh)"
-    command = [program, "--silent", "--show-error", "--verbose", "--max-time", "20", "--noproxy", "*", *arguments]
+    command = [
+        needed("curl"),
+        "--silent",
+        "--show-error",
+        "--verbose",
+        "--max-time",
+        "20",
+        "--noproxy",
+        "*",
+        *arguments,
+    ]
     ended = subprocess.run(command, capture_output=True, input=data, timeout=30)
     conversation = ended.stderr.decode().replace("\r", "")
     assert ended.returncode == 0, conversation

@@ -14,7 +14,6 @@ import importlib.util
 import json
 import queue
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ import httpx
 import pytest
 from doc_blocks import ROOT, Block, Command, blocks, commands
 from gunicorn.config import Config as GunicornConfig
+from needed import needed
 from serving import PATIENCE, Serving, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -82,7 +82,7 @@ def missing(block: Block) -> list[str]:
 def test_javascript_is_read_by_node(block: Block, tmp_path: Path) -> None:
     file = tmp_path / "module.mjs"
     file.write_text(block.text)
-    subprocess.run([shutil.which("node") or "node", "--check", file], check=True)
+    subprocess.run([needed("node", "nodejs"), "--check", file], check=True)
 
 
 # ----------------------------------------------------------------------------------------------- every command
@@ -137,7 +137,7 @@ def read_pip(words: list[str]) -> None:
 
 
 def test_curls_options_exist() -> None:
-    known = subprocess.run(["curl", "--help", "all"], capture_output=True, text=True, check=True).stdout
+    known = subprocess.run([needed("curl"), "--help", "all"], capture_output=True, text=True, check=True).stdout
     options = {word for each in COMMANDS if each.words[0] == "curl" for word in each.words if word.startswith("-")}
     assert {option for option in options if not re.search(rf"(?m)^\s+(-., )?{option}\b", known)} == set()
 

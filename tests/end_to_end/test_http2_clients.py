@@ -23,6 +23,7 @@ import trustme
 import wire
 from browser import chromium
 from http2_peer import connect_fields
+from needed import needed
 from serving import PATIENCE, Serving, serve
 
 NEEDED = pytest.mark.skipif(shutil.which("h2load") is None, reason="nghttp2-client is not installed")
@@ -107,6 +108,7 @@ def secure(tmp_path: Path, seen: Seen) -> Iterator[tuple[Serving, str]]:
 
 
 def run(*command: str, **options: Any) -> str:
+    command = (needed(command[0]), *command[1:])
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE, **options).stdout
 
 

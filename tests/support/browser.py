@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from needed import needed
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -76,11 +76,7 @@ class Browser:
 @contextmanager
 def chromium(*flags: str) -> Iterator[Browser]:
     """Debian's Chromium, with its own driver and these flags more; both end with the block."""
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not binary or not driver:
-        raise FileNotFoundError(
-            "Debian's chromium and chromium-driver are needed (tests/install_peers.sh installs them)"
-        )
+    binary, driver = needed("chromium"), needed("chromedriver", "chromium-driver")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = ChromeOptions()
         options.binary_location = binary

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from browser import Browser
+from needed import needed
 from serving import PATIENCE, ServerProcess, serve_process
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -23,6 +24,8 @@ from websockets.sync.client import ClientConnection, connect
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/README.md"))
+SERVERS = {"broadcast": ("redis-server",), "cluster": ("redis-server", "haproxy")}
+"""What examples start."""
 IMAGES = ROOT / "docs" / "images" if os.environ.get("FASTWS_WRITE_IMAGES") else None
 
 
@@ -36,6 +39,8 @@ def command(name: str) -> list[str]:
 @contextmanager
 def example(name: str, port: int = 0, **env: str) -> Iterator[ServerProcess]:
     """An example that is served; it ends as it does by its operator, since it may have children."""
+    for each in SERVERS.get(name, ()):
+        needed(each)
     program, *arguments = command(name)
     module = program if program == "fastws" else arguments.pop(0).removesuffix(".py")
     folder = EXAMPLES / name

