@@ -19,6 +19,7 @@ SITE   := .venv-docs
 BIN    := $(VENV)/bin
 HOST   ?= 127.0.0.1
 PORT   ?= 8000
+DOCS_PORT ?= 8001
 ARGS   ?=
 JOBS   ?= 4# tests at once; they wait for processes more than they compute
 PURE_ARGS = $(patsubst tests,.,$(ARGS:tests/%=%))# those tests, as they are called from tests/
@@ -39,7 +40,7 @@ PACKAGING := setup.py pyproject.toml
 
 .PHONY: help run build test test-compiled test-pure lint format types cover options counts hostile soak deploy-test clean
 .PHONY: bench bench-scale bench-http2 bench-proxy bench-topics bench-topics-failures bench-docs
-.PHONY: soak-frameworks example gunicorn-matrix redis-matrix autobahn autobahn-strict autobahn-peers compat docs
+.PHONY: soak-frameworks example gunicorn-matrix redis-matrix autobahn autobahn-strict autobahn-peers compat docs docs-serve
 .PHONY: fuzz fuzz-briefly sanitize wheels matrix lowest
 
 help: ## say what there is
@@ -168,6 +169,9 @@ $(SITE)/.made: docs/site/requirements.txt
 docs: $(SITE)/.made ## build the site of docs/ into build/site; what leads nowhere fails
 	@echo "== the site: build/site/index.html"
 	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict $(ARGS)
+
+docs-serve: $(SITE)/.made ## show the site while you write, on http://127.0.0.1:8001 (HOST, DOCS_PORT)
+	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs serve --dev-addr $(HOST):$(DOCS_PORT) $(ARGS)
 
 $(VENV)/.bench: bench/requirements.txt | $(VENV)/.installed
 	@echo "== installing what the benchmarks compare with into $(VENV)"

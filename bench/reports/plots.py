@@ -26,19 +26,29 @@ from reports.write_docs import by_case
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-COLOURS = {"fastws": "#0b6e4f", "uvicorn": "#c1440e", "floor": "#555555", "granian": "#7a4fb5", "socketify": "#1f77b4"}
+COLOURS = {"fastws": "#12958c", "uvicorn": "#d9622b", "floor": "#7d8590", "granian": "#7a4fb5", "socketify": "#1f77b4"}
 OTHERS = ("#8c564b", "#e377c2", "#bcbd22", "#17becf", "#9467bd", "#ff9e4a", "#2ca02c", "#aec7e8", "#d62728", "#98df8a")
-SHADES = {"fastws": "#0b6e4f", "uvicorn": "#c1440e", "floor": "#777777"}
+SHADES = {name: COLOURS[name] for name in ("fastws", "uvicorn", "floor")}
 """Who stands out where there are many."""
-PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+INK, GRID = "#77818c", "#8884"
+"""Of what is no line of data. There is no paper: it can be read on white and on nearly black."""
+WIDTH = 5.4
+"""Inches of all plots: on a phone their letters are hardly smaller than its text."""
+FONT = 10
 NAMES = {"floor": "bare C"}
 PERCENTILES = (("p50_us", "p50", "o"), ("p99_us", "p99", "s"), ("p999_us", "p99.9", "D"))
 
 mpl.rcParams.update(
     {
-        "font.size": 11,
+        "font.size": FONT,
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "savefig.transparent": True,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "svg.fonttype": "none",
@@ -65,103 +75,99 @@ def servers_of(rows: Sequence[Row]) -> list[str]:
 
 
 def ratios(part: dict[str, Any], baseline: str) -> Figure:
-    """Bars of the ratios to the baseline, with the rounds' spread, and the goals as ticks."""
+    """Bars of the ratios to the baseline, from zero, with the rounds' spread; the case stands above its bars."""
     found = {name: rows for name, rows in by_case(part["rows"]).items() if baseline in rows and len(rows) > 1}
     drawn = [server for server in servers_of(part["rows"]) if server != baseline]
     palette = colours(drawn)
-    height = 0.8 / max(1, len(drawn))
-    figure, axes = plt.subplots(figsize=(10, 1.6 + len(found) * max(0.42, 0.2 * len(drawn))))
+    figure, axes = plt.subplots(figsize=(WIDTH, 1 + len(found) * (0.26 + 0.2 * len(drawn))))
     longest = max((row["ratio_high"] for rows in found.values() for row in rows.values()), default=1)
+    step = 1.4 + len(drawn)
     for place, (case, rows) in enumerate(found.items()):
-        target = None if CASES[case].memory else CASES[case].target
+        axes.text(0, place * step - 0.95, CASES[case].title, va="center", fontsize=FONT)
         for index, server in enumerate(drawn):
             if server not in rows:
                 continue
-            row = rows[server]
-            y = place + (index - (len(drawn) - 1) / 2) * height
+            row, y = rows[server], place * step + index
             spread = [[row["ratio"] - row["ratio_low"]], [row["ratio_high"] - row["ratio"]]]
-            axes.barh(y, row["ratio"], height * 0.9, color=palette[server], label=None if place else name_of(server))
-            axes.errorbar(row["ratio"], y, xerr=spread, color="#222222", linewidth=1, capsize=2)
-            place_of_text = row["ratio_high"] + longest * 0.012
-            if target is not None and 0 <= target - row["ratio_high"] < 0.07 * longest:
-                place_of_text = target + longest * 0.012
-            axes.text(place_of_text, y, number(row["ratio"], 2), va="center", fontsize=10, zorder=5, bbox=PAPER)
-        if target is not None:
-            axes.plot([target, target], [place - 0.45, place + 0.45], color="#d4a000", linewidth=2.5, zorder=3)
-    axes.plot([], [], color="#d4a000", linewidth=2.5, label="goal")
+            axes.barh(y, row["ratio"], 0.8, color=palette[server], label=None if place else name_of(server))
+            axes.errorbar(row["ratio"], y, xerr=spread, color=INK, linewidth=1, capsize=2)
+            axes.text(row["ratio_high"] + longest * 0.015, y, number(row["ratio"], 2), va="center", fontsize=FONT)
     axes.axvline(1, color=COLOURS["uvicorn"], linewidth=1.5, linestyle="--", label=f"{baseline} = 1")
-    axes.set_yticks(range(len(found)), [CASES[case].title for case in found])
-    axes.invert_yaxis()
-    axes.margins(y=0.01)
-    axes.set_xlim(0, longest * 1.09)
-    axes.set_xlabel(f"times cheaper than {baseline}: server CPU a unit of work (memory: KiB a connection)")
-    axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=2 + len(drawn), frameon=False)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.set_ylim(step * len(found) - 0.9, -1.6)
+    axes.set_xlim(0, longest * 1.12)
+    axes.set_xlabel(f"times cheaper than {baseline}: server CPU a unit of work\n(memory: KiB a connection)")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=1 + len(drawn), frameon=False)
     return figure
 
 
 def peers(part: dict[str, Any], baseline: str) -> Figure:
-    """A panel for each case: the ratio of every server, best on top, on an axis of powers."""
+    """A panel for each case, one below the other: the ratio of every server, best on top, from zero."""
     found = {name: rows for name, rows in by_case(part["rows"]).items() if baseline in rows}
-    across = 3
-    down = -(-len(found) // across)
-    tallest = max((len(rows) for rows in found.values()), default=1)
-    size = (15, down * (1.0 + 0.27 * tallest))
-    figure, panels = plt.subplots(down, across, figsize=size, squeeze=False, layout="constrained")
-    for panel in panels.flat[len(found) :]:
-        panel.axis("off")
-    for panel, (case, rows) in zip(panels.flat, found.items(), strict=False):
+    heights = [0.9 + 0.24 * len(rows) for rows in found.values()]
+    figure, panels = plt.subplots(
+        len(found), 1, figsize=(WIDTH, sum(heights)), squeeze=False, layout="constrained", height_ratios=heights
+    )
+    for panel, (case, rows) in zip(panels.flat, found.items(), strict=True):
         order = sorted((row for row in rows.values() if "ratio" in row), key=lambda row: row["ratio"])
-        shades = [SHADES.get(row["server"], "#9fb3c8") for row in order]
+        longest = max(row["ratio"] for row in order)
+        shades = [SHADES.get(row["server"], "#8fa3b8") for row in order]
         panel.barh(range(len(order)), [row["ratio"] for row in order], color=shades, height=0.75)
         for y, row in enumerate(order):
-            panel.text(row["ratio"] * 1.06, y, number(row["ratio"], 2), va="center", fontsize=9, zorder=5, bbox=PAPER)
-        panel.set_yticks(range(len(order)), [name_of(row["server"]) for row in order], fontsize=9.5)
-        panel.set_xscale("log")
-        _plain(panel.xaxis)
-        panel.xaxis.set_minor_locator(NullLocator())
-        panel.axvline(1, color="#c1440e", linewidth=1, linestyle="--")
-        panel.set_xlim(min(0.1, *(row["ratio"] * 0.8 for row in order)), max(row["ratio"] for row in order) * 2)
-        panel.set_title(CASES[case].title, fontsize=10.5, loc="left")
-    figure.suptitle(f"times cheaper than {baseline} (server CPU a unit of work; memory: KiB a connection)", fontsize=13)
+            text = number(row["ratio"], 2)
+            panel.text(row["ratio"] + longest * 0.015, y, text, va="center", fontsize=FONT - 1)
+        panel.set_yticks(range(len(order)), [name_of(row["server"]) for row in order], fontsize=FONT - 1)
+        panel.axvline(1, color=COLOURS["uvicorn"], linewidth=1, linestyle="--")
+        panel.set_xlim(0, longest * 1.15)
+        panel.set_title(CASES[case].title, fontsize=FONT, loc="left", x=0 if len(order) < 2 else -0.3)
+    figure.supxlabel(
+        f"times cheaper than {baseline}: server CPU a unit of work\n(memory: KiB a connection)", fontsize=FONT
+    )
     return figure
 
 
 def latency(part: dict[str, Any], baseline: str) -> Figure:
-    """p50, p99 and p99.9 of each case and server, on an axis of powers."""
+    """p50, p99 and p99.9 of each case and server, on an axis of powers; the case stands above its lines."""
     timed = [row for row in part["rows"] if "p50_us" in row and ALL[row["case"]].unit != "connection"]
     found = by_case(timed)
     drawn = servers_of(timed)
     palette = colours(drawn)
-    figure, axes = plt.subplots(figsize=(10, 1.6 + len(found) * (0.3 + 0.2 * len(drawn))))
-    for place, rows in enumerate(found.values()):
+    step = 1.5 + len(drawn)
+    figure, axes = plt.subplots(figsize=(WIDTH, 1.2 + len(found) * (0.3 + 0.17 * len(drawn))))
+    least = min(row["p50_us"] for row in timed) / 1000
+    for place, (case, rows) in enumerate(found.items()):
+        title = f"{ALL[case].title} ({ALL[case].in_flight:,} in flight)"
+        axes.text(least * 0.8, place * step - 1, title, va="center", fontsize=FONT - 1)
         for index, server in enumerate(drawn):
             if server not in rows:
                 continue
-            y = place + (index - (len(drawn) - 1) / 2) * 0.7 / len(drawn)
+            y = place * step + index
             values = [rows[server][key] / 1000 for key, _, _ in PERCENTILES]
             axes.plot(values, [y] * len(values), color=palette[server], linewidth=2, alpha=0.6)
             for value, (_, _, marker) in zip(values, PERCENTILES, strict=True):
-                axes.plot(value, y, marker, color=palette[server], markersize=6)
+                axes.plot(value, y, marker, color=palette[server], markersize=5)
     for server in drawn:
         axes.plot([], [], color=palette[server], linewidth=3, label=name_of(server))
     for _, name, marker in PERCENTILES:
-        axes.plot([], [], marker, color="#444444", label=name)
-    titles = [f"{ALL[case].title}\n({ALL[case].in_flight:,} in flight)" for case in found]
-    axes.set_yticks(range(len(found)), titles, fontsize=9.5)
-    axes.invert_yaxis()
+        axes.plot([], [], marker, color=INK, label=name)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.set_ylim(step * len(found) - 0.9, -1.8)
     axes.set_xscale("log")
+    axes.set_xlim(left=least * 0.8)
     _plain(axes.xaxis)
-    axes.grid(axis="x", color="#dddddd")
+    axes.grid(axis="x", color=GRID)
     axes.set_axisbelow(True)
-    axes.set_xlabel("milliseconds until the answer, with so many messages in flight; the server is saturated")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.3, 1.1 if len(found) < 8 else 1.06), ncols=6, frameon=False)
+    axes.set_xlabel("milliseconds until the answer, with so many\nmessages in flight; the server is saturated")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=5, frameon=False, columnspacing=1, handletextpad=0.4)
     return figure
 
 
 def curve(part: dict[str, Any], axis: str) -> Figure:
     """The cost of a message against what the cases are `at`."""
     palette = colours(servers_of(part["rows"]))
-    figure, axes = plt.subplots(figsize=(9, 5.2))
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.8))
     ends: list[float] = []
     for server, colour in palette.items():
         rows = [row for row in part["rows"] if row["server"] == server]
@@ -173,7 +179,7 @@ def curve(part: dict[str, Any], axis: str) -> Figure:
             xytext=(7, _aside(rows[-1]["cost"], ends)),
             textcoords="offset points",
             va="center",
-            fontsize=10,
+            fontsize=FONT,
             color=colour,
         )
     axes.set_xscale("log")
@@ -182,10 +188,10 @@ def curve(part: dict[str, Any], axis: str) -> Figure:
     axes.set_xticks(places, [_short(place) for place in places])
     axes.xaxis.set_minor_formatter(NullFormatter())
     _plain(axes.yaxis)
-    axes.grid(color="#e4e4e4")
+    axes.grid(color=GRID)
     axes.set_axisbelow(True)
     axes.set_xlabel(axis)
-    axes.set_ylabel("server CPU a message, us")
+    axes.set_ylabel("server CPU a message, µs")
     axes.legend(frameon=False)
     return figure
 
@@ -223,10 +229,13 @@ def figures(document: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
     if "peers" in document and baseline in servers_of(document["peers"]["rows"]):
         yield "peers", peers(document["peers"], baseline)
     if "connections" in document:
-        axis = "connections, all in use: echo 64 B, 1 in flight on each"
+        axis = "connections, all in use:\necho 64 B, 1 in flight on each"
         yield "connections", curve(document["connections"], axis)
     if "sizes" in document:
-        yield "sizes", curve(document["sizes"], "bytes of a message: binary echo, 1 in flight on each of 8 connections")
+        yield (
+            "sizes",
+            curve(document["sizes"], "bytes of a message: binary echo,\n1 in flight on each of 8 connections"),
+        )
 
 
 def main() -> None:

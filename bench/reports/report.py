@@ -101,7 +101,7 @@ def cost(row: Row, case: Case) -> str:
     """What a unit costs, with its unit of measure."""
     if case.memory:
         return f"{row['cost']:.1f} KiB"
-    return f"{number(row['cost'])} us"
+    return f"{number(row['cost'])} µs"
 
 
 def goal(case: Case) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from browser import Browser, chromium
+from example_serving import picture, resize
 from selenium.webdriver.common.keys import Keys
 from serving import Serving, serve, serve_process
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -112,6 +113,18 @@ def test_two_tabs_see_each_other(browser: Browser, demo: Serving) -> None:
     browser.driver.close()
     browser.choose(first)
     browser.wait(lambda: browser.text("#presence") == "1", "the second tab is still counted")
+
+
+def test_page_with_all_that_it_can_show(browser: Browser, demo: Serving) -> None:
+    open_connected(browser, demo.http_url)
+    resize(browser, 1100)
+    browser.find("#echo-text").send_keys("Hello, fastws!", Keys.ENTER)
+    browser.find("#room-text").send_keys("Open another tab and answer me.", Keys.ENTER)
+    browser.find("#run-start").send_keys(Keys.ENTER)
+    browser.wait(lambda: browser.attribute("#run-rate", "data-final"), "the run has not ended")
+    for log in "#echo-log", "#room-log", "#events":
+        assert browser.text(log)
+    picture(browser, "demo", 1100)
 
 
 def test_stop_of_the_server_shows_as_1012_and_the_page_comes_back(browser: Browser) -> None:

@@ -48,7 +48,7 @@ def browser() -> Iterator[Browser]:
 def test_files_of_an_example(name: str) -> None:
     folder = EXAMPLES / name
     assert f"make example NAME={name}" in (folder / "README.md").read_text()
-    assert re.match(r"fastws(\[\w+\])?\n", (folder / "requirements.txt").read_text())
+    assert re.match(r"fastws-server(\[\w+\])?\n", (folder / "requirements.txt").read_text())
     if name != "cluster":  # it serves the chat
         assert (folder / "page" / "shared").resolve() == EXAMPLES / "shared"
     for path in (folder / "page").glob("*.*"):
@@ -122,7 +122,7 @@ def test_chat_page_shows_text_as_text_and_comes_back(browser: Browser) -> None:
             browser.find("#text").send_keys("Nice try, Bob.", Keys.ENTER)
             wait_for_text(browser, "#said", "Nice try")
             wait_for_text(browser, "#here", "2 here")
-            picture(browser, "chat")
+            picture(browser, "example-chat")
         port = server.port
         assert browser.attribute("#text", "value") == ""
         server.stop()
@@ -172,7 +172,7 @@ def test_dashboard_page_draws(browser: Browser, dashboard: ServerProcess) -> Non
         assert int(browser.attribute(f"#{plot} svg", "data-points")) >= 2
         assert "NaN" not in browser.attribute(f"#{plot} polyline", "points")
         assert len(browser.attribute(f"#{plot} polyline", "points").split()) >= 2
-    picture(browser, "dashboard")
+    picture(browser, "example-dashboard")
     finish(browser)
 
 
@@ -277,7 +277,7 @@ def test_upload_page_shows_progress_and_goes_on(browser: Browser, tmp_path: Path
         browser.find("#lose").click()
         wait_for_text(browser, "#result", "Going on at")
         browser.wait(lambda: int(browser.attribute("#bar", "aria-valuenow")) >= 60, "no progress after that")
-        picture(browser, "upload")
+        picture(browser, "example-upload")
         wait_for_text(browser, "#result", "Uploaded; the checksums are the same.")
         assert browser.attribute("#connection", "data-state") == "ended"
         (finished,) = (tmp_path / "uploads").iterdir()
@@ -369,7 +369,7 @@ def test_auth_page_logs_in_and_out(browser: Browser, auth: ServerProcess) -> Non
     wait_for_text(browser, "#said", "<i>who</i> am I?")
     browser.find("#prolong").click()
     wait_for_text(browser, "#left", ":")
-    picture(browser, "auth")
+    picture(browser, "example-auth")
     browser.find("#logout").click()
     wait_for_text(browser, "#why", "You were logged out: logged out.")
     assert [each for each in browser.console() if "403" not in each] == []
@@ -426,7 +426,7 @@ def test_graphql_page_bids_and_sees_others(browser: Browser, graphql: ServerProc
     assert "150" in browser.text("#lots .price")
     browser.find("#lots .amount").send_keys("100", Keys.ENTER)
     wait_for_text(browser, "#refused", "a bid is more than 150")
-    picture(browser, "graphql")
+    picture(browser, "example-graphql")
     finish(browser)
 
 
@@ -458,7 +458,7 @@ def test_broadcast_reaches_both_workers_and_survives_redis(browser: Browser) -> 
                 heard = [each for _ in range(3) if "text" in (each := answer(websocket))]
                 assert heard == [{"by": by, "text": f"<b>{number}</b>"} for number in range(3)]
             wait_for_text(browser, "#said", "<b>2</b>")
-            picture(browser, "broadcast")
+            picture(browser, "example-broadcast")
             redis.kill()
             assert answer(first) == answer(second) == {"redis": False}
             first.send("lost?")

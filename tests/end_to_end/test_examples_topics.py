@@ -84,7 +84,7 @@ def test_cluster_reaches_the_members_of_both_servers(browser: Browser) -> None:
             wait_for_text(browser, "#said", "<i>4</i>")
             wait_for_text(browser, "#here", "3 here; this page is on server ")
             assert f", by {by}" in browser.text("#said")
-            picture(browser, "cluster")
+            picture(browser, "example-cluster")
         wait_for_text(browser, "#here", "1 here")
         wait_for_text(browser, "#said", "Bob left")
         finish(browser)
@@ -107,7 +107,7 @@ def test_ticker_shows_a_slow_reader_the_newest(browser: Browser) -> None:
         browser.wait(lambda: len(browser.driver.find_elements("css selector", "#prices section")) == 10, "no prices")
         browser.wait(lambda: int(browser.text("#rate")) > 0, "no quotes")
         assert float(browser.text("#age").removesuffix(" s")) < 10
-        picture(browser, "ticker")
+        picture(browser, "example-ticker")
         slow = "document.getElementById('slow').checked = "
         browser.driver.execute_script(slow + "true")
         browser.wait(lambda: int(browser.text("#waiting")) > 20, "nothing waits for a slow page")

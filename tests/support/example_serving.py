@@ -66,15 +66,15 @@ def wait_for_text(browser: Browser, selector: str, text: str) -> None:
     browser.wait(lambda: text in browser.text(selector), f"{selector} does not say {text!r}")
 
 
-def picture(browser: Browser, name: str) -> None:
+def picture(browser: Browser, name: str, width: int = 920) -> None:
     """Write the page as it is, if that was asked for."""
     if IMAGES is not None:
         height = browser.driver.execute_script("return document.body.offsetHeight")
-        clip = {"x": 0, "y": 0, "width": 920, "height": height, "scale": 1}
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
         options = {"clip": clip, "captureBeyondViewport": True}
         taken = browser.driver.execute_cdp_cmd("Page.captureScreenshot", options)["data"]
         IMAGES.mkdir(exist_ok=True)
-        (IMAGES / f"example-{name}.png").write_bytes(base64.b64decode(taken))
+        (IMAGES / f"{name}.png").write_bytes(base64.b64decode(taken))
 
 
 def finish(browser: Browser) -> None:
