@@ -31,6 +31,7 @@ QUICK  ?=
 FUZZ_SECONDS   ?= 60
 SOAK_SECONDS   ?= 600
 SANITIZE_BYTES ?= 100000000
+LONG_BYTES     ?= 1000000000
 
 PIP_FLAGS := --quiet --disable-pip-version-check
 SOURCES   := $(shell find fastws -name '*.py')
@@ -41,7 +42,7 @@ PACKAGING := setup.py pyproject.toml
 .PHONY: help run build test test-compiled test-pure lint format types cover options counts hostile soak deploy-test clean
 .PHONY: bench bench-scale bench-http2 bench-proxy bench-topics bench-topics-failures bench-docs
 .PHONY: soak-frameworks example gunicorn-matrix redis-matrix autobahn autobahn-strict autobahn-peers compat docs docs-serve
-.PHONY: fuzz fuzz-briefly sanitize wheels matrix lowest
+.PHONY: fuzz fuzz-briefly fuzz-long sanitize wheels matrix lowest
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -296,6 +297,9 @@ $(VENV)/.fuzz: $(VENV)/.dev
 
 fuzz: build/fuzz/.built $(VENV)/.fuzz ## fuzz with atheris for FUZZ_SECONDS (ARGS=--keep adds to the corpus)
 	PYTHONPATH=build/fuzz/lib $(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(ARGS)
+
+fuzz-long: $(VENV)/.built $(VENV)/.dev ## LONG_BYTES=1000000000 fuzzed bytes, and their sum in docs/conformance.md: for a night
+	$(BIN)/python tests/fuzz/volume.py --bytes $(LONG_BYTES) --write-docs $(ARGS)
 
 # What CI runs: the same inputs each time, for which nothing may lie at another address either, so that a change fails
 # for what it changed and not for its luck.

@@ -137,24 +137,44 @@ def long_frames(choose: random.Random, deflate: bool) -> bytes:
     )
 
 
+ROWS: list[str] = []
+"""Of the table for docs/conformance.md."""
+PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
+
+
 def report(target: str, runs: int, given: int, began: float, before: int | None) -> bool:
     """Print a line of the table; whether what is held has not grown."""
+    ROWS.append(f"| {target} | {runs:,} | {given:,} | {time.monotonic() - began:,.0f} s |")
     grown = 0 if before is None else (held() or 0) - before
     shown = "" if before is None else f"{grown:>14,}"
     print(f"{target:14}{runs:>10,}{given:>15,}{time.monotonic() - began:>9.0f} s{shown}", flush=True)
     return grown < LEAK
 
 
+def write_docs(page: str) -> str:
+    """The page, with the rows of this run and their sum where the marks are."""
+    begin, end = "<!-- fuzz: long -->\n", "<!-- end -->"
+    before, _, rest = page.partition(begin)
+    total = sum(int(row.split("|")[3].replace(",", "")) for row in ROWS)
+    table = ["| target | runs | bytes | time |", "| --- | ---: | ---: | ---: |", *ROWS, f"| all | | {total:,} | |"]
+    return before + begin + "\n" + "\n".join(table) + "\n\n" + rest[rest.index(end) :]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Fuzz fastws without atheris.")
     parser.add_argument("--bytes", type=int, default=10_000_000, help="for all targets together")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--write-docs", action="store_true", help="the table into docs/conformance.md, if nothing is found"
+    )
     arguments = parser.parse_args()
     print(f"{'target':14}{'runs':>10}{'bytes':>15}{'time':>11}{'' if held() is None else 'grown by':>14}")
     # All that a target checks costs a hundred times what its bytes cost the compiled engine.
     shares = {"codec": 0.012, "differential": 0.003, "heads": 0.012, "connection": 0.003, "http2": 0.003}
     results = [drive(target, int(arguments.bytes * share), arguments.seed) for target, share in shares.items()]
     results.append(bulk(int(arguments.bytes * (1 - sum(shares.values()))) + 1, arguments.seed))
+    if all(results) and arguments.write_docs:
+        PAGE.write_text(write_docs(PAGE.read_text()))
     return 0 if all(results) else 1
 
 
