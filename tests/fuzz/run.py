@@ -26,7 +26,16 @@ from fuzz import CORPUS, TARGETS, corpus, load_target
 
 FINDINGS = Path(__file__).parents[2] / "build" / "fuzz" / "found"
 MAX_SIZE = 2048
-PREFIX = {"codec": 2, "differential": 2, "heads": 2, "connection": 4, "http2": 4}
+PREFIX = {
+    "codec": 2,
+    "differential": 2,
+    "heads": 2,
+    "connection": 4,
+    "http2": 4,
+    "sockets": 0,
+    "deflate": 3,
+    "topics": 2,
+}
 WITH_HEADS = ("heads", "connection")
 
 

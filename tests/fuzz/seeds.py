@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from engine_cases import CASES
 
-from fuzz import mutation
+from fuzz import deflate, mutation, sockets, topics
 from fuzz.connection import BEGINNINGS
 from fuzz.http2 import OPERATIONS
 from fuzz.run import write_corpus
@@ -46,6 +46,9 @@ def main() -> None:
             if choose.random() < 0.15
         ],
     )
+    write_corpus("deflate", deflate.seeds())
+    write_corpus("sockets", sockets.seeds())
+    write_corpus("topics", topics.seeds())
     write_corpus(
         "connection",
         [

@@ -1,0 +1,139 @@
+"""The target `sockets`: connections of ours over real sockets, whose two ends do whatever an input says.
+
+Input: operations of three bytes, what is done and how much of it. The event loop turns when an operation says so.
+Whatever is done, each end has a prefix of what the other one has sent, in order; all of it where nobody has cut the
+connection; and in the end the connection is lost, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import struct
+from typing import Any
+
+from socket_bench import PATIENCE, bench
+
+LOOP = asyncio.SelectorEventLoop()
+MOST = 60
+"""Operations of an input."""
+RESET = struct.pack("ii", 1, 0)
+PATTERN = bytes(range(251))
+
+
+class Ends:
+    """A client, the connection of the server, and what each has sent and got."""
+
+    def __init__(self, client: socket.socket, connection: Any) -> None:
+        self.client = client
+        self.connection = connection
+        self.transport = connection.transport
+        self.to_server = self.to_client = 0
+        self.got = b""
+        self.cut = self.client_ended = self.server_ended = False
+
+    async def do(self, what: int, size: int) -> None:
+        if what == 0 and not self.client_ended:
+            with contextlib.suppress(BlockingIOError, ConnectionError):
+                self.to_server += self.client.send(piece(self.to_server, size))
+        elif what in (1, 2) and not self.server_ended:
+            if what == 1:
+                self.transport.write(piece(self.to_client, size))
+            else:
+                cuts = range(0, size, 1 + size // 70)
+                whole = piece(self.to_client, size)
+                self.transport.writelines([whole[each : each + cuts.step] for each in cuts])
+            self.to_client += size
+        elif what == 3:
+            self.transport.pause_reading()
+        elif what == 4:
+            self.transport.resume_reading()
+        elif what == 5:
+            self.take(size)
+        elif what == 6 and not self.client_ended:
+            self.client_ended = True
+            with contextlib.suppress(OSError):
+                self.client.shutdown(socket.SHUT_WR)
+        elif what == 7 and not self.server_ended and size % 3 == 0:
+            self.server_ended = True
+            self.transport.write_eof()
+        elif what == 8:
+            self.transport.set_write_buffer_limits(high=size, low=size // 3)
+        elif what == 9 and size % 5 == 0 and not self.cut:  # seldom, since it ends most of what there is to see
+            self.cut = self.client_ended = True
+            self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self.client.close()
+        elif what == 10 and size % 5 == 0:
+            self.cut = self.server_ended = True
+            self.transport.abort()
+        else:
+            for _ in range(1 + size % 3):
+                await asyncio.sleep(0)
+
+    def take(self, size: int) -> bool:
+        """Let the client read; whether more may come."""
+        try:
+            data = self.client.recv(size or 1)
+        except BlockingIOError:
+            return True
+        except OSError:
+            self.cut = True
+            return False
+        self.got += data
+        return bool(data)
+
+    async def end(self) -> None:
+        """Let everything arrive, and both ends close."""
+        if not self.cut:
+            self.transport.resume_reading()
+            await self.connection.until(lambda: len(self.connection.data) >= self.to_server)
+            self.server_ended = True
+            self.transport.close()
+            while self.take(1 << 16):
+                await asyncio.sleep(0)
+        else:
+            self.transport.abort()
+        await asyncio.wait_for(self.connection.lost, PATIENCE)
+        self.transport.abort()
+        data = self.connection.data
+        assert data == piece(0, len(data))
+        assert len(data) <= self.to_server
+        assert self.got == piece(0, len(self.got))
+        assert len(self.got) <= self.to_client
+        if not self.cut:
+            assert (len(data), len(self.got)) == (self.to_server, self.to_client)
+
+
+def piece(at: int, size: int) -> bytes:
+    """`size` bytes of a pattern, from its byte `at` on."""
+    begin = at % len(PATTERN)
+    return (PATTERN * (size // len(PATTERN) + 2))[begin : begin + size]
+
+
+def run(data: bytes) -> None:
+    LOOP.run_until_complete(both(data))
+
+
+async def both(data: bytes) -> None:
+    async with bench() as made:
+        client, connection = await made.connect()
+        connection.stays = True  # what a client has still to get comes behind its own end
+        ends = Ends(client, connection)
+        for at in range(0, min(len(data), 3 * MOST) - 2, 3):
+            if connection.lost.done():
+                break
+            await ends.do(data[at] % 12, data[at + 1] << 8 >> data[at + 2] % 9 | data[at + 2] & 7)
+        await ends.end()
+        calls = [each for each in connection.calls if each in ("pause", "resume")]
+        assert calls == ["pause", "resume"] * (len(calls) // 2) + ["pause"] * (len(calls) % 2)
+
+
+def seeds() -> list[bytes]:
+    """Inputs to begin with."""
+    choose = random.Random(1)
+    return [
+        bytes([first, 200, 0, 11, 0, 2]) + choose.randbytes(3 * choose.choice((5, 20, 50)))
+        for first in [*range(12)] * 3
+    ]
