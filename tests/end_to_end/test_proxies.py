@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import ssl
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,8 @@ from typing import Any
 
 import pytest
 from http2_client import Http2Client
-from proxies import Certificates, started
+from proxies import Certificates, free_port, started
+from rolling_deploy import CONFIGURATIONS
 from serving import PATIENCE, ServerProcess, serve_process
 from taking_turns import for_threads
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -320,3 +322,42 @@ def test_health_checks_take_a_draining_server_out(name: str, certificates: Certi
             for websocket in (first, second):
                 websocket.send("still here")
                 assert websocket.recv(PATIENCE) == "still here"
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_a_server_is_gone_and_its_proxy_does_not_know(configuration: str, certificates: Certificates) -> None:
+    """It has the fewest requests, so that most of them are meant for it: each is answered by the other one."""
+    trusted = ssl.create_default_context(cafile=certificates.authority)
+    ports = free_port(), free_port()
+    rarely = {"inter 1s": "inter 60s"}
+    if configuration == "envoy.yaml":
+        rarely = {f"{each}interval: 1s": f"{each}interval: 60s" for each in (" ", "traffic_")}
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(
+                serve_process("deploy_app:app", *PLAIN, "--port", str(port), env={"DEPLOY_NAME": str(port)})
+            )
+            for port in ports
+        ]
+        addresses = (f"127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}")
+        proxy = stack.enter_context(started(configuration, certificates, addresses, rarely))
+        client = http.client.HTTPSConnection("localhost", proxy, timeout=PATIENCE, context=trusted)
+        stack.callback(client.close)
+
+        def ask() -> tuple[int, str]:
+            client.request("GET", "/")
+            answer = client.getresponse()
+            body = answer.read()
+            return answer.status, json.loads(body)["name"] if answer.status == 200 else ""
+
+        deadline = time.monotonic() + PATIENCE
+        names: set[str] = set()
+        while len(names) < 2:
+            assert time.monotonic() < deadline
+            names.add(ask()[1])
+            names.discard("")
+        servers[0].popen.kill()
+        servers[0].popen.wait()
+        for _ in range(30):
+            stack.enter_context(connect(f"wss://localhost:{proxy}/", ssl=trusted, open_timeout=PATIENCE))
+        assert Counter(ask() for _ in range(600)) == {(200, str(ports[1])): 600}
