@@ -53,7 +53,7 @@ ONLY = {
 HEAD = """\
 # API
 
-Written by `make options` from the sources: change it there.
+<!-- written by `make options` from the sources -->
 
 What is not on this page is fastws's own business and may change in any release. Times are seconds and sizes are bytes.
 """

@@ -23,7 +23,7 @@ SECURITY = Path(__file__).parents[1] / "SECURITY.md"
 HEAD = """\
 # Options
 
-Written by `make options` from `fastws/config/table.py`: change it there.
+<!-- written by `make options` from fastws/config/table.py -->
 
 An option has one meaning in four places: the command line (`--ws-max-size 65536`), the environment
 (`FASTWS_WS_MAX_SIZE=65536`), a [configuration file](cli.md#the-configuration-file) (`ws-max-size = 65536`), each of
@@ -31,7 +31,8 @@ which counts where those before it do not have the option, and Python, which loo
 (`fastws.run(app, ws_max_size=65536)`, `fastws.Config(app, ws_max_size=65536)`).
 
 Names and meanings are uvicorn's wherever uvicorn has the option. Sizes are bytes and times are seconds. A wrong value
-is reported when the server starts, with the option's name and what would be right.
+is reported when the server starts, with the option's name and what would be right. `fastws --help NAME` says in a
+terminal what is here.
 """
 
 _DEFAULT = re.compile(r"\s*\[default: (.*)\]$")
@@ -74,11 +75,18 @@ def page() -> str:
         rows = [option for option in OPTIONS if option.group == group]
         if not rows:
             continue
-        parts.append(f"\n## {group}\n\n| option | environment | default | |\n| --- | --- | --- | --- |\n")
+        taken = {option.cli.removeprefix("--") for option in OPTIONS}
+        parts.append(f"\n## {group} options\n" if group.lower() in taken else f"\n## {group}\n")
         for option in rows:
-            columns = (spelling(option), f"`{option.env}`", default(option), _DEFAULT.sub("", option.help))
-            parts.append("| " + " | ".join(map(cell, columns)) + " |\n")
+            parts.append(f"\n{section(option)}")
     return "".join(parts)
+
+
+def section(option: Option) -> str:
+    """An option under a heading, which is its address on the page: `#ws-ping-interval`."""
+    names = f"{spelling(option)}, `{option.env}`"
+    value = f"; default: {default(option)}" if default(option) else ""
+    return f"### {option.cli.removeprefix('--')}\n\n{_DEFAULT.sub('', option.help)}\n\n{names}{value}\n"
 
 
 # What bounds a client's cost; the other options of these groups say when the server ends.

@@ -26,7 +26,7 @@ from reports.report import Row, client_bound, cost, number
 
 ROOT = BENCH.parent
 KEPT = ROOT / "docs" / "performance.json"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "performance.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "index.md", ROOT / "docs" / "performance.md")
 PARTS = ("table", "peers", "connections", "sizes", "scale")
 OURS = "fastws"
 
@@ -80,6 +80,25 @@ def readme(document: Document) -> str:
             case = CASES[name]
             lines.append([case.title, cost(ours, case), cost(theirs, case), number(ours["ratio"], 2)])
     return markdown(("work", OURS, base, "times better"), lines)
+
+
+IN_FIGURES = {
+    "64x16": "less CPU for an echo, 16 in flight",
+    "64x1": "less CPU for an echo, one in flight",
+    "connect": "less CPU for a connection that opens and closes",
+    "memory": "less memory for an idle connection",
+}
+"""The cases of the first page, and what they stand for."""
+
+
+def figures(document: Document) -> str:
+    """The figures of the first page: how many times better than the baseline."""
+    found = by_case(document["table"]["rows"])
+    lines = []
+    for name, what in IN_FIGURES.items():
+        if OURS in found.get(name, {}):
+            lines.append(f"- **{number(found[name][OURS]['ratio'], 2)} times** {what}")
+    return "\n".join((*lines, "", f"Beside {document['baseline']}, measured {document['machine']['time'][:10]}."))
 
 
 def table(document: Document) -> str:
@@ -188,6 +207,7 @@ WRITERS: dict[str, Callable[[Document], str]] = {
     "connections": curve("connections", "connections"),
     "sizes": curve("sizes", "bytes"),
     "scale": scale,
+    "figures": figures,
 }
 
 _PLACE = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -23,6 +23,11 @@ ROOT = Path(__file__).parents[2]
 PAGES = {"README.md": "index.md", "SECURITY.md": "SECURITY.md", "CHANGELOG.md": "CHANGELOG.md"}
 """Files outside of docs/ and the pages that stand for them."""
 
+LOGO = "site/logo.svg"
+"""The demo's icon, as mkdocs.yml names it."""
+FIRST_IN_SEARCH = {"options.md": 4}
+"""Pages whose headings are what most searches are for, and how much more they count."""
+
 _LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)#\s]+)")
 _LANGUAGES = {".py": "python", ".pyx": "cython", ".h": "c", ".json": "json", ".sh": "bash", ".js": "javascript"}
 _UNREAD = re.compile(r"<p>```|<p>[^<]*(?:<(?!/p>)[^<]*)*?\n(?:[-*] |1\. |\| |```)")
@@ -35,6 +40,7 @@ logger = logging.getLogger("mkdocs.hooks.fastws")
 
 def on_files(files: Files, config: Any) -> Files:
     """Add what the pages link to outside of docs/."""
+    files.append(File.generated(config, LOGO, content=(ROOT / "fastws" / "demo" / "static" / "icon.svg").read_text()))
     for name in ("SECURITY.md", "CHANGELOG.md"):
         files.append(File.generated(config, name, content=(ROOT / name).read_text()))
     wanted = set()
@@ -52,6 +58,8 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Let links out of docs/ lead to the pages that stand for what is there, and drop what only the tests read."""
     here = page.file.src_uri
+    if here in FIRST_IN_SEARCH:
+        page.meta["search"] = {"boost": FIRST_IN_SEARCH[here]}
     if here.startswith("source/"):
         return markdown
 

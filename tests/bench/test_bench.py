@@ -132,7 +132,7 @@ def test_table_of_a_page_is_written_between_its_comments(bench: dict[str, Module
     page = "before\n<!-- bench: readme -->\nold\n<!-- end -->\nafter\n"
     written = bench["write_docs"].filled(page, document)
     assert written.startswith("before\n<!-- bench: readme -->\n\n| work | fastws | uvicorn | times better |\n")
-    assert "\n| echo 64 B, 1 in flight, 64 connections | 5.00 us | 25.0 us | 4.0 |\n\n<!-- end -->\nafter\n" in written
+    assert "\n| echo 64 B, 1 in flight, 64 connections | 5.00 µs | 25.0 µs | 4.0 |\n\n<!-- end -->\nafter\n" in written
     assert bench["write_docs"].filled(written, document) == written
 
 

@@ -16,6 +16,7 @@ from peer_options import GRANIAN, HYPERCORN
 
 import fastws
 from fastws.cli import main as cli
+from fastws.config import OPTIONS
 
 UVICORN = {name for param in uvicorn.main.params if isinstance(param, click.Option) for name in param.opts}
 """The options of the uvicorn that is installed."""
@@ -31,6 +32,19 @@ ELSEWHERE |= {"--find-links", "--force-reinstall", "--no-deps", "--no-index", "-
 
 def test_options_page_and_the_limits_of_security_are_current() -> None:
     subprocess.run([sys.executable, ROOT / "docs" / "write_options.py", "--check"], check=True)
+
+
+def test_each_option_has_an_address_of_its_own() -> None:
+    """A heading is one, in lower case; a second one of the same words would get a number."""
+    page = (ROOT / "docs" / "options.md").read_text()
+    addresses = [each.lower().replace(" ", "-") for each in re.findall(r"(?m)^#+ (.*)$", page)]
+    assert len(addresses) == len({*addresses})
+    assert {each.cli.removeprefix("--") for each in OPTIONS} <= {*addresses}
+
+
+@pytest.mark.parametrize("page", [each for each in PAGES if each.parent != ROOT], ids=lambda page: page.name)
+def test_links_to_pages_are_words(page: Path) -> None:
+    assert re.findall(r"\[[^\]\n]*\.md\]\(", page.read_text()) == []
 
 
 @pytest.mark.parametrize("script", ["write_api.py", "draw_architecture.py"])
