@@ -121,15 +121,15 @@ class Fields:
     ws_deflate_backend: str = _websocket(
         "choice",
         "auto",
-        f"What compresses: `isal` ({install_line('isal')}) takes two thirds of zlib's time for 1 KiB, two fifths "
-        "for 16 KiB, for messages as short; `auto` is isal where it is installed and no context is kept.",
+        f"What compresses: `isal` ({install_line('isal')}) makes messages as short as zlib does, in two thirds of the "
+        "time for 1 KiB and two fifths for 16 KiB; `auto` is isal where it is installed and no context is kept.",
         choices=BACKEND_NAMES,
     )
     ws_deflate_level: int = _websocket(
         "integer",
         1,
-        "Effort of compression: 6 makes messages of 1 KiB a twentieth shorter than 1 in nearly twice the time, those "
-        "of 16 KiB a seventh; isal has only 1, 7 and 9.",
+        "Effort of compression: 6 takes nearly twice the time of 1, and makes messages of 1 KiB a twentieth shorter, "
+        "those of 16 KiB a seventh; isal has only 1, 7 and 9.",
         minimum=1,
         maximum=9,
     )
@@ -329,27 +329,28 @@ class Fields:
     http2_limit_reset_rate: float | None = _limits(
         "number",
         20.0,
-        "Streams a second of one HTTP/2 connection that its client may reset, or break so that we do; ten seconds' "
-        "worth at once, more ends the connection.",
+        "Streams a second that the client of one HTTP/2 connection may reset, or break so that the server resets them; "
+        "ten seconds' worth may come at once, more end the connection.",
         zero_is_none=True,
     )
     http2_limit_control_rate: float | None = _limits(
         "number",
         100.0,
-        "Frames a second of one HTTP/2 connection that carry nothing, such as SETTINGS and PING; ten seconds' worth at "
-        "once, a hundred of WINDOW_UPDATE; more ends the connection.",
+        "Frames a second that carry nothing, such as SETTINGS and PING, on one HTTP/2 connection; ten seconds' worth "
+        "may come at once, of WINDOW_UPDATE a hundred; more end the connection.",
         zero_is_none=True,
     )
     ws_limit_message_rate: float | None = _limits(
         "number",
         None,
-        "Messages, pings and pongs a second from one WebSocket; five seconds' worth at once, more is Close 1008.",
+        "Messages, pings and pongs a second from one WebSocket; five seconds' worth may come at once, more bring "
+        "Close 1008.",
         zero_is_none=True,
     )
     ws_limit_byte_rate: float | None = _limits(
         "number",
         None,
-        "Bytes a second from one WebSocket, as sent; five seconds' worth at once, more is Close 1008.",
+        "Bytes a second from one WebSocket, as sent; five seconds' worth may come at once, more bring Close 1008.",
         zero_is_none=True,
     )
     write_buffer_bytes: int = _limits(
@@ -465,7 +466,7 @@ class Fields:
         "path",
         None,
         "Listen for `fastws status`, `close`, `publish` and `drain` on this Unix domain socket; the process id is "
-        "added.",
+        "added.  [default: in a terminal or with --reload, one that they find]",
     )
 
     loop: str = _process(
