@@ -51,7 +51,7 @@ def extensions() -> list[Extension]:
         if path.with_suffix(".py").exists():
             sources.setdefault(path.with_suffix(""), path.with_suffix(".py"))
     if sys.platform != "linux":
-        for module in ("_poller", "_writing", "_transport", "_sockets"):
+        for module in ("_poller", "_writing", "_transport", "_tls_transport", "_sockets"):
             del sources[PACKAGE / "net" / module]  # needs epoll
         del sources[PACKAGE / "websocket" / "_zlib"]  # the library has another name
     headers = [path.as_posix() for path in sorted(PACKAGE.rglob("*.h"))]

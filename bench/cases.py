@@ -6,6 +6,7 @@ memory they are KiB a connection, lower is better. No test asserts them: noise w
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zlib
 from collections.abc import Iterable
@@ -19,7 +20,8 @@ class Case:
     """One kind of work: `arguments` for the load client, `unit` that its cost is counted in.
 
     `in_flight` is how many messages the server may have at a time: latencies mean nothing without it. `app` is the
-    application, `module:name` of this directory. `at` is the case's place on the axis of a curve.
+    application, `module:name` of this directory. `tls` says that all of it goes over TLS. `at` is the case's place on
+    the axis of a curve.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Case:
     app: str = APP
     deflate: bool = False
     memory: bool = False
+    tls: bool = False
     at: int | None = None
 
 
@@ -84,6 +87,10 @@ def _json_route(name: str, app: str) -> Case:
         in_flight=32,
         app=f"framework_apps:{app}",
     )
+
+
+def _over_tls(case: Case) -> Case:
+    return dataclasses.replace(case, name=f"tls-{case.name}", title=f"TLS: {case.title}", tls=True)
 
 
 _CONNECT = ("--mode", "connect", "--connections", "16")
@@ -148,6 +155,18 @@ CASES = _by_name(
         *_framework("FastAPI", "fastapi", 2.5),
         _json_route("Starlette", "starlette"),
         _json_route("FastAPI", "fastapi"),
+        *map(
+            _over_tls,
+            (
+                Case("64x1", "echo 64 B, 1 in flight, 64 connections", _echo(64, 1, 64), target=2.6, in_flight=64),
+                Case("64x16", "echo 64 B, 16 in flight, 32 connections", _echo(64, 16, 32), target=11, in_flight=512),
+                Case(
+                    "64k", "echo 64 KiB binary, 8 connections", _echo(65536, 1, 8, "--binary"), target=1.5, in_flight=8
+                ),
+                Case("connect", "new connections, one echo, close", _CONNECT, "connection", 1, in_flight=16),
+                Case("memory", "idle connection", (), "connection", 14, memory=True),
+            ),
+        ),
         Case("memory", "idle connection", (), "connection", target=4.5, memory=True),
         Case("memory-deflate", "idle connection, deflate used", (), "connection", 8, deflate=True, memory=True),
     )
@@ -155,7 +174,7 @@ CASES = _by_name(
 """The table: what the targets are of."""
 
 LONG = {"connect-deflate", "fanout-1000"}
-PEER_CASES = [name for name, case in CASES.items() if case.app == APP and name not in LONG]
+PEER_CASES = [name for name, case in CASES.items() if case.app == APP and name not in LONG and not case.tls]
 """What the short comparison with all other servers takes of it."""
 
 CONNECTIONS = _by_name(

@@ -12,6 +12,8 @@ extension that the server declined; all else fails. TIMEOUT stands for cases tha
 With `--http2` the cases run over HTTP/2 (RFC 8441), as streams of one connection to the server: http2_bridge.py carries
 the bytes of kosoku, which speaks HTTP/1.1.
 
+With `--tls` they run over TLS: tls_bridge.py carries kosoku's bytes.
+
 Exit code: 0 when no case fails on any fastws engine, 1 when one does, 2 when a server that was asked for cannot be
 run. With `--strict`, NON-STRICT fails too, and INFORMATIONAL does outside the three cases that the RFC leaves open.
 """
@@ -31,6 +33,7 @@ from typing import TYPE_CHECKING
 
 from http2_bridge import BridgeError, bridged
 from servers.contenders import CONTENDERS, Contender, ServerError, running
+from tls_bridge import tls_bridged
 
 if TYPE_CHECKING:
     from kosoku._kosoku import CaseResult
@@ -197,6 +200,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--peers", action="store_true", help=f"{', '.join(PEERS)} too")
     parser.add_argument("--http2", action="store_true", help="over HTTP/2, on one connection to the server")
     parser.add_argument("--strict", action="store_true", help="exit with 1 for NON-STRICT too")
+    parser.add_argument("--tls", action="store_true", help="over TLS")
     parser.add_argument("--markdown", action="store_true", help="print the table as docs/conformance.md has it")
     parser.add_argument("--timeout", type=float, default=900.0, help="seconds for one server (default 900)")
     parser.add_argument("-p", "--parallel", type=int, default=8, help="cases at once (default 8)")
@@ -215,10 +219,13 @@ def run(contender: Contender, arguments: argparse.Namespace) -> list[Outcome]:
     """Start the server, run the cases, end it. ServerError when it cannot be started or is gone afterwards."""
     if contender.missing:
         raise ServerError(contender.missing)
-    with running(contender, more=SETTINGS.get(contender.module, ())) as server:
+    contender = contender.serving(contender.app, arguments.tls)
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(running(contender, more=SETTINGS.get(contender.module, ())))
+        port = stack.enter_context(tls_bridged(server.port)) if arguments.tls else server.port
         driven = drive_http2 if arguments.http2 else drive
         try:
-            outcomes = asyncio.run(driven(server.port, arguments.patterns, arguments.parallel, arguments.timeout))
+            outcomes = asyncio.run(driven(port, arguments.patterns, arguments.parallel, arguments.timeout))
         except BridgeError as error:
             raise ServerError(f"{server.name} {error}: {server.log_tail()}") from error
         if server.process.poll() is not None:

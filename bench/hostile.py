@@ -8,8 +8,8 @@ that what one attack has left behind cannot hide what another one takes.
 
 Targets: at most 1 MiB held a connection beyond what is granted; no use of CPU by attackers that hold still; at most
 one line a second in the log, beside the first of each kind; others served without a failure, meanwhile and afterwards;
-and the right answer. Exit code: 0 when all are met, 1 when one is missed, 2 when the server cannot be run. `--against
-uvicorn` attacks another.
+and the right answer. With `--tls` all of it goes over TLS: tls_bridge.py carries the attackers' bytes. Exit code: 0
+when all are met, 1 when one is missed, 2 when the server cannot be run. `--against uvicorn` attacks another.
 """
 
 from __future__ import annotations
@@ -21,19 +21,17 @@ import dataclasses
 import importlib.util
 import os
 import re
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from attacks.attacks import ATTACKS as HTTP1_ATTACKS
 from attacks.attacks import MIB, Attack, Attacker, Missed
 from attacks.http2 import HTTP2_ATTACKS
 from attacks.watch import Others, Service, Watch, anonymous_kib, measured
 from servers.contenders import CONTENDERS, Contender, Running, ServerError, running
+from tls_bridge import tls_bridged
 
 ATTACKS = (*HTTP1_ATTACKS, *HTTP2_ATTACKS)
 TARGET_KIB = 1 * MIB
@@ -71,8 +69,9 @@ class Result:
 class Arena:
     """A running server, and others that use it."""
 
-    def __init__(self, server: Running, tls: bool) -> None:
+    def __init__(self, server: Running, tls: bool, port: int) -> None:
         self.server = server
+        self.port = port  # that the attackers see
         self.others = Others(server.port, tls)
         self.dirty = False
 
@@ -87,7 +86,7 @@ class Arena:
         """Attack, hold, judge, and let the server recover."""
         pids = self.server.pids
         result = Result(attack, self.server.name)
-        attacker = Attacker(self.server.port)
+        attacker = Attacker(self.port)
         if not self.others.wait_for(EVERYBODY, time.monotonic(), RECOVERY_SECONDS):
             raise ServerError(f"{self.server.name} does not serve: {self.server.log_tail()}")
         before = anonymous_kib(pids)
@@ -139,7 +138,7 @@ class Arena:
     def wake(self) -> None:
         """Let the slow applications go on, so that their tasks end."""
         with contextlib.suppress(OSError):
-            attacker = Attacker(self.server.port)
+            attacker = Attacker(self.port)
             sock = attacker.connect()
             sock.sendall(b"GET /wake HTTP/1.1\r\nHost: hostile\r\nConnection: close\r\n\r\n")
             sock.recv(4096)
@@ -168,49 +167,35 @@ def judge(result: Result, recovered: bool) -> None:
 
 
 @contextlib.contextmanager
-def arena(contender: Contender, kind: str, certificate: Path | None, loop: str) -> Iterator[Arena]:
-    """Start the server that attacks of this kind need."""
+def arena(contender: Contender, kind: str, loop: str, secure: bool) -> Iterator[Arena]:
+    """Start the server that attacks of this kind need, and where `secure` is set all over TLS."""
     more = ["--loop", loop]
     wrapper: Sequence[str] = ()
     if kind in ("impatient", "tls"):
         more += PATIENCE_OPTIONS["uvicorn" if contender.module == "uvicorn" else "fastws"]
-    if kind == "tls":
-        more += ["--ssl-certfile", str(certificate)]
     if kind.startswith("narrow"):
         wrapper = NARROW
     if kind == "narrow-asyncio":
         more += ["--loop", "asyncio"]
-    with running(contender, more=more, wrapper=wrapper) as server:
-        found = Arena(server, kind == "tls")
-        with found.others:
-            yield found
+    tls = secure or kind == "tls"
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(running(contender.serving(contender.app, tls), more=more, wrapper=wrapper))
+        port = stack.enter_context(tls_bridged(server.port)) if secure and kind != "tls" else server.port
+        found = Arena(server, tls, port)
+        stack.enter_context(found.others)
+        yield found
 
 
-def make_certificate(folder: Path) -> Path | None:
-    """A certificate with its key in a file of `folder`, by openssl; None where there is none."""
-    path, key = folder / "certificate.pem", folder / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        subprocess.run([*command, "-keyout", str(key), "-out", str(path)], check=True, capture_output=True)
-        path.write_bytes(path.read_bytes() + key.read_bytes())
-        return path
-    return None
-
-
-def run(contender: Contender, attacks: Sequence[Attack], loop: str) -> Iterator[Result]:
+def run(contender: Contender, attacks: Sequence[Attack], loop: str, secure: bool) -> Iterator[Result]:
     """Run the attacks in their order, on as few servers as clean measurements need."""
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        certificate = make_certificate(Path(folder))
+    with contextlib.ExitStack() as stack:
         current: Arena | None = None
         kind = ""
         for attack in attacks:
-            if attack.server == "tls" and certificate is None:
-                print("silent-tls left out: there is no openssl to make a certificate with", file=sys.stderr)
-                continue
             if current is None or kind != attack.server or current.dirty:
                 stack.pop_all().close()
                 kind = attack.server
-                current = stack.enter_context(arena(contender, kind, certificate, loop))
+                current = stack.enter_context(arena(contender, kind, loop, secure))
             yield current.attack(attack)
 
 
@@ -252,6 +237,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--against", default="fastws", choices=CONTENDERS, help="the server (default fastws)")
     parser.add_argument("--attacks", help=f"comma-separated; known: {', '.join(a.name for a in ATTACKS)}")
     parser.add_argument("--loop", default="uvloop", choices=("uvloop", "asyncio"))
+    parser.add_argument("--tls", action="store_true", help="attack over TLS")
     arguments = parser.parse_args()
     names = arguments.attacks.split(",") if arguments.attacks else [attack.name for attack in ATTACKS]
     unknown = set(names) - {attack.name for attack in ATTACKS}
@@ -273,7 +259,7 @@ def main() -> int:
     show(HEADINGS)
     missed = 0
     try:
-        for result in run(contender, arguments.attacks, arguments.loop):
+        for result in run(contender, arguments.attacks, arguments.loop, arguments.tls):
             show(cells(result))
             missed += bool(result.missed)
     except ServerError as error:

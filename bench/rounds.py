@@ -87,20 +87,22 @@ class Bench:
             measured.samples.append({"case": case.name, "server": name, "round": number} | sample)
 
         wanted = [
-            contender.serving(app)
-            for app in dict.fromkeys(case.app for case in timed)
+            contender.serving(app, tls)
+            for app, tls in dict.fromkeys((case.app, case.tls) for case in timed)
             for contender in contenders
-            if app == APP or not contender.program
+            if (app == APP or not contender.program) and (contender.tls or not tls)
         ]
         with self.all_up(wanted, measured) as servers:
             for number in range(rounds):
                 for case in timed:
-                    there = [server for server in servers if server.contender.app == case.app]
+                    there = [server for server in servers if server.contender.serves(case.app, case.tls)]
                     for server in there if number % 2 == 0 else reversed(there):
                         add(number, case, server.name, functools.partial(self.client.run, server, case, seconds))
         for number in range(memory_rounds):
             for case in held:
                 for contender in contenders:
+                    if case.tls and not contender.tls:
+                        continue
                     run = functools.partial(self.client.memory, contender, self.core, case)
                     add(number, case, contender.name, run)
         return measured

@@ -18,6 +18,7 @@
 #include "measure.h"
 #include "messages.h"
 #include "options.h"
+#include "tls.h"
 #include "wire.h"
 
 #include <arpa/inet.h>
@@ -31,11 +32,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-typedef enum { CONNECTING, HANDSHAKE, OPEN, CLOSING } State;
+typedef enum { CONNECTING, SHAKING, HANDSHAKE, OPEN, CLOSING } State;
 enum { HEAD_LIMIT = 8192, READ_SIZE = 256 * 1024, MAX_EVENTS = 512 };
 
 typedef struct {
     int fd;
+    Tls *tls; /* NULL: in plain */
     State state;
     bool wants_write;
     /* write state: what is left of the message window, or of a small control frame */
@@ -75,7 +77,7 @@ static void watch(Connection *c, bool write) {
 
 static void flush(Connection *c) {
     while (c->out_left) {
-        ssize_t sent = send(c->fd, c->out, c->out_left, MSG_NOSIGNAL);
+        ssize_t sent = c->tls ? tls_send(c->tls, c->out, c->out_left) : send(c->fd, c->out, c->out_left, MSG_NOSIGNAL);
         if (sent < 0) {
             if (errno != EAGAIN) die("send: %s", strerror(errno));
             break;
@@ -148,6 +150,8 @@ static void open_more(void) {
 }
 
 static void finish_connection(Connection *c, uint64_t now) { /* connect mode: this one has done its work */
+    if (c->tls) tls_end(c->tls);
+    c->tls = NULL;
     close(c->fd);
     free(c->head);
     done++;
@@ -321,8 +325,30 @@ static void feed_handshake(Connection *c, const uint8_t *data, size_t length, ui
     feed_frames(c, data + used, length - used, now);
 }
 
+static void connected(Connection *c) {
+    if (mode == HTTP) {
+        watch(c, false);
+        ready(c);
+        return;
+    }
+    c->state = HANDSHAKE;
+    c->out = (const uint8_t *)request;
+    c->out_left = request_length;
+    flush(c);
+}
+
+static void shake(Connection *c) {
+    if (tls_shake(c->tls)) connected(c);
+    else if (errno != EAGAIN) die("TLS: %s", strerror(errno));
+    else if (c->wants_write) watch(c, false);
+}
+
 static void on_readable(Connection *c) {
-    ssize_t length = recv(c->fd, read_buffer, READ_SIZE, 0);
+    if (c->state == SHAKING) {
+        shake(c);
+        return;
+    }
+    ssize_t length = c->tls ? tls_receive(c->tls, read_buffer, READ_SIZE) : recv(c->fd, read_buffer, READ_SIZE, 0);
     uint64_t now = now_ns();
     if (length < 0 && errno == EAGAIN) return;
     if (length <= 0) {
@@ -335,6 +361,7 @@ static void on_readable(Connection *c) {
     if (mode == HTTP) feed_responses(c, read_buffer, (size_t)length, now);
     else if (c->state == HANDSHAKE) feed_handshake(c, read_buffer, (size_t)length, now);
     else feed_frames(c, read_buffer, (size_t)length, now);
+    if (c->tls && c->state != CONNECTING && tls_has_more(c->tls)) on_readable(c); /* of which epoll knows nothing */
 }
 
 static void on_writable(Connection *c) {
@@ -343,16 +370,15 @@ static void on_writable(Connection *c) {
         socklen_t length = sizeof error;
         getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &length);
         if (error) die("connect to %s:%d: %s", host, port, strerror(error));
-        if (mode == HTTP) {
-            watch(c, false);
-            ready(c);
+        if (!tls) {
+            connected(c);
             return;
         }
-        c->state = HANDSHAKE;
-        c->out = (const uint8_t *)request;
-        c->out_left = request_length;
+        c->tls = tls_begin(c->fd);
+        c->state = SHAKING;
     }
-    flush(c);
+    if (c->state == SHAKING) shake(c);
+    else flush(c);
 }
 
 static bool turn(void) { /* false: standard input was closed */

@@ -34,8 +34,15 @@ def build_program(name: str, folder: Path = BUILT) -> Path:
     if not program.exists() or program.stat().st_mtime < max(each.stat().st_mtime for each in sources):
         folder.mkdir(parents=True, exist_ok=True)
         compiler = [os.environ.get("CC", "cc"), "-std=c11", "-O2", "-Wall", "-Wextra", f"-I{HERE}"]
-        subprocess.run([*compiler, "-o", str(program), str(source)], check=True)
+        libraries = ["-lssl", "-lcrypto"] if name == "load" and has_openssl(compiler) else []
+        subprocess.run([*compiler, "-o", str(program), str(source), *libraries], check=True)
     return program
+
+
+def has_openssl(compiler: list[str]) -> bool:
+    """Whether programs can be compiled with OpenSSL here."""
+    test = [*compiler, "-E", "-x", "c", "-"]
+    return subprocess.run(test, input=b"#include <openssl/ssl.h>", capture_output=True, check=False).returncode == 0
 
 
 def build_client(folder: Path = BUILT) -> Path:
@@ -62,6 +69,8 @@ class Client:
         command = [str(self.program), "--port", str(server.port), *case.arguments, *more]
         for pid in server.pids:
             command += ["--pid", str(pid)]
+        if case.tls:
+            command.append("--tls")
         if case.deflate:
             command += ["--deflate", "--payload", str(self.payload)]
         return pin(command, self.core)
@@ -98,7 +107,10 @@ class Client:
 
     def memory(self, contender: Contender, core: int | None, case: Case) -> report.Sample:
         """KiB of proportional set size that a connection costs, on a fresh process that has served some before."""
-        with running(contender, core) as server, self.idle(server, case, MEMORY_WARMUP):
+        with (
+            running(contender.serving(contender.app, case.tls), core) as server,
+            self.idle(server, case, MEMORY_WARMUP),
+        ):
             time.sleep(0.3)
             before = server.memory_kib()
             with self.idle(server, case, MEMORY_CONNECTIONS):

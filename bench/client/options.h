@@ -19,7 +19,7 @@ static unsigned connection_count = 64, window = 1, second_window, opening_at_onc
 static size_t size = 64;
 static uint64_t message_limit = UINT64_MAX;
 static double duration = 1.0, warmup = 0.2;
-static bool binary, deflate, touch = true, browser, post;
+static bool binary, deflate, tls, touch = true, browser, post;
 static unsigned timeout_seconds;
 
 static const char USAGE[] =
@@ -35,6 +35,7 @@ static const char USAGE[] =
     "  --size BYTES (64)  --binary   binary messages of random bytes instead of text of ASCII letters\n"
     "  --deflate --payload FILE   offer permessage-deflate and send these, already compressed (without their last\n"
     "                 00 00 ff ff), each behind its length as 4 bytes\n"
+    "  --tls          over TLS; any certificate will do\n"
     "  --opening N    connections that are opened at a time (128)\n"
     "  --seconds S (1)  --messages N   stop at whichever comes first  --warmup S (0.2)  --no-touch   idle: without an echo\n"
     "  --pid PID      a process of the server (repeatable): its CPU time is reported\n"
@@ -51,7 +52,7 @@ static void parse_options(int argc, char **argv) {
         {"connections", 1, 0, 'c'}, {"window", 1, 0, 'w'}, {"size", 1, 0, 's'}, {"binary", 0, 0, 'b'},
         {"deflate", 0, 0, 'd'}, {"payload", 1, 0, 'f'}, {"seconds", 1, 0, 't'}, {"messages", 1, 0, 'n'},
         {"warmup", 1, 0, 'u'}, {"no-touch", 0, 0, 'N'}, {"pid", 1, 0, 'i'}, {"timeout", 1, 0, 'T'}, {"opening", 1, 0, 'o'},
-        {"second-window", 1, 0, 'W'}, {"browser", 0, 0, 'B'}, {"post", 0, 0, 'O'},
+        {"second-window", 1, 0, 'W'}, {"browser", 0, 0, 'B'}, {"post", 0, 0, 'O'}, {"tls", 0, 0, 'L'},
         {"help", 0, 0, 'H'}, {0, 0, 0, 0}};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
@@ -66,6 +67,7 @@ static void parse_options(int argc, char **argv) {
         case 's': size = (size_t)atoll(optarg); break;
         case 'b': binary = true; break;
         case 'd': deflate = true; break;
+        case 'L': tls = true; break;
         case 'f': payload_file = optarg; break;
         case 't': duration = atof(optarg); break;
         case 'n': message_limit = (uint64_t)atoll(optarg); break;

@@ -13,6 +13,7 @@ import importlib.metadata
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,8 @@ SERVERS = Path(__file__).parent
 """Where applications and programs of ours are that are served."""
 BENCH = SERVERS.parent
 COMMON = ("--host", "127.0.0.1", "--loop", "uvloop", "--log-level", "warning", "--no-access-log")
+TLS = ("--ssl-certfile", "{certificate}", "--ssl-keyfile", "{certificate}")
+"""How fastws and uvicorn are told to speak it."""
 BUILT = BENCH / ".build"
 """Where the programs in C are compiled to."""
 PEERS_PYTHON = BENCH.parent / ".venv-servers" / "bin" / "python"
@@ -38,6 +41,12 @@ START_SECONDS = 15.0
 STOP_SECONDS = 10.0
 
 
+TRUSTING = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""A client that believes any certificate."""
+TRUSTING.check_hostname = False
+TRUSTING.verify_mode = ssl.CERT_NONE
+
+
 class ServerError(Exception):
     """A contender did not start, or stopped; the message holds the end of its log."""
 
@@ -47,8 +56,9 @@ class Contender:
     """One server as it is started: `module` is run by `python`, `distribution` tells its version.
 
     `common` are the options that all should have, in its words; `place` is where it listens, with {port} for the port.
-    `program` is run in place of the module and has its application in itself. `forks` says that it listens before
-    the process that serves is there.
+    `tls` are the options that make it speak TLS, with {certificate} for a file of a chain and its key; where there are
+    none, it cannot. `program` is run in place of the module and has its application in itself. `forks` says that it
+    listens before the process that serves is there.
     """
 
     name: str
@@ -61,15 +71,21 @@ class Contender:
     place: tuple[str, ...] = ("--port", "{port}")
     program: tuple[str, ...] = ()
     forks: bool = False
+    tls: tuple[str, ...] = TLS
+    secure: bool = False
 
     @property
     def missing(self) -> str | None:
         """Why it cannot be run here, or None when it can."""
         return f"{self.module} is not installed for {self.python}" if self.version == "unknown" else None
 
-    def serving(self, app: str) -> Contender:
-        """The same server with another application, `module:name` of this directory."""
-        return dataclasses.replace(self, app=app)
+    def serving(self, app: str, secure: bool = False) -> Contender:
+        """The same server with another application, `module:name` of this directory, over TLS where `secure`."""
+        return dataclasses.replace(self, app=app, secure=secure)
+
+    def serves(self, app: str, secure: bool) -> bool:
+        """Whether it is started with this application, and over TLS as asked for."""
+        return (self.app, self.secure) == (app, secure)
 
     @property
     def version(self) -> str:
@@ -85,11 +101,12 @@ class Contender:
             return told.stdout.strip() or "unknown"
         return "unknown"
 
-    def command(self, port: int, more: Sequence[str] = ()) -> list[str]:
+    def command(self, port: int, more: Sequence[str] = (), certificate: str = "") -> list[str]:
         """The command line that serves its application on `port` of the loopback address, with `more` options."""
         place = (part.format(port=port) for part in self.place)
         program = self.program or (self.python, "-m", self.module, self.app)
-        return [*program, *self.common, *self.options, *more, *place]
+        tls = (part.format(certificate=certificate) for part in self.tls) if self.secure else ()
+        return [*program, *self.common, *self.options, *tls, *more, *place]
 
 
 def peer(
@@ -99,11 +116,18 @@ def peer(
     program: tuple[str, ...] = (),
     forks: bool = False,
     distribution: str = "",
+    tls: tuple[str, ...] = (),
 ) -> Contender:
     """A server of the environment of PEERS_PYTHON; its distribution has its name, or `distribution`."""
     python, distribution = str(PEERS_PYTHON), distribution or module
     return Contender(
-        module, module, (), distribution, python=python, common=common, place=place, program=program, forks=forks
+        *(module, module, (), distribution),
+        python=python,
+        common=common,
+        place=place,
+        program=program,
+        forks=forks,
+        tls=tls,
     )
 
 
@@ -111,6 +135,8 @@ CONTENDERS = {
     contender.name: contender
     for contender in (
         Contender("fastws", "fastws", ("--ws", "auto", *ZLIB), "fastws"),
+        # As it is where the event loop moves the bytes: `--transport loop`.
+        Contender("fastws-loop", "fastws", ("--ws", "auto", *ZLIB, "--transport", "loop"), "fastws"),
         Contender("fastws-isal", "fastws", ("--ws", "auto", "--ws-deflate-backend", "isal"), "fastws"),
         Contender("fastws-cython", "fastws", ("--ws", "cython", *ZLIB), "fastws"),
         Contender("fastws-websockets", "fastws", ("--ws", "websockets", *ZLIB), "fastws"),
@@ -122,7 +148,13 @@ CONTENDERS = {
         Contender("uvicorn-wsproto", "uvicorn", ("--ws", "wsproto", "--http", "httptools"), "uvicorn"),
         peer("hypercorn", ("-k", "uvloop", "--log-level", "warning"), ("--bind", "127.0.0.1:{port}")),
         peer("granian", ("--interface", "asgi", *COMMON), ("--port", "{port}"), forks=True),
-        peer("h2corn", ("--loop", "uvloop", "--no-access-log"), ("--bind", "127.0.0.1:{port}"), forks=True),
+        peer(
+            "h2corn",
+            ("--loop", "uvloop", "--no-access-log"),
+            ("--bind", "127.0.0.1:{port}"),
+            forks=True,
+            tls=("--certfile", "{certificate}", "--keyfile", "{certificate}"),
+        ),
         # No option of it turns off an access log, which it has none of.
         peer("peregrine", ("--host", "127.0.0.1"), ("--port", "{port}"), distribution="peregrine-server"),
         peer("daphne", ("-b", "127.0.0.1", "-v", "0"), ("-p", "{port}")),
@@ -138,7 +170,7 @@ CONTENDERS = {
             ("--port", "{port}"),
         ),
         peer("picows", (), ("{port}",), program=(str(PEERS_PYTHON), "picows_echo.py")),
-        Contender("floor", "floor", (), "", common=(), place=("{port}",), program=(str(BUILT / "floor"),)),
+        Contender("floor", "floor", (), "", common=(), place=("{port}",), program=(str(BUILT / "floor"),), tls=()),
     )
 }
 
@@ -188,6 +220,8 @@ class Running:
             if self.process.poll() is not None:
                 raise ServerError(f"{self.name} exited {self.process.returncode}: {self.log_tail()}")
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
+                if self.contender.secure:
+                    probe = TRUSTING.wrap_socket(probe)
                 if self.contender.forks:
                     probe.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
                     probe.settimeout(START_SECONDS)
@@ -233,6 +267,16 @@ def pin(command: list[str], core: int | None) -> list[str]:
 
 
 @contextlib.contextmanager
+def certificate_file() -> Iterator[str]:
+    """A file with a new certificate for 127.0.0.1 and its key, of the kind that most servers have: ECDSA on P-256."""
+    import trustme
+
+    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+        trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(file.name)
+        yield file.name
+
+
+@contextlib.contextmanager
 def running(
     contender: Contender, core: int | None = None, more: Sequence[str] = (), wrapper: Sequence[str] = ()
 ) -> Iterator[Running]:
@@ -240,10 +284,13 @@ def running(
 
     `wrapper` is a command that executes what follows it, such as prlimit.
     """
+    if contender.secure and not contender.tls:
+        raise ServerError(f"{contender.name} is not measured over TLS")
     port = free_port()
-    with tempfile.TemporaryFile() as log:
+    with contextlib.ExitStack() as stack, tempfile.TemporaryFile() as log:
+        certificate = stack.enter_context(certificate_file()) if contender.secure else ""
         process = subprocess.Popen(
-            [*wrapper, *pin(contender.command(port, more), core)],
+            [*wrapper, *pin(contender.command(port, more, certificate), core)],
             cwd=SERVERS,
             stdin=subprocess.DEVNULL,
             stdout=log,

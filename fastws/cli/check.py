@@ -78,7 +78,7 @@ class Rehearsal(Server):
         LoopState(loop, self.config, application, self._engine, secure=self._tls is not None, tls=self._tls).close()
         if self.config.reload:
             ChangeWatcher(self.config)
-        transport = transport_of(self.config, secure=self._tls is not None)
+        transport = transport_of(self.config)
         log_process(self.config, engine, loop_name(loop), transport)
         log_hints(self.config)
         self.found = f"{engine}, on {loop_name(loop)}, bytes by {transport}; {spoken(self.config)}"

@@ -48,9 +48,6 @@ RULES: Final = (
         lambda config: config.ws_ping_interval is None,
         "without pings (--ws-ping-interval)",
     ),
-    InVain(
-        ("transport",), lambda config: bool(config.ssl_certfile), "with TLS, which the event loop's transports speak"
-    ),
     InVain(("topics_prefix",), lambda config: config.topics_url is None, "without --topics-url"),
     InVain(
         ("forwarded_headers", "secure_scheme_headers"),

@@ -478,9 +478,16 @@ class Fields:
     transport: str = _process(
         "choice",
         "auto",
-        "Who moves the bytes of connections without TLS: `sockets`, fastws's own code in C, on Linux, or the event "
+        "Who moves the bytes of connections, TLS included: `sockets`, fastws's own code in C, on Linux, or the event "
         "`loop`; `auto` is sockets where it was built.",
         choices=("auto", "loop", "sockets"),
+    )
+    app_wakeup: str = _process(
+        "choice",
+        "auto",
+        "How an application that waits for a WebSocket's message goes on when it comes: `task` wakes its task, as asyncio "
+        "does; `auto` lets it go on without, where fastws's compiled modules are there, on CPython 3.11 or later.",
+        choices=("auto", "task"),
     )
     workers: int | None = _process(
         "count",

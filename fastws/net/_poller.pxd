@@ -33,6 +33,7 @@ cdef class Poller:
     cdef Polled alone  # the one that had all events when epoll was last asked
     cdef Polled busy  # if it had them the time before, too
     cdef int guesses
+    cdef object view  # of the buffer that they are read to
     cdef bytearray memory
     cdef char *buffer
     cdef Py_ssize_t buffer_size

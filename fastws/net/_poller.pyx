@@ -49,6 +49,7 @@ cdef class Poller:
         self.grows = True
         self.members = set()
         self.ready = []
+        self.view = state.receive_buffer
         self.memory = state.receive_buffer.obj  # never resized: the memoryview sees to that
         self.buffer = PyByteArray_AS_STRING(self.memory)
         self.buffer_size = PyByteArray_GET_SIZE(self.memory)

@@ -1,10 +1,12 @@
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 from typing import final
 
 from fastws.net._poller import Poller
 from fastws.net.connection import Connection
+from fastws.net.handshakes import Handshakes
 from fastws.net.loop_core import LoopCore
 
 @final
@@ -16,6 +18,8 @@ class SocketServer(Poller):
         factory: Callable[[], Connection],
         state: LoopCore,
         gate: Callable[[], float] | None = None,
+        handshakes: Handshakes | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None: ...
     @property
     def sockets(self) -> tuple[socket.socket, ...]: ...

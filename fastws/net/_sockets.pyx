@@ -1,11 +1,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 # cython: auto_pickle=False, autotestdict=False
-"""Plain sockets without the event loop's transports: accepting, reading and writing in C, for Linux.
+"""Sockets without the event loop's transports: accepting, reading and writing in C, for Linux.
 
 A loop's transport costs several Python calls for each read and each write, and memory for each connection. Here one
 `SocketServer` has an epoll set of its own (_poller.pyx), that holds the sockets of its connections and is itself one reader
-of the event loop. What a connection sees (_transport.pyx) is what asyncio promises of a transport; TLS, other systems and
-installs without a compiler have the loop's own (`fastws.net.accepting` chooses).
+of the event loop. What a connection sees (_transport.pyx, and _tls_transport.pyx for TLS) is what asyncio promises of a
+transport; other systems and installs without a compiler have the loop's own (`fastws.net.accepting` chooses).
 
 Here is the listener.
 """
@@ -18,6 +18,7 @@ from libc.errno cimport (
 cimport cython
 
 from fastws.net._poller cimport Poller
+from fastws.net._tls_transport cimport TlsPipes, TlsTransport
 from fastws.net._transport cimport SocketTransport
 from fastws.net.connection cimport Connection
 from fastws.net.loop_core cimport LoopCore
@@ -69,19 +70,25 @@ cdef class SocketServer(Poller):
     cdef object listener
     cdef object factory
     cdef object gate  # asked before each accept for how many seconds to look away; None where nobody else accepts
+    cdef object tls  # the context that every connection begins with; None where it is plain, at least at first
+    cdef TlsPipes pipes  # None where no connection is ever TLS
     cdef int listening  # descriptor, or -1
 
     def __cinit__(self):
         self.listening = -1
 
-    def __init__(self, loop, listener, factory, LoopCore state not None, gate=None):
+    def __init__(self, loop, listener, factory, LoopCore state not None, gate=None, handshakes=None, tls=None):
         """Serve the connections of `listener`, which listens; `factory` makes a `Connection` for each.
 
         Where other processes accept on the same socket, one is accepted in a turn of the loop, and `gate` says whether.
+        With `handshakes` a connection may begin TLS, and with `tls`, a context, each does so at once.
         """
         self.listener = listener
         self.factory = factory
         self.gate = gate
+        self.tls = tls
+        if handshakes is not None:
+            self.pipes = TlsPipes(handshakes)
         self.family = listener.family
         self.own_name = listener.getsockname()
         if self.family != AF_INET or self.own_name[0] == "0.0.0.0":
@@ -98,8 +105,11 @@ cdef class SocketServer(Poller):
         return () if self.listening < 0 else (self.listener,)
 
     def descriptors(self):
-        """What was opened for this, but for connections: the listening socket and the epoll set."""
-        return [self.listening, self.descriptor]
+        """What was opened for this and is no connection: the listening socket, the epoll set, and TLS handshakes."""
+        found = [self.listening, self.descriptor]
+        if self.pipes is not None:
+            found += [(<TlsTransport>each).descriptor for each in self.members if (<TlsTransport>each).shaking]
+        return found
 
     def is_serving(self):
         """Whether connections are accepted."""
@@ -113,6 +123,8 @@ cdef class SocketServer(Poller):
             self.listener.close()
             self.grows = False
             self.end_if_idle()
+            if self.pipes is not None:
+                self.pipes.handshakes.give_up_soon()
 
     # -- accepting
 
@@ -171,7 +183,12 @@ cdef class SocketServer(Poller):
             self.loop.add_reader(self.listening, self._accept)
 
     cdef _open(self, int descriptor, sockaddr_storage *address):
-        cdef SocketTransport transport = SocketTransport.__new__(SocketTransport)
+        cdef SocketTransport transport
+        if self.pipes is None:
+            transport = SocketTransport.__new__(SocketTransport)
+        else:
+            transport = TlsTransport.__new__(TlsTransport)
+            (<TlsTransport>transport).pipes = self.pipes
         transport.descriptor = descriptor
         transport.poller = self
         if address.ss_family == AF_INET:
@@ -182,7 +199,10 @@ cdef class SocketServer(Poller):
         transport.protocol = <Connection>protocol
         self.add(transport)
         try:
-            transport.protocol.connection_made(transport)
+            if self.tls is None:
+                transport.protocol.connection_made(transport)
+            else:
+                (<TlsTransport>transport).start_tls(self.tls)
         except:
             transport.abort()
             raise

@@ -2,7 +2,6 @@ from typing import Any, final
 
 from fastws.net._writing import SocketWriter
 
-@final
 class SocketTransport(SocketWriter):
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...

@@ -44,13 +44,9 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef extern from "<unistd.h>" nogil:
     int c_close "close"(int)
 
-cdef enum:
-    MAX_READS = 4  # of one connection in its turn, while they fill the buffer
-
 cdef uint32_t ENDS = EPOLLRDHUP | EPOLLHUP | EPOLLERR
 
 
-@cython.final
 cdef class SocketTransport(SocketWriter):
     """One accepted socket, as its `Connection` knows it: an asyncio transport in all that a connection asks of one."""
 
@@ -94,13 +90,9 @@ cdef class SocketTransport(SocketWriter):
                 room = self.poller.buffer_size
                 if 0 < self.protocol.allowance < room:
                     room = <Py_ssize_t>self.protocol.allowance
-            if self.poller.family == AF_UNIX:
-                size = receive_message(self.descriptor, place, room, &self.parted)
-            else:
-                size = c_recv(self.descriptor, place, room, 0)
+            size = self.receive(place, room)
             if size > 0:
                 reads += 1
-                self.readable = size == room or self.ended or self.parted
                 try:
                     if placed:
                         self.protocol.received_placed(size)
@@ -110,15 +102,25 @@ cdef class SocketTransport(SocketWriter):
                     self.fail(error, "protocol.received()")
                     if isinstance(error, (SystemExit, KeyboardInterrupt)):
                         raise
-            elif size == 0:
-                self.take_end()
-                return True
-            elif errno == EAGAIN:
-                self.readable = self.parted = False
-            elif errno != EINTR:
-                self.end(OSError(errno, os.strerror(errno)))
-                return True
-        return reads > 0
+        return reads > 0 or self.eof_received or self.ending
+
+    cdef Py_ssize_t receive(self, void *place, Py_ssize_t room) except -1:
+        """Read up to `room` bytes to `place`; 0 where there are none. Acts on the end of the stream."""
+        cdef Py_ssize_t size
+        if self.poller.family == AF_UNIX:
+            size = receive_message(self.descriptor, place, room, &self.parted)
+        else:
+            size = c_recv(self.descriptor, place, room, 0)
+        if size > 0:
+            self.readable = size == room or self.ended or self.parted
+            return size
+        if size == 0:
+            self.take_end()
+        elif errno == EAGAIN:
+            self.readable = self.parted = False
+        elif errno != EINTR:
+            self.end(OSError(errno, os.strerror(errno)))
+        return 0
 
     cdef take_end(self):
         """The peer has ended its half, and all before that is read."""
@@ -160,7 +162,11 @@ cdef class SocketTransport(SocketWriter):
         if not self.closing:
             self.closing = True
             if self.backlog is None:
-                self.end(None)
+                self.finish()
+
+    cdef finish(self):
+        """All is sent that is to be."""
+        self.end(None)
 
     def abort(self):
         """End now."""
@@ -192,7 +198,8 @@ cdef class SocketTransport(SocketWriter):
         """The last call: tell the connection."""
         protocol = self.protocol
         self.poller.remove(self)
-        protocol.connection_lost(error)
+        if protocol is not None:
+            protocol.connection_lost(error)
         self.protocol = None
 
     # -- what it is

@@ -8,14 +8,18 @@ cdef class SocketWriter(Polled):
     cdef bint eof_wanted
     cdef bint writing_paused
     cdef list backlog  # bytes that wait for the peer, or None
-    cdef Py_ssize_t first_sent  # of the first of them
+    cdef Py_ssize_t first  # of them: those before it are sent
+    cdef Py_ssize_t first_sent  # bytes of that one
     cdef Py_ssize_t waiting  # bytes of them all that are not sent
     cdef Py_ssize_t high
     cdef Py_ssize_t low
 
     cdef keep(self, list chunks, Py_ssize_t sent, bint try_now=*)
+    cdef pause_if_full(self)
     cdef bint send_some(self) except -1
+    cdef drop(self, Py_ssize_t count)
     cdef send_backlog(self)
     cdef bint wait_to_write(self, bint waiting) except -1
     cdef shut_writing(self)
+    cdef finish(self)
     cdef end(self, error)

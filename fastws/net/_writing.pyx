@@ -90,6 +90,10 @@ cdef class SocketWriter(Polled):
                 return
         else:
             self.backlog.extend(chunks)
+        self.pause_if_full()
+
+    cdef pause_if_full(self):
+        """Tell the protocol where more waits than the high water mark."""
         if self.waiting > self.high and not self.writing_paused:
             self.writing_paused = True
             self.protocol.pause_writing()
@@ -105,10 +109,10 @@ cdef class SocketWriter(Polled):
         memset(&message, 0, sizeof(message))
         message.msg_iov = parts
         while True:
-            count = <int>min(len(backlog), MAX_PARTS)
+            count = <int>min(len(backlog) - self.first, MAX_PARTS)
             size = 0
             for i in range(count):
-                chunk = backlog[i]
+                chunk = backlog[self.first + i]
                 done = self.first_sent if i == 0 else 0
                 parts[i].iov_base = PyBytes_AS_STRING(chunk) + done
                 parts[i].iov_len = PyBytes_GET_SIZE(chunk) - done
@@ -123,19 +127,29 @@ cdef class SocketWriter(Polled):
                 self.end(OSError(errno, os.strerror(errno)))
                 return False
             self.waiting -= sent
-            if sent == size and count == len(backlog):
+            if sent == size and self.first + count == len(backlog):
                 self.backlog = None
-                self.first_sent = 0
+                self.first = self.first_sent = 0
                 return True
             done = sent + self.first_sent
             i = 0
-            while i < count and done >= PyBytes_GET_SIZE(<bytes>backlog[i]):
-                done -= PyBytes_GET_SIZE(<bytes>backlog[i])
+            while i < count and done >= PyBytes_GET_SIZE(<bytes>backlog[self.first + i]):
+                done -= PyBytes_GET_SIZE(<bytes>backlog[self.first + i])
                 i += 1
-            del backlog[:i]
+            self.drop(i)
             self.first_sent = done
             if sent < size:
                 return True
+
+    cdef drop(self, Py_ssize_t count):
+        """Let go of the next `count` chunks, which are sent. A long list moves up seldom, or each would move all."""
+        cdef Py_ssize_t i
+        for i in range(self.first, self.first + count):
+            self.backlog[i] = None
+        self.first += count
+        if self.first * 2 >= len(self.backlog):
+            del self.backlog[: self.first]
+            self.first = 0
 
     cdef send_backlog(self):
         """The peer takes more."""
@@ -146,7 +160,7 @@ cdef class SocketWriter(Polled):
             self.protocol.resume_writing()
         if self.backlog is None and not self.ending:
             if self.closing:
-                self.end(None)
+                self.finish()
                 return
             if self.wait_to_write(False) and self.eof_wanted:
                 self.shut_writing()
@@ -178,6 +192,10 @@ cdef class SocketWriter(Polled):
         self.eof_wanted = True
         if self.backlog is None:
             self.shut_writing()
+
+    cdef finish(self):
+        """The connection is to end, and all is sent."""
+        raise NotImplementedError
 
     cdef end(self, error):
         """Write and read nothing more, for `error` or for None."""

@@ -1,8 +1,8 @@
 """Who accepts the connections of a listening socket and moves their bytes.
 
-Plain sockets are our own business where `fastws.net._sockets` was built, on Linux: a message then costs no Python call
-between the event loop and the connection. TLS, other systems and pure installs have the event loop's transports, which
-do the same. Connections cannot tell one from the other.
+Sockets are our own business where `fastws.net._sockets` was built, on Linux: a message then costs no Python call
+between the event loop and the connection. Other systems and pure installs have the event loop's transports, which do
+the same. Connections cannot tell one from the other.
 
 What the kernel has accepted is served: a connection that waits when listening ends is taken first, and one whose TLS
 handshake is under way then may finish it.
@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from fastws.config import Config
 from fastws.errors import ConfigError
+from fastws.net import handshakes
 from fastws.net.descriptors import ACCEPT_FAILED, NO_DESCRIPTOR
 from fastws.net.loop_state import LoopState
 
@@ -35,8 +36,6 @@ RETRY_SECONDS: Final = 1.0
 """When to try again after accepting has failed, most likely because the process had no descriptor left."""
 MAX_LAST_ACCEPTS: Final = 4096
 """Connections that are taken from the kernel's queue when listening ends."""
-LAST_HANDSHAKE_SECONDS: Final = 2.0
-"""How long a TLS handshake may still take when listening has ended."""
 
 
 Gate: TypeAlias = Callable[[], float]
@@ -60,14 +59,14 @@ class Accepting(Protocol):
         """What was opened for this, but for connections that the state knows."""
 
 
-def transport_of(config: Config, *, secure: bool) -> str:
-    """Who moves the bytes of connections, TLS where `secure`: ``sockets`` or ``loop``, as --transport has them.
+def transport_of(config: Config) -> str:
+    """Who moves the bytes of connections: ``sockets`` or ``loop``, as --transport has them.
 
     Raises ConfigError where the option asks for what is not built here.
     """
     if config.transport == SOCKETS and SocketServer is None:
         raise ConfigError("--transport: sockets is not built here: it needs Linux and fastws's compiled modules")
-    return SOCKETS if not secure and SocketServer is not None and config.transport != LOOP else LOOP
+    return SOCKETS if SocketServer is not None and config.transport != LOOP else LOOP
 
 
 async def accept(
@@ -86,13 +85,14 @@ async def accept(
     """
     loop = asyncio.get_running_loop()
     sock.setblocking(False)
-    if SocketServer is not None and transport_of(state.config, secure=tls is not None) == SOCKETS:
-        sock.listen(backlog)
-        return SocketServer(loop, sock, state.new_connection, state, gate)
-    more: dict[str, Any] = {}
-    if tls is not None and state.proxies is None:  # else it comes behind the PROXY header
-        more = {"ssl": tls, "ssl_handshake_timeout": handshake_timeout}
     sock.listen(backlog)
+    begins_with = tls if state.proxies is None else None  # else it comes behind the PROXY header
+    if SocketServer is not None and transport_of(state.config) == SOCKETS:
+        shaking = None if tls is None else handshakes.Handshakes(state, handshake_timeout)
+        return SocketServer(loop, sock, state.new_connection, state, gate, shaking, begins_with)
+    more: dict[str, Any] = {}
+    if begins_with is not None:
+        more = {"ssl": begins_with, "ssl_handshake_timeout": handshake_timeout}
     return LoopServer(state, sock, gate, more)
 
 
@@ -119,7 +119,7 @@ class LoopServer:
             self._loop.remove_reader(self._sock)
             self._sock.close()
             self._sock = None
-            self._loop.call_later(LAST_HANDSHAKE_SECONDS, self._give_up)
+            self._loop.call_later(handshakes.LAST_HANDSHAKE_SECONDS, self._give_up)
 
     def descriptors(self) -> list[int]:
         """The listening socket, and those of TLS handshakes that are under way."""
@@ -154,9 +154,9 @@ class LoopServer:
             self._look_away(RETRY_SECONDS)
             return False
         connection.setblocking(False)
-        self._state.opening += 1
         task = self._loop.create_task(self._open(connection))
         self._opening[task] = connection
+        self._state.opening.add(task)
         self._state.tasks.add(task)  # the server ends behind it
         task.add_done_callback(functools.partial(self._opened, connection))
         return True
@@ -164,8 +164,8 @@ class LoopServer:
     def _opened(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
         if task.cancelled():
             connection.close()
-        self._state.opening -= 1
         self._opening.pop(task, None)
+        self._state.opened(task)
         self._state.end_task(task)
 
     def _give_up(self) -> None:

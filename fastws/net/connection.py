@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,10 @@ class Stream:
 
     def writelines(self, chunks: list[bytes]) -> None:
         """As `asyncio.WriteTransport.writelines`."""
+        raise NotImplementedError
+
+    def start_tls(self, context: ssl.SSLContext, waiter: asyncio.Future[None] | None = None) -> None:
+        """Begin TLS as the server, and tell `waiter` of the end of its handshake."""
         raise NotImplementedError
 
 
@@ -102,9 +107,34 @@ class Connection(Channel):
         self.state.connection_closed(self)
         self.lost()
 
-    def begin_tls(self, transport: Any) -> None:
-        """Go on with `transport`, which speaks TLS over the one before."""
-        self.transport = transport
+    async def start_tls(self, context: ssl.SSLContext, timeout: float | None) -> None:
+        """Go on in TLS, as the server; its handshake may take `timeout` seconds.
+
+        Raises OSError, of which ssl.SSLError is one, where it fails: the connection is then lost.
+        """
+        transport = self.transport
+        assert transport is not None
+        if self._stream is not None:
+            waiter: asyncio.Future[None] = self.state.loop.create_future()
+            self._stream.start_tls(context, waiter)
+            await waiter
+        else:
+            try:
+                encrypted = await self.state.loop.start_tls(
+                    transport,
+                    self,  # type: ignore[arg-type]  # a protocol by its methods
+                    context,
+                    server_side=True,
+                    ssl_handshake_timeout=timeout,
+                )
+            except (OSError, asyncio.CancelledError):
+                if self.transport is not None:
+                    self.abort()
+                    self.connection_lost(None)
+                raise
+            if self.transport is None or encrypted is None:  # lost meanwhile
+                return
+            self.transport = transport = encrypted
         self.allowance = -1
         self.reading_paused = False
         self._limit_writing(transport)
@@ -125,7 +155,7 @@ class Connection(Channel):
         return None if self.transport is None else self.transport.get_extra_info("ssl_object")
 
     def may_half_close(self) -> bool:
-        return not self.state.secure  # the loops' TLS ends both directions at once
+        return not self.state.secure  # a peer that ends its direction of TLS may take no more (RFC 5246 section 7.2.1)
 
     def is_gone(self) -> bool:
         return self.transport is None

@@ -23,6 +23,7 @@ cdef class LoopCore:
     cdef bint _resuming
     cdef list _resumable
     cdef public Py_ssize_t requests
+    cdef public set opening
     cdef public set stalled
     cdef public set streams
     cdef public Py_ssize_t write_high_water

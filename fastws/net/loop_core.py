@@ -101,6 +101,8 @@ class LoopCore:
         self._turn_due: bool = False
         self._resuming: bool = False
         self._resumable: list[Resumable] = []
+        # What was accepted and is no connection yet, since its TLS handshake is under way: it has a `cancel`.
+        self.opening: set[Any] = set()
         # All channels that have a socket; those whose peer does not take what waits for it, and the bytes that may.
         self.connections: set[Any] = set()
         self.stalled: set[Any] = set()
@@ -246,7 +248,7 @@ class LoopCore:
 
     def wake_when_idle(self) -> None:
         """Let those go on who wait until nothing is left, if nothing is."""
-        if self.idle_waiters and not self.connections and not self.tasks:
+        if self.idle_waiters and not self.connections and not self.tasks and not self.opening:
             waiters, self.idle_waiters = self.idle_waiters, []
             for waiter in waiters:
                 if not waiter.done():

@@ -79,8 +79,6 @@ class LoopState(LoopCore):
         self.tls = tls
         self.tls_failures: dict[str, int] = {}
         """TLS handshakes that failed, by why: "protocol", "timeout", "left"."""
-        self.opening = 0
-        """Connections that were accepted and are not made yet: their TLS handshakes are under way."""
         self._server_line = b"server: fastws\r\n" if config.server_header else b""
         self._date_line = b""
         self._extra_lines = b""
@@ -147,7 +145,7 @@ class LoopState(LoopCore):
 
     def accepted(self) -> int:
         """How many connections there are, those included whose TLS handshakes are under way."""
-        return len(self.connections) + self.opening
+        return len(self.connections) + len(self.opening)
 
     # What connections call.
 
@@ -237,6 +235,11 @@ class LoopState(LoopCore):
             connection.client = None
         self.wake_when_idle()
 
+    def opened(self, opening: Any) -> None:
+        """What was in `opening` is a connection now, or has failed. Idempotent."""
+        self.opening.discard(opening)
+        self.wake_when_idle()
+
     def default_lines(self, date: bool, server: bool) -> bytes:
         """Our header lines and the configured ones, with Date and Server where the application has not set them."""
         return (self._date_line if date else b"") + (self._server_line if server else b"") + self._extra_lines
@@ -290,8 +293,8 @@ class LoopState(LoopCore):
         return self._sweep.lag()
 
     async def wait_closed(self) -> None:
-        """Wait until no connection and no task of the application is left."""
-        while self.connections or self.tasks:
+        """Wait until no connection, none that is being opened and no task of the application is left."""
+        while self.connections or self.tasks or self.opening:
             waiter = self.loop.create_future()
             self.idle_waiters.append(waiter)
             try:
@@ -317,6 +320,8 @@ class LoopState(LoopCore):
     def abort(self) -> None:
         """Cut every connection that is left and cancel the application's tasks."""
         self.cut()
+        for each in list(self.opening):
+            each.cancel()
         for task in list(self.tasks):
             task.add_done_callback(self.end_task)  # one that has not begun is cancelled without running a line
             task.cancel()

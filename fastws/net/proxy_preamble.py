@@ -86,34 +86,17 @@ class ProxyPreamble(Handler):
             connection.handler.data_received(memoryview(data))
 
     async def _start_tls(self, header: ProxyHeader, tls: ssl.SSLContext) -> None:
-        """Go on in TLS: its transport takes the place of the connection's."""
+        """Go on in TLS."""
         connection, state = self._connection, self._state
-        transport = connection.transport
-        assert transport is not None
         connection.deadline = NEVER
         try:
-            encrypted = await state.loop.start_tls(
-                transport,
-                connection,  # type: ignore[arg-type]  # one by its methods
-                tls,
-                server_side=True,
-                ssl_handshake_timeout=state.config.timeout_request_head,
-            )
-        except (OSError, asyncio.CancelledError) as error:  # TLS's own errors are OSErrors
+            await connection.start_tls(tls, state.config.timeout_request_head)
+        except OSError as error:  # TLS's own errors are OSErrors
+            state.tls_failed(error, header.source or connection.peer_address())
+            return
+        finally:
             self._end_task()
-            if isinstance(error, OSError) and self._header is not None:
-                state.tls_failed(error, self._header.source or connection.peer_address())
-            if connection.transport is not None:
-                connection.abort()
-                connection.connection_lost(None)
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            return
-        self._end_task()
-        if encrypted is None or connection.transport is None:  # lost meanwhile
-            return
-        connection.begin_tls(encrypted)
-        if not self._eof:
+        if not connection.is_gone() and not self._eof:
             self._begin(header)
 
     def _end_task(self) -> None:

@@ -28,7 +28,7 @@ def prepare(
         load_env_file(config.env_file)
     if tls is None and config.is_ssl:
         tls = ReloadableContext(config)
-    transport_of(config, secure=tls is not None)  # says at once what is missing
+    transport_of(config)  # says at once what is missing
     engine = None
     if config.ws != "none":
         engine = load_engine(config.ws)

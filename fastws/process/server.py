@@ -226,7 +226,7 @@ class Server(Endable):
         application = Application(self._app, self.config, state=lifespan.state, observer=operations.observer)
         state: LoopState | None = None
         hub: Hub | None = None
-        transport = transport_of(self.config, secure=self._tls is not None)
+        transport = transport_of(self.config)
         log_process(self.config, engine, loop_name(asyncio.get_running_loop()), transport)
         if self.says_hints:
             log_hints(self.config)

@@ -74,7 +74,7 @@ def test_connections_that_wait_are_served_before_listening_ends(
     authority: trustme.CA, certificate: Path, tls: bool, loop: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The clients of this test share a machine with others, and may ask as late as they like.
-    monkeypatch.setattr("fastws.net.accepting.LAST_HANDSHAKE_SECONDS", PATIENCE)
+    monkeypatch.setattr("fastws.net.handshakes.LAST_HANDSHAKE_SECONDS", PATIENCE)
     monkeypatch.setattr("fastws.net.http1_handler.NEW_SECONDS", PATIENCE)
     options: dict[str, Any] = {"ssl_certfile": certificate} if tls else {}
     context = ssl.create_default_context() if tls else None
@@ -93,7 +93,7 @@ def test_connections_that_wait_are_served_before_listening_ends(
 def test_a_handshake_that_never_ends_does_not_hold_up_the_end(
     certificate: Path, loop: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fastws.net.accepting.LAST_HANDSHAKE_SECONDS", 0.1)
+    monkeypatch.setattr("fastws.net.handshakes.LAST_HANDSHAKE_SECONDS", 0.1)
     patient = {"timeout_request_head": 60.0, "timeout_graceful_shutdown": 60.0}
     with serve(app, loop=loop, lifespan="off", ssl_certfile=certificate, **patient) as serving:
         with stuck(serving):

@@ -103,8 +103,12 @@ class Bench:
         listener.setblocking(False)
         self.address = listener.getsockname()
         self.family = listener.family
-        self.server = SocketServer(self.loop, listener, lambda: self.make(), self.state, gate)
+        self.server = self.serve(listener, gate)
         self.clients: list[socket.socket] = []
+
+    def serve(self, listener: socket.socket, gate: Callable[[], float] | None) -> Any:
+        """The server on `listener`."""
+        return SocketServer(self.loop, listener, lambda: self.make(), self.state, gate)
 
     def make(self) -> Recorder:
         return self.made(Recorder(self.state))
