@@ -14,6 +14,7 @@ cdef class Calls:
     cdef object _websocket_call
     cdef object _observer
     cdef object _http_observer
+    cdef bint _goes_on
     cdef LoopCore _shared
 
     cdef _start(self, Run run)

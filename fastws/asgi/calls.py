@@ -63,6 +63,7 @@ class Calls:
         observer: Observer | None,
     ) -> None:
         self._app = app
+        self._goes_on = REUSED and config.app_wakeup == "auto"
         self._scopes = Scopes(config, state)
         self._http_call = http_call
         self._http2_call = http2_call
@@ -97,7 +98,7 @@ class Calls:
         call = self._websocket_call(http.connection, shared, scope, self._observer, head, upgrade, early_data)
         shared.websockets += 1
         run = Run(self, scope, call)
-        if REUSED and shared.loop.get_task_factory() is None:
+        if self._goes_on and shared.loop.get_task_factory() is None:
             run.session = call
             run.context = shared.context.copy()
         call.task = self._start(run)
