@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -89,7 +90,7 @@ def test_run_ends_with_a_positive_number_and_a_plot(browser: Browser, demo: Serv
     browser.find("#run-start").send_keys(Keys.ENTER)
     browser.wait(lambda: browser.attribute("#run-rate", "data-final"), "the run has not ended")
     assert float(browser.attribute("#run-rate", "data-final")) > 0
-    assert "messages of 1 KiB in 1.0 s" in browser.text("#run-detail")
+    assert re.search(r"\d messages of 1 KiB in \d+\.\d s, ", browser.text("#run-detail"))  # a busy machine is late
     assert int(browser.attribute("#run-plot", "data-points")) >= 2
     assert browser.text("#runs tbody td") == "1 KiB"
     assert browser.text("#run-start") == "Run"
