@@ -53,4 +53,6 @@ void start_instrumentation(void) { CALLGRIND_START_INSTRUMENTATION; }
 
 void zero_stats(void) { CALLGRIND_ZERO_STATS; }
 
+void toggle_collect(void) { CALLGRIND_TOGGLE_COLLECT; }
+
 void dump_stats(void) { CALLGRIND_DUMP_STATS; }

@@ -125,7 +125,8 @@ class Scenario:
 
     In a round the first of `connections` open connections sends `steps`, each when the one before was answered, and
     `units` things of the kind `unit` are then done. With `reconnect`, each round has a connection of its own that
-    begins and ends with it.
+    begins and ends with it. `wire` is "sockets" or "tls" where it is done on real sockets (wired.py), by the compiled
+    modules alone, with one step a round.
     """
 
     title: str
@@ -136,6 +137,7 @@ class Scenario:
     request: bytes = upgrade()
     connections: int = 1
     reconnect: bool = False
+    wire: str = ""
 
 
 _OFFER = b"permessage-deflate; client_max_window_bits"
@@ -196,6 +198,9 @@ SCENARIOS = {
         "connection",
         reconnect=True,
     ),
+    "sockets": Scenario("echo of 64 B, one a read, on sockets", 1500, (frame(b"a" * 64, 1),), wire="sockets"),
+    "tls": Scenario("echo of 64 B, one a read, over TLS", 1000, (frame(b"a" * 64, 1),), wire="tls"),
+    "tls-64x16": Scenario("echo of 64 B, 16 a read, over TLS", 200, (frame(b"a" * 64, 1) * 16,), 16, wire="tls"),
 }
 
 
@@ -212,6 +217,10 @@ class Configuration:
     name: str
     engine: str
     interpreted: bool = False
+
+    def scenarios(self, names: Sequence[str]) -> list[str]:
+        """Those of the named scenarios that it has."""
+        return [name for name in names if self.name == "cython" or not SCENARIOS[name].wire]
 
     @contextlib.contextmanager
     def source(self) -> Iterator[Path | None]:
@@ -410,6 +419,7 @@ def load_counters(folder: Path) -> ctypes.PyDLL:
 async def drive(names: Sequence[str], engine: str, allocations: bool, scale: float) -> None:
     """Do the scenarios, one after the other, and print what was counted of each."""
     from servers.apps import app
+    from wired import WiredDriver
 
     from fastws.asgi.application import Application
     from fastws.config import Config
@@ -438,7 +448,7 @@ async def drive(names: Sequence[str], engine: str, allocations: bool, scale: flo
     counters.start_instrumentation()
     for name in names:
         scenario = SCENARIOS[name]
-        driver = Driver(scenario, state)
+        driver = WiredDriver(scenario, state, counters) if scenario.wire else Driver(scenario, state)
         await driver.prepare()
         await driver.run(max(3, scenario.rounds // 10))
         rounds = max(3, round(scenario.rounds * scale))
