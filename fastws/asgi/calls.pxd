@@ -50,6 +50,7 @@ cdef class Run(Resumable):
 
 
 cdef bint WITHDRAWS
+cdef bint NAMED
 cdef object ENDED
 cdef object DONE
 cdef object CLOSING

@@ -10,7 +10,7 @@ from fastws.net.http2_stream cimport Http2Stream
 
 cdef class Http2Responder(Responder):
     @cython.locals(stream=Http2Stream)
-    cdef _send_body(self, dict event)
+    cdef _write_body(self, bytes body, bint more)
 
 
 cdef class Http2Cycle(HttpCycle):
@@ -19,13 +19,13 @@ cdef class Http2Cycle(HttpCycle):
     @cython.locals(stream=Http2Stream)
     cdef _ask_for_body(self)
     @cython.locals(stream=Http2Stream)
-    cdef _send_body(self, dict event)
+    cdef _write_body(self, bytes body, bint more)
     @cython.locals(stream=Http2Stream)
     cdef _write_trailers(self, fields)
 
 
-@cython.locals(response=ResponseHead, body=bytes, block=bytes, size=Py_ssize_t)
-cdef send_body(Responder responder, Http2Stream stream, dict event, bint settles)
+@cython.locals(response=ResponseHead, block=bytes, size=Py_ssize_t)
+cdef write_body(Responder responder, Http2Stream stream, bytes body, bint more, bint settles)
 
 
 cdef class Http2Opening(Opening):
@@ -36,6 +36,4 @@ cdef class Http2Opening(Opening):
     cpdef refuse(self, error, Channel connection, shared)
 
 
-cdef object TRAILERS
 cdef object NO_BODY
-cdef object LENGTH

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastws.asgi.http_cycle import HttpCycle
 from fastws.asgi.opening import Opening
-from fastws.asgi.responder import Responder, Stage, plain_body, wrong_length
+from fastws.asgi.responder import Responder
 from fastws.errors import ApplicationError, RequestError
 from fastws.http.framing import Framing, frame_response
 from fastws.http.head import Header
@@ -26,17 +26,15 @@ from fastws.websocket.handshake import accept_fields, accept_key
 if TYPE_CHECKING:
     from fastws.net.loop_state import LoopState
 
-TRAILERS = Stage.TRAILERS
 NO_BODY = Framing.NONE
-LENGTH = Framing.LENGTH
 
 
 class Http2Responder(Responder):
     """Writes the response that denies a WebSocket."""
 
-    def _send_body(self, event: dict[str, Any]) -> None:
+    def _write_body(self, body: bytes, more: bool) -> None:
         stream: Http2Stream = self.connection  # type: ignore[assignment]
-        send_body(self, stream, event, False)
+        write_body(self, stream, body, more, False)
 
 
 class Http2Cycle(HttpCycle):
@@ -50,9 +48,9 @@ class Http2Cycle(HttpCycle):
         stream: Http2Stream = self.connection  # type: ignore[assignment]
         stream.send_interim(status_field(100))
 
-    def _send_body(self, event: dict[str, Any]) -> None:
+    def _write_body(self, body: bytes, more: bool) -> None:
         stream: Http2Stream = self.connection  # type: ignore[assignment]
-        send_body(self, stream, event, True)
+        write_body(self, stream, body, more, True)
 
     def _write_trailers(self, fields: Iterable[Header]) -> None:
         stream: Http2Stream = self.connection  # type: ignore[assignment]
@@ -60,14 +58,8 @@ class Http2Cycle(HttpCycle):
             stream.send_head(lines_block(response_head(204, fields).fields), True)
 
 
-def send_body(responder: Responder, stream: Http2Stream, event: dict[str, Any], settles: bool) -> None:
-    """`Responder._send_body` on a stream; `settles`: its end settles the stream."""
-    more = event.get("more_body", False)
-    if more is not False and more is not True:
-        raise ApplicationError(f"'more_body' of 'http.response.body' must be bool, not {more!r}.")
-    body = event.get("body", b"")
-    if type(body) is not bytes:
-        body = plain_body(body)
+def write_body(responder: Responder, stream: Http2Stream, body: bytes, more: bool, settles: bool) -> None:
+    """`Responder._write_body` on a stream; `settles`: its end settles the stream."""
     response = responder._response
     assert response is not None
     framing = responder._framing
@@ -85,10 +77,7 @@ def send_body(responder: Responder, stream: Http2Stream, event: dict[str, Any], 
         if lines:
             block += lines_block(lines)
     size = len(body)
-    if framing is LENGTH and response.content_length is not None:
-        sent = responder.body_bytes + size
-        if sent > response.content_length or (not more and sent < response.content_length):
-            raise wrong_length(response.content_length, sent)
+    responder._check_length(framing, size, more)
     responder._framing = framing
     if framing is NO_BODY:
         stream.burst += size
@@ -107,11 +96,6 @@ def send_body(responder: Responder, stream: Http2Stream, event: dict[str, Any], 
             stream.write_last(body)
         elif body:
             stream.write(body)
-    if not more:
-        if responder._trailers:
-            responder.stage = TRAILERS
-        else:
-            responder._complete()
 
 
 class Http2Opening(Opening):

@@ -38,7 +38,7 @@ class HttpCycle(Responder):
         scope: dict[str, Any],
         observer: Observer | None,
     ) -> None:
-        Responder.__init__(self, http.connection, state, head, head.keep_alive)
+        self._prepare(http.connection, state, head, head.keep_alive)
         self.http = http
         self.scope = scope
         self.task: asyncio.Task[None] | None = None

@@ -20,7 +20,10 @@ cdef class Responder:
     cdef object _trailer_fields
 
     cdef _start(self, dict event)
+    cdef _prepare(self, Channel connection, LoopCore state, RequestHead head, bint keep_alive)
     cdef _send_body(self, dict event)
+    cdef _check_length(self, framing, Py_ssize_t size, bint more)
+    cdef _write_body(self, bytes body, bint more)
     cdef _write_hint(self, ResponseHead hint)
     cdef _write_trailers(self, fields)
     cdef bint _may_keep_alive(self)

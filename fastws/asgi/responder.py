@@ -55,6 +55,10 @@ class Responder:
     """Writes the response to the request of `head`, as the application's events describe it."""
 
     def __init__(self, connection: Channel, state: LoopState, head: RequestHead, keep_alive: bool) -> None:
+        self._prepare(connection, state, head, keep_alive)
+
+    def _prepare(self, connection: Channel, state: LoopState, head: RequestHead, keep_alive: bool) -> None:
+        """What `__init__` does: a compiled one of another class finds this at once."""
         self.connection = connection
         self.shared = state
         self.head = head
@@ -152,8 +156,25 @@ class Responder:
         more = event.get("more_body", False)
         if more is not False and more is not True:
             raise ApplicationError(f"'more_body' of 'http.response.body' must be bool, not {more!r}.")
-        if type(body) is not bytes:
-            body = plain_body(body)
+        self._write_body(body if type(body) is bytes else plain_body(body), more)
+        if not more:
+            if self._trailers:
+                self.stage = TRAILERS
+            else:
+                self._complete()
+
+    def _check_length(self, framing: Framing, size: int, more: bool) -> None:
+        """Raise ApplicationError where `size` bytes more make the body another than its Content-Length says."""
+        response = self._response
+        assert response is not None
+        if framing is LENGTH and response.content_length is not None:
+            promised: int = response.content_length
+            sent = self.body_bytes + size
+            if sent > promised or (not more and sent < promised):
+                raise wrong_length(promised, sent)
+
+    def _write_body(self, body: bytes, more: bool) -> None:
+        """Write a piece of the body, and the head before the first one."""
         framing = self._framing
         lines = b""
         response = self._response
@@ -177,12 +198,7 @@ class Responder:
         else:
             keep_alive = self.keep_alive
         size = len(body)
-        if framing is LENGTH:
-            promised = response.content_length
-            if promised is not None:
-                sent = self.body_bytes + size
-                if sent > promised or (not more and sent < promised):
-                    raise wrong_length(promised, sent)
+        self._check_length(framing, size, more)
         self._framing = framing
         self.keep_alive = keep_alive
         if framing is UNTIL_CLOSE:
@@ -203,11 +219,6 @@ class Responder:
             self.connection.write(lines + body)
         else:
             self.connection.write_all([lines, body])
-        if not more:
-            if self._trailers:
-                self.stage = TRAILERS
-            else:
-                self._complete()
 
     def _send_trailers(self, event: dict[str, Any]) -> None:
         headers = event.get("headers", ())

@@ -27,9 +27,6 @@ from urllib.parse import unquote_to_bytes as _unquote
 
 from fastws.http.head import FIELD_NAMES as _FIELD_NAMES, is_host as _is_host, tokens as _tokens
 
-cdef extern from "<string.h>" nogil:
-    void *memmem(const void *, size_t, const void *, size_t)
-
 cdef enum:
     # What a field means, as bits.
     HOST = 1
@@ -173,10 +170,8 @@ cdef class PlainHeads:
         cdef uint32_t seen = 0, meaning
         cdef RequestHead head
         cdef list headers
-        if stop - begin < 18 or (
-            memcmp(stop - 4, b"\r\n\r\n", 4) != 0 and memmem(begin, stop - begin, b"\r\n\r\n", 4) == NULL
-        ):
-            return None  # or else what is not whole would be read again and again
+        if stop - begin < 18:
+            return None
         head = RequestHead.__new__(RequestHead)
         at = self._read_line(head, begin, stop)
         if at is NULL:
@@ -235,7 +230,7 @@ cdef class PlainHeads:
         cdef const uint8_t *end
         cdef bint escaped = False
         cdef bytes raw
-        # There are 18 bytes, and at the end of them CR LF, which stops what looks further.
+        # There are 18 bytes: more than the longest method has.
         if memcmp(at, b"GET ", 4) == 0:
             head.method, target = _GET, at + 4
         elif memcmp(at, b"POST ", 5) == 0:

@@ -1,3 +1,5 @@
+import cython
+
 from fastws.http.head cimport RequestHead
 from fastws.net.http_handler cimport HttpHandler
 
@@ -16,8 +18,13 @@ cdef class Http1Reader(HttpHandler):
     cdef bint _closing
 
     cdef _expect_first(self)
+    @cython.locals(position=Py_ssize_t, length=Py_ssize_t, end=Py_ssize_t, head=RequestHead)
     cdef _parse(self, bytes data)
     cdef _feed_body(self, data)
+    @cython.locals(end=Py_ssize_t, found=Py_ssize_t)
+    cdef Py_ssize_t _body_end(self, bytes data, Py_ssize_t position) except -1
+    cdef _take_body(self, bytes data)
+    cdef _end_body(self)
     cdef _begin_body(self, RequestHead head)
     cdef _serve(self, RequestHead head)
     cdef _begin(self, RequestHead head)

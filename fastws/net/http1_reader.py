@@ -125,9 +125,9 @@ class Http1Reader(HttpHandler):
         parser = self._parser
         assert head is not None
         if not head.chunked:
-            self.on_body(bytes(data))
+            self._take_body(data if type(data) is bytes else bytes(data))
             if not self._body_left:
-                self.on_message_complete()
+                self._end_body()
         else:
             assert parser is not None
             try:
@@ -180,9 +180,8 @@ class Http1Reader(HttpHandler):
                 parser = self._parser = HttpRequestParser(self)
             parser.feed_data(CHUNKED_HEAD)
 
-    # What httptools calls for a body in chunks, and we for another.
-
-    def on_body(self, data: bytes) -> None:
+    def _take_body(self, data: bytes) -> None:
+        """A piece of the body."""
         size = len(data)
         self._body_left -= size
         self._body_bytes += size
@@ -195,11 +194,19 @@ class Http1Reader(HttpHandler):
         else:
             self._discarded += size
 
+    def _end_body(self) -> None:
+        self._in_body = False
+        if self._current is not None:
+            self._current.body_completed()
+
+    # What httptools calls for a body in chunks.
+
+    def on_body(self, data: bytes) -> None:
+        self._take_body(data)
+
     def on_chunk_header(self) -> None:
         self._framing_bytes -= CHUNK_OVERHEAD_BYTES
 
     def on_message_complete(self) -> None:
         if self._in_body:
-            self._in_body = False
-            if self._current is not None:
-                self._current.body_completed()
+            self._end_body()
