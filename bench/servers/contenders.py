@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from fastws.distribution import DISTRIBUTION
+
 SERVERS = Path(__file__).parent
 """Where applications and programs of ours are that are served."""
 BENCH = SERVERS.parent
@@ -134,15 +136,15 @@ def peer(
 CONTENDERS = {
     contender.name: contender
     for contender in (
-        Contender("fastws", "fastws", ("--ws", "auto", *ZLIB), "fastws"),
+        Contender("fastws", "fastws", ("--ws", "auto", *ZLIB), DISTRIBUTION),
         # As it is where the event loop moves the bytes: `--transport loop`.
-        Contender("fastws-loop", "fastws", ("--ws", "auto", *ZLIB, "--transport", "loop"), "fastws"),
-        Contender("fastws-isal", "fastws", ("--ws", "auto", "--ws-deflate-backend", "isal"), "fastws"),
-        Contender("fastws-cython", "fastws", ("--ws", "cython", *ZLIB), "fastws"),
-        Contender("fastws-websockets", "fastws", ("--ws", "websockets", *ZLIB), "fastws"),
-        Contender("fastws-wsproto", "fastws", ("--ws", "wsproto", *ZLIB), "fastws"),
+        Contender("fastws-loop", "fastws", ("--ws", "auto", *ZLIB, "--transport", "loop"), DISTRIBUTION),
+        Contender("fastws-isal", "fastws", ("--ws", "auto", "--ws-deflate-backend", "isal"), DISTRIBUTION),
+        Contender("fastws-cython", "fastws", ("--ws", "cython", *ZLIB), DISTRIBUTION),
+        Contender("fastws-websockets", "fastws", ("--ws", "websockets", *ZLIB), DISTRIBUTION),
+        Contender("fastws-wsproto", "fastws", ("--ws", "wsproto", *ZLIB), DISTRIBUTION),
         # As it is where there is no compiler; `make .venv-pure/.installed` makes it.
-        Contender("fastws-pure", "fastws", ("--ws", "websockets", *ZLIB), "fastws", python=str(PURE_PYTHON)),
+        Contender("fastws-pure", "fastws", ("--ws", "websockets", *ZLIB), DISTRIBUTION, python=str(PURE_PYTHON)),
         Contender("uvicorn", "uvicorn", ("--ws", "websockets-sansio", "--http", "httptools"), "uvicorn"),
         Contender("uvicorn-websockets", "uvicorn", ("--ws", "websockets", "--http", "httptools"), "uvicorn"),
         Contender("uvicorn-wsproto", "uvicorn", ("--ws", "wsproto", "--http", "httptools"), "uvicorn"),

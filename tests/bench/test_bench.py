@@ -17,6 +17,8 @@ import pytest
 from loose_modules import modules_of
 from serving import serve
 
+import fastws
+
 ROOT = Path(__file__).parents[2]
 BENCH = ROOT / "bench"
 NAMES = (
@@ -293,3 +295,9 @@ def test_websockets_behind_haproxy_are_on_a_few_connections() -> None:
     *_, direct, through = ended.stdout.splitlines()
     assert direct.startswith("| HTTP/1.1, no proxy | 300 | ")
     assert through.startswith("| HTTP/2, HAProxy | 300 | ")
+
+
+def test_fastws_is_found_in_all_its_forms(bench: dict[str, ModuleType]) -> None:
+    contenders = bench["contenders"].CONTENDERS.values()
+    ours = [each for each in contenders if each.module == "fastws" and each.python == sys.executable]
+    assert {each.version for each in ours} == {fastws.__version__}
