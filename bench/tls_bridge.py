@@ -47,8 +47,14 @@ async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await writer.drain()
     if writer.can_write_eof():
         writer.write_eof()
-    else:
-        writer.close()
+
+
+async def send(near: asyncio.StreamReader, away: asyncio.StreamWriter) -> None:
+    """What the client says, as long as the server takes it: what that has answered is of interest all the same."""
+    with contextlib.suppress(OSError):
+        await carry(near, away)
+    while await near.read(READ_SIZE):
+        pass
 
 
 async def bridge(port: int, context: ssl.SSLContext, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
@@ -61,14 +67,17 @@ async def bridge(port: int, context: ssl.SSLContext, near: asyncio.StreamReader,
     except (OSError, asyncio.TimeoutError):
         reset(back)
         return
+    sending = asyncio.ensure_future(send(near, away))
+    sending.add_done_callback(lambda task: task.cancelled() or (task.exception() and reset(away)))
     try:
-        await asyncio.gather(carry(near, away), carry(far, back))
-    except (OSError, asyncio.TimeoutError):
-        reset(away)
-        reset(back)
-    else:
-        back.close()
+        await carry(far, back)
         away.close()
+        await sending  # its bytes would make a reset of our end, else
+        back.close()
+    except OSError:
+        reset(back)
+    finally:
+        sending.cancel()
 
 
 async def serve(port: int) -> None:
