@@ -485,8 +485,9 @@ class Fields:
     app_wakeup: str = _process(
         "choice",
         "auto",
-        "How an application that waits for a WebSocket's message goes on when it comes: `task` wakes its task, as asyncio "
-        "does; `auto` lets it go on without, where fastws's compiled modules are there, on CPython 3.11 or later.",
+        "How an application that waits for a WebSocket's message goes on when it comes: `task` wakes its task, as "
+        "asyncio does; `auto` lets it go on without, where fastws's compiled modules are there, on CPython 3.11 or "
+        "later.",
         choices=("auto", "task"),
     )
     workers: int | None = _process(
