@@ -2,9 +2,12 @@ import asyncio
 import ssl
 from typing import final
 
+from typing_extensions import disjoint_base
+
 from fastws.net._transport import SocketTransport
 from fastws.net.handshakes import Handshakes
 
+@disjoint_base
 class TlsPipes:
     def __init__(self, handshakes: Handshakes) -> None: ...
 

@@ -1,7 +1,10 @@
 from typing import Any, final
 
+from typing_extensions import disjoint_base
+
 from fastws.net._writing import SocketWriter
 
+@disjoint_base
 class SocketTransport(SocketWriter):
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...

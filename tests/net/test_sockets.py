@@ -63,14 +63,7 @@ def test_a_slow_reader_gets_everything_in_order(run: Run) -> None:
     async def main() -> None:
         async with bench() as b:
             client, connection = await b.connect()
-            connection.transport.set_write_buffer_limits(high=100_000, low=10_000)
-            sent = b""
-            number = 0
-            while "pause" not in connection.calls:
-                piece = struct.pack("!I", number) * (1 + number % 3000)
-                number += 1
-                sent += piece
-                connection.transport.write(piece)
+            sent = connection.fill()
             assert connection.transport.get_write_buffer_size() > 100_000
             tail = [struct.pack("!I", each) * 7 for each in range(200)]  # more parts than one sendmsg takes
             connection.transport.writelines(tail)

@@ -10,10 +10,11 @@ import ssl
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from socket_bench import LOOPS, PATIENCE, Run
-from tls_bench import TlsClient, client_context, tls_bench
+from socket_bench import LOOPS, PATIENCE, Recorder, Run
+from tls_bench import TlsBench, TlsClient, client_context, tls_bench
 
 VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
 GARBAGE = b"\x17\x03\x03\x00\x20" + bytes(32)
@@ -92,14 +93,7 @@ def test_a_slow_reader_gets_everything_in_order_and_then_the_end(
     async def main() -> None:
         async with tls_bench(tmp_path) as b:
             client, connection = await b.connect_tls(version)
-            connection.transport.set_write_buffer_limits(high=100_000, low=10_000)
-            sent = b""
-            number = 0
-            while "pause" not in connection.calls:
-                piece = struct.pack("!I", number) * (1 + number % 3000)
-                number += 1
-                sent += piece
-                connection.transport.write(piece)
+            sent = connection.fill()
             assert connection.transport.get_write_buffer_size() > 100_000
             tail = [struct.pack("!I", each) * 7 for each in range(2000)]
             connection.transport.writelines(tail)
@@ -345,24 +339,27 @@ def test_an_abort_says_nothing(run: Run, tmp_path: Path) -> None:
     run(main())
 
 
+async def openssl(b: TlsBench, *options: str) -> tuple[Any, Recorder]:
+    """OpenSSL's own client, and the connection that the server has made for it."""
+    command = ("openssl", "s_client", *options, "-connect", f"127.0.0.1:{b.address[1]}")
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
+    while not b.connections:
+        b.accepted.clear()
+        await asyncio.wait_for(b.accepted.wait(), PATIENCE)
+    return process, b.connections[0]
+
+
 def test_renegotiation_is_refused(tmp_path: Path) -> None:
     """TLS 1.2 lets a client ask for a new handshake at any time, which would cost the server most of the work."""
 
     async def main() -> None:
         async with tls_bench(tmp_path) as b:
-            process = await asyncio.create_subprocess_exec(
-                *("openssl", "s_client", "-tls1_2", "-connect", f"127.0.0.1:{b.address[1]}"),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
-            )
-            assert process.stdin is not None
-            while not b.connections:
-                b.accepted.clear()
-                await asyncio.wait_for(b.accepted.wait(), PATIENCE)
+            process, connection = await openssl(b, "-tls1_2")
             process.stdin.write(b"R\n")
-            assert await asyncio.wait_for(process.wait(), PATIENCE) != 0
-            assert b.connections[0].data == b""
+            await asyncio.wait_for(process.communicate(), PATIENCE)
+            assert process.returncode != 0
+            assert connection.data == b""
 
     asyncio.run(main())
 
@@ -372,19 +369,7 @@ def test_new_keys_in_the_middle(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with tls_bench(tmp_path) as b:
-            process = await asyncio.create_subprocess_exec(
-                *("openssl", "s_client", "-connect", f"127.0.0.1:{b.address[1]}"),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-            )
-            assert process.stdin is not None
-            assert process.stdout is not None
-            assert process.stderr is not None
-            while not b.connections:
-                b.accepted.clear()
-                await asyncio.wait_for(b.accepted.wait(), PATIENCE)
-            [connection] = b.connections
+            process, connection = await openssl(b)
             for number in range(3):
                 process.stdin.write(b"K\n")
                 while b"KEYUPDATE" not in await asyncio.wait_for(process.stderr.readline(), PATIENCE):
@@ -395,7 +380,7 @@ def test_new_keys_in_the_middle(tmp_path: Path) -> None:
                 while (line := await asyncio.wait_for(process.stdout.readline(), PATIENCE)) != b"answer %d\n" % number:
                     assert line
             process.stdin.close()
-            await process.wait()
+            await asyncio.wait_for(process.communicate(), PATIENCE)
 
     asyncio.run(main())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -85,6 +86,18 @@ class Recorder(Connection):
         self.calls.append("resume")
         self.changed.set()
 
+    def fill(self) -> bytes:
+        """Write pieces of many sizes until there are too many; returns them."""
+        self.transport.set_write_buffer_limits(high=100_000, low=10_000)  # type: ignore[union-attr]
+        sent = b""
+        number = 0
+        while "pause" not in self.calls:
+            piece = struct.pack("!I", number) * (1 + number % 3000)
+            number += 1
+            sent += piece
+            self.transport.write(piece)  # type: ignore[union-attr]
+        return sent
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something has changed that makes `condition` true."""
         while not condition():
@@ -133,6 +146,16 @@ class Bench:
         connection = self.connections[count]
         return client, connection
 
+    async def end(self) -> None:
+        """Let go of all, and wait for the ends of connections."""
+        self.server.close()
+        for client in self.clients:
+            client.close()
+        for connection in self.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
+            await asyncio.wait_for(connection.lost, PATIENCE)
+
     async def read(self, client: socket.socket, size: int) -> bytes:
         """Exactly `size` bytes, or less where the stream ends."""
         data = b""
@@ -153,10 +176,4 @@ async def bench(listener: socket.socket | None = None, gate: Callable[[], float]
     try:
         yield made
     finally:
-        made.server.close()
-        for client in made.clients:
-            client.close()
-        for connection in made.connections:
-            if connection.transport is not None:
-                connection.transport.abort()
-            await asyncio.wait_for(connection.lost, PATIENCE)
+        await made.end()

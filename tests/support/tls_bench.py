@@ -179,10 +179,4 @@ async def tls_bench(folder: Path, timeout: float | None = PATIENCE) -> AsyncIter
     try:
         yield bench
     finally:
-        bench.server.close()
-        for client in bench.clients:
-            client.close()
-        for connection in bench.connections:
-            if connection.transport is not None:
-                connection.transport.abort()
-            await asyncio.wait_for(connection.lost, PATIENCE)
+        await bench.end()
