@@ -167,36 +167,31 @@ cdef class TlsTransport(SocketTransport):
 
     cdef bint hand_on(self) except -1:
         """Decrypt what there is room for and hand it to the protocol; false where there is no more."""
-        cdef Py_ssize_t size, total = 0
+        cdef Py_ssize_t size = 0, total = 0
         cdef Py_ssize_t room = self.protocol.wanted()
-        cdef bint more = True, ends = False
-        if room:
+        cdef bint placed = room > 0, more = True
+        if placed:
             view = PyMemoryView_FromMemory(<char *><void *>self.protocol.handler.place(), room, PyBUF_WRITE)
             size = self.decrypt(room, view)
-            if size > 0:
-                self.protocol.received_placed(size)
-                return True
-            more = False
-            ends = size == 0
+            total = max(size, 0)
+            more = size > 0
         else:
             room = self.poller.buffer_size
             if 0 < self.protocol.allowance < room:
                 room = <Py_ssize_t>self.protocol.allowance
-            while total < room:
+            while more and total < room:
                 size = self.decrypt(room - total, self.poller.view[total:] if total else self.poller.view)
-                if size <= 0:
-                    more = False
-                    ends = size == 0
-                    break
-                total += size
-                if total < room and self.pipes.incoming.pending == 0:  # the next read would find nothing
-                    more = False
-                    break
-            if self.pipes.outgoing.pending:  # an answer to new keys (RFC 8446 section 4.6.3)
-                self.flush()
-            if total and not self.ending:
+                total += max(size, 0)
+                # Where a record has ended and nothing is behind it, the next read would find nothing.
+                more = size > 0 and (total == room or self.pipes.incoming.pending > 0)
+        if self.pipes.outgoing.pending:  # an answer to new keys (RFC 8446 section 4.6.3), before others write
+            self.flush()
+        if total and not self.ending:
+            if placed:
+                self.protocol.received_placed(total)
+            else:
                 self.protocol.received(total)
-        if ends and self.may_read():
+        if size == 0 and self.may_read():
             self.take_end()
         return more
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import http.client
 import os
 import pty
@@ -12,6 +13,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -381,6 +383,38 @@ def test_large_messages(authority: Authority, tmp_path: Path, loop: str) -> None
         for size in (1, 16384, 65536, 65537, len(message)):
             websocket.send(message[:size])
             assert websocket.recv() == message[:size]
+
+
+def test_new_keys_in_the_middle_of_a_message_disturb_nobody(authority: Authority, tmp_path: Path) -> None:
+    """A client asks for new keys while its message comes in, and other connections write before it does."""
+    certificate = tmp_path / "both.pem"
+    authority.write(certificate, "127.0.0.1")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with serve(echo_app.app, ssl_certfile=certificate) as serving:
+        command = ["openssl", "s_client", "-connect", f"127.0.0.1:{serving.port}", "-quiet", "-no_ign_eof"]
+        with (
+            subprocess.Popen(command, **pipes) as process,  # type: ignore[call-overload]
+            connect(serving.ws_url, ssl=authority.client()) as other,
+        ):
+            process.stdin.write(wire.handshake())
+            process.stdin.flush()
+            while process.stdout.readline() != b"\r\n":
+                pass
+            message = wire.frame(wire.BINARY, bytes(300_000), mask=bytes(4))
+            process.stdin.write(message[:100_000])
+            process.stdin.flush()
+            eventually(lambda: fcntl.ioctl(process.stdin, termios.FIONREAD, bytes(4)) == bytes(4))  # it has read it
+            process.stdin.write(b"K\n")
+            process.stdin.flush()
+            while b"KEYUPDATE" not in process.stderr.readline():
+                pass
+            for number in range(200):
+                other.send(str(number))
+                assert other.recv() == str(number)
+            process.stdin.write(message[100_000:])
+            process.stdin.flush()
+            assert process.stdout.read(10 + 300_000)[10:] == bytes(300_000)
+            process.kill()
 
 
 def test_openssl_s_client(authority: Authority, tmp_path: Path) -> None:
