@@ -16,7 +16,7 @@ from serving import SUPPORT, serve_process
 from websockets.sync.client import connect
 
 ELSEWHERE = {"PYTHONPATH": str(SUPPORT / "elsewhere")}
-OF_LINUX = {"_poller", "_sockets", "_transport", "_writing", "_zlib"}
+OF_LINUX = {"_poller", "_sockets", "_tls_transport", "_transport", "_writing", "_zlib"}
 """Compiled modules that are built on Linux alone."""
 
 

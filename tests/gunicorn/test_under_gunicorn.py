@@ -28,6 +28,8 @@ from taking_turns import for_threads
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
+from fastws.distribution import DISTRIBUTION
+
 pytestmark = pytest.mark.deploy
 
 
@@ -99,7 +101,7 @@ def test_serves_and_ends_cleanly(tmp_path: Path) -> None:
 
 
 def test_entry_point(tmp_path: Path) -> None:
-    with serve_gunicorn(tmp_path, worker="egg:fastws#fastws") as process:
+    with serve_gunicorn(tmp_path, worker=f"egg:{DISTRIBUTION}#fastws") as process:
         assert get(process, "/a") == (404, "/a")
 
 

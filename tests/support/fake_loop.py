@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from queue_channel import QueueChannel
+from serving import CHOSEN
 
 import fastws
 from fastws.asgi.application import Application
@@ -254,7 +255,7 @@ class FakeServer:
         self, app: Any, *, engine: str = "auto", access_log: bool = False, observer: Any = None, **options: Any
     ) -> None:
         self.loop = asyncio.get_running_loop()
-        config = fastws.Config(app, **options)
+        config = fastws.Config(app, **{**CHOSEN, **options})
         application = Application(app, config, state={}, observer=AccessLog() if access_log else observer)
         self.state = LoopState(self.loop, config, application, load_engine(engine), secure=False)
         self.hub = Hub(self.state)

@@ -31,6 +31,13 @@ ENGINES = [name for name in os.environ.get("FASTWS_TEST_ENGINES", "").split(",")
 One that is named and missing fails its tests: a build that silently lost its extension must not pass.
 """
 
+CHOSEN = {
+    name: value
+    for name in ("transport", "app_wakeup")
+    if (value := os.environ.get(f"FASTWS_{name.upper()}")) is not None
+}
+"""What the environment says of these options holds for servers in this process, too: FASTWS_TRANSPORT=loop, say."""
+
 WITHOUT_EXTENSION = "cython" not in ENGINES
 """Then a server is told to use another engine, where a test does not: `auto` would warn in the log."""
 
@@ -46,8 +53,8 @@ class Serving:
 
     def __init__(self, app: Callable[..., Any] | str, options: dict[str, Any]) -> None:
         # Logging stays as it is, for caplog; the access log is off unless the test asks for it.
-        engine = {"ws": "websockets"} if WITHOUT_EXTENSION else {}
-        options = {**engine, "log_config": None, "access_log": False, "timeout_graceful_shutdown": 5.0, **options}
+        chosen = CHOSEN | ({"ws": "websockets"} if WITHOUT_EXTENSION else {})
+        options = {**chosen, "log_config": None, "access_log": False, "timeout_graceful_shutdown": 5.0, **options}
         self.config = fastws.Config(app, **options)
         self.server = fastws.Server(self.config)
         self.socket = socket.create_server(("127.0.0.1", 0))
