@@ -83,12 +83,16 @@ def mixed(tmp_path: Path) -> Path:
         copy = folder / path.relative_to(ROOT / "fastws")
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
+    (tmp_path / "others").mkdir()
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if not path.name.startswith("fastws"):  # one that is whole, installed beside it, would be taken instead
+            (tmp_path / "others" / path.name).symlink_to(path)
     return tmp_path
 
 
 def says(where: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Python there, with the environment's packages but without what it does for an editable fastws."""
-    code = f"import sys; sys.path += [{str(where)!r}, {sysconfig.get_path('purelib')!r}]; sys.argv[0] = 'fastws'; "
+    """Run Python there, with the environment's packages but for the fastws that is installed, editable or not."""
+    code = f"import sys; sys.path += [{str(where)!r}, {str(where / 'others')!r}]; sys.argv[0] = 'fastws'; "
     command = [sys.executable, "-I", "-S", "-c", code + arguments[0], *arguments[1:]]
     return subprocess.run(command, cwd=where, capture_output=True, text=True, check=False)
 
