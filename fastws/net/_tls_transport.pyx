@@ -152,11 +152,9 @@ cdef class TlsTransport(SocketTransport):
     cdef take_records(self):
         """Decrypt what is there, and hand it on."""
         try:
-            while self.shaking:
+            if self.shaking:
                 self.shake()
-                if self.shaking:
-                    return
-            while self.may_read() and self.hand_on():
+            while not self.shaking and self.may_read() and self.hand_on():
                 pass
         except BaseException as error:
             self.fail(error, "protocol.received()")
@@ -174,7 +172,7 @@ cdef class TlsTransport(SocketTransport):
             view = PyMemoryView_FromMemory(<char *><void *>self.protocol.handler.place(), room, PyBUF_WRITE)
             size = self.decrypt(room, view)
             total = max(size, 0)
-            more = size > 0
+            more = size > 0 and (total == room or self.pipes.incoming.pending > 0)
         else:
             room = self.poller.buffer_size
             if 0 < self.protocol.allowance < room:
