@@ -182,16 +182,7 @@ def test_a_primary_that_hangs_is_replaced(
     async def test() -> None:
         places = f"127.0.0.1:{free_ports(1)[0]},127.0.0.1:{sentinel.port}"
         url = f"redis+sentinel://{places}/chat?socket_timeout=0.5"
-        buses = []
-        for _ in range(2):
-            bus: RedisBus = StreamBus(url, 1000) if streams else RedisBus(url)
-            local = FakeLocal()
-            await bus.start(local)
-            local.add(bus, "room")
-            await bus.confirmed("room")
-            buses.append((bus, local))
-        (one, _), (two, second) = buses
-        await until(lambda: len(one._roll) == len(two._roll) == 1)
+        (one, _), (two, second) = await two_processes([url, url], streams)
         for number in range(30):
             one.publish(Publication("room", f"{number}"))
         await until(lambda: len(second.got) == 30)
@@ -208,6 +199,20 @@ def test_a_primary_that_hangs_is_replaced(
         await two.stop()
 
     asyncio.run(asyncio.wait_for(test(), 40))
+
+
+async def two_processes(urls: list[str], streams: bool) -> list[tuple[RedisBus, FakeLocal]]:
+    """A bus at each of two `urls`, where "room" is subscribed to; they know of each other."""
+    buses = []
+    for url in urls:
+        bus: RedisBus = StreamBus(url, 1000) if streams else RedisBus(url)
+        local = FakeLocal()
+        await bus.start(local)
+        local.add(bus, "room")
+        await bus.confirmed("room")
+        buses.append((bus, local))
+    await until(lambda: all(len(bus._roll) == 1 for bus, _ in buses))
+    return buses
 
 
 def cut_off(primary: RedisServer) -> None:
@@ -243,16 +248,7 @@ def test_a_primary_that_its_sentinels_gave_up_is_left_though_it_answers(
     url = f"redis+sentinel://app:app@127.0.0.1:{sentinel.port}/chat?socket_timeout="
 
     async def test() -> None:
-        buses = []
-        for seconds in ("0.5", "500"):
-            bus: RedisBus = StreamBus(url + seconds, 1000) if streams else RedisBus(url + seconds)
-            local = FakeLocal()
-            await bus.start(local)
-            local.add(bus, "room")
-            await bus.confirmed("room")
-            buses.append((bus, local))
-        (one, first), (two, second) = buses
-        await until(lambda: len(one._roll) == len(two._roll) == 1)
+        (one, first), (two, second) = await two_processes([url + "0.5", url + "500"], streams)
         await until(lambda: len(sentinel.do("SENTINEL", "REPLICAS", "chat")) == 1)
         cut_off(primary)
         number = 0
@@ -268,7 +264,7 @@ def test_a_primary_that_its_sentinels_gave_up_is_left_though_it_answers(
             await until(lambda local=local, name=name: sum(str(m).startswith(name) for m in local.messages) >= number)
             assert [each for each in local.messages if str(each).startswith(name)] == wanted
         assert caplog.text.count(f"127.0.0.1:{replica.port} is the primary now; publications wait") == 2
-        for bus, _ in buses:
+        for bus in (one, two):
             assert bus.counts.missed == bus.counts.dropped == 0
             await bus.stop()
 
