@@ -61,16 +61,32 @@ def redis() -> Iterator[RedisServer]:
         server.close()
 
 
-@pytest.fixture
-def own_logging() -> Iterator[None]:
-    """For a test that sets up logging in this process: afterwards our loggers and uvicorn's are as they were."""
-    names = [f"{root}{child}" for root in ("fastws", "uvicorn") for child in ("", ".error", ".access", ".asgi")]
-    loggers = [logging.getLogger(name) for name in names]
-    before = [(logger.level, logger.propagate, logger.disabled, list(logger.handlers)) for logger in loggers]
+LOGGERS = [
+    logging.getLogger(f"{root}{child}")
+    for root in ("fastws", "uvicorn")
+    for child in ("", ".error", ".access", ".asgi")
+]
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """A server of this process sets up logging; what it leaves is nothing that a later test may see, or write to."""
+    before = [(logger.level, logger.propagate, logger.disabled, list(logger.handlers)) for logger in LOGGERS]
     yield
-    for logger, (level, propagate, disabled, handlers) in zip(loggers, before, strict=True):
+    for logger, (level, propagate, disabled, handlers) in zip(LOGGERS, before, strict=True):
         logger.setLevel(level)
         logger.propagate, logger.disabled, logger.handlers = propagate, disabled, handlers
+
+
+@pytest.fixture
+def own_logging() -> None:
+    """For a test that sets up logging in this process: it finds our loggers, and uvicorn's, as a new process has them.
+
+    A server of a longer life than a test, of a module or the session, has left something there.
+    """
+    for logger in LOGGERS:
+        logger.setLevel(logging.NOTSET)
+        logger.propagate, logger.disabled, logger.handlers = True, False, []
 
 
 NOT_UNDERSTOOD = frozenset({"test_examples", "test_several_processes"})
