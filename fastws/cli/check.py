@@ -32,6 +32,7 @@ from fastws.errors import ConfigError
 from fastws.net.accepting import transport_of
 from fastws.net.event_loop import loop_name
 from fastws.net.loop_state import LoopState
+from fastws.observe.log_format import STOPS
 from fastws.observe.operations import Operations
 from fastws.process.drain import unless
 from fastws.process.greeting import log_hints, log_process
@@ -90,6 +91,8 @@ class Rehearsal(Server):
             await lifespan.cancel()
 
     def _keep(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR and not record.exc_info and "\n" not in record.getMessage():
+            setattr(record, STOPS, True)  # nothing is served here
         if record.levelno == logging.WARNING:
             self.warnings.append(record.getMessage())
         return record.levelno >= logging.ERROR or self.config.log_level is not None

@@ -9,7 +9,7 @@ import importlib
 import re
 import sys
 from collections.abc import Callable, Mapping
-from typing import IO, Any, Final
+from typing import IO, Any, ClassVar, Final
 
 import click
 
@@ -34,7 +34,11 @@ An application is never called so: its name has a colon.
 MAX_WIDTH: Final = 120
 MIN_WIDTH: Final = 40
 
-SETTINGS: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"], "max_content_width": MAX_WIDTH}
+SETTINGS: Final[dict[str, Any]] = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": MAX_WIDTH,
+    "allow_extra_args": True,  # `Command` refuses them
+}
 """The context settings of every command."""
 
 
@@ -48,12 +52,18 @@ def _unbreakable(text: str) -> str:
     return _DEFAULT.sub(lambda found: found[0].replace(" ", _SPACE), text.replace("-", _HYPHEN))
 
 
-class UsageError(click.UsageError):
-    """A wrong command line. Shown as one line, without the usage that click would put before it."""
+class Failure(click.ClickException):
+    """A command cannot do what it was asked for: one line, and exit code 1."""
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Print the line."""
+        """Print the line, as `fastws.observe.terminal` has it."""
         say("Error", self.format_message())
+
+
+class UsageError(Failure):
+    """A wrong command line, variable or file: one line, without the usage that click would put before it."""
+
+    exit_code: ClassVar[int] = 2
 
 
 class Formatter(click.HelpFormatter):
@@ -93,17 +103,35 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            raise UsageError(self.no_such_option(ctx, error.option_name)) from None
+            rest = super().parse_args(ctx, args)
         except click.UsageError as error:
-            raise UsageError(" ".join(error.format_message().split())) from None
+            raise UsageError(self._line(ctx, error)) from None
+        if rest and not ctx.resilient_parsing:
+            what = "one argument" if len(rest) == 1 else f"{len(rest)} arguments"
+            raise UsageError(f"{' '.join(rest)}: {what} too many: see `{ctx.command_path} --help`")
+        return rest
 
-    def no_such_option(self, ctx: click.Context, name: str) -> str:
-        """The line for an option that this command does not have."""
-        known = [each for param in self.get_params(ctx) for each in (*param.opts, *param.secondary_opts)]
-        meant = did_you_mean(name, (each for each in known if each.startswith("--"))).replace("'", "")
-        return f"No such option: {name}" + (meant or f": see {ctx.command_path} --help")
+    def _line(self, ctx: click.Context, error: click.UsageError) -> str:
+        """What click has found wrong, in our words: first the option or argument, then what is wrong."""
+        see = f": see `{ctx.command_path} --help`"
+        if isinstance(error, click.NoSuchOption):
+            known = [each for param in self.get_params(ctx) for each in (*param.opts, *param.secondary_opts)]
+            meant = did_you_mean(error.option_name, (each for each in known if each.startswith("--"))).replace("'", "")
+            return f"{error.option_name}: no such option{meant or see}"
+        if isinstance(error, click.BadOptionUsage):
+            wrong = "needs a value" if "requires" in error.message else "takes no value"
+            return f"{error.option_name}: {wrong}{see}"
+        if isinstance(error, click.BadParameter) and error.param is not None:
+            name = error.param.opts[0] if error.param.param_type_name == "option" else error.param.human_readable_name
+            if isinstance(error, click.MissingParameter):
+                choices = error.param.type.choices if isinstance(error.param.type, click.Choice) else ()
+                return f"{name}: is missing" + (f": one of {', '.join(choices)}" if choices else see)
+            return f"{name}: {_joined(error.message)}"
+        return _joined(error.format_message())
+
+
+def _joined(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")
 
 
 def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:

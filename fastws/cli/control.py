@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from fastws.cli.command import command
+from fastws.cli.command import Failure, command
 from fastws.cli.from_file import NONE_HERE, socket_of_server
 from fastws.cli.own_socket import own_socket
 from fastws.cli.status_table import CONNECTIONS, WORKERS, table
@@ -53,7 +53,7 @@ def status(path: str, connections: bool, as_json: bool, seconds: float, watch: b
         while True:
             try:
                 _show(look.rows(seconds), connections, as_json, again=True)
-            except click.ClickException as error:  # it starts anew, perhaps
+            except Failure as error:  # it starts anew, perhaps
                 _show_again([error.format_message()])
                 time.sleep(seconds)
     except KeyboardInterrupt:
@@ -98,14 +98,14 @@ def _sockets(path: str) -> dict[Any, str]:
         return dict(control_client.workers(path))
     except ConfigError as error:
         if path == own_socket():
-            raise click.ClickException(NONE_HERE) from None
-        raise click.ClickException(str(error)) from None
+            raise Failure(NONE_HERE) from None
+        raise Failure(str(error)) from None
 
 
 def _find(path: str, worker: str) -> str:
     found = _sockets(path)
     if not worker.isdecimal() or int(worker) not in found:
-        raise click.ClickException(f"there is no worker {worker}; there are {', '.join(map(str, found))}")
+        raise Failure(f"there is no worker {worker}; there are {', '.join(map(str, found))}")
     return found[int(worker)]
 
 
@@ -113,7 +113,7 @@ def _ask(path: str, request: dict[str, Any]) -> list[dict[str, Any]]:
     try:
         return list(control_client.ask(path, request))
     except control_client.ControlError as error:
-        raise click.ClickException(str(error)) from None
+        raise Failure(str(error)) from None
 
 
 def _workers(path: str) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from fastws.cli.command import Failure, UsageError
 from fastws.cli.own_socket import own_socket
 from fastws.config import file as config_file
 from fastws.config.sources import CONFIG_VARIABLE
@@ -18,7 +19,7 @@ NONE_HERE: Final = "no server runs that was started in a terminal in this direct
 def option_of_file(name: str) -> Any:
     """The option as $FASTWS_CONFIG, fastws.toml or pyproject.toml has it; None where none does.
 
-    Raises click's error for a file that is wrong: another place than the one it means must not be asked.
+    Raises UsageError for a file that is wrong: another place than the one it means must not be asked.
     """
     path = os.environ.get(CONFIG_VARIABLE) or config_file.find()
     if not path:
@@ -26,7 +27,7 @@ def option_of_file(name: str) -> Any:
     try:
         return config_file.read(path).options.get(name)
     except ConfigError as error:
-        raise click.ClickException(str(error)) from None
+        raise UsageError(str(error)) from None
 
 
 def or_of_file(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
@@ -41,5 +42,5 @@ def socket_of_server(ctx: click.Context, param: click.Parameter, value: Any) -> 
     """The same for --control-socket, and then that of a server which was started in a terminal in this directory."""
     value = or_of_file(ctx, param, value)
     if value is None and not ctx.resilient_parsing and (value := own_socket()) is None:
-        raise click.ClickException(NONE_HERE)
+        raise Failure(NONE_HERE)
     return value

@@ -65,7 +65,7 @@ class _Main(Command):
         try:
             text = cli_help.page(topic, {name: line for name, (_, line) in COMMANDS.items()}, _own())
         except LookupError as error:
-            raise UsageError(f"No help about {topic}{error}") from None
+            raise UsageError(f"--help: there is nothing about {topic}{error}") from None
         click.echo(text, nl=False, color=ctx.color)
         ctx.exit()
 

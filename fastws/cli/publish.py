@@ -7,7 +7,7 @@ from typing import IO, Any, Final
 
 import click
 
-from fastws.cli.command import command
+from fastws.cli.command import Failure, UsageError, command
 from fastws.cli.from_file import or_of_file
 from fastws.cli.own_socket import own_socket
 from fastws.config import OPTION
@@ -74,9 +74,9 @@ def publish(
     command line.
     """
     if (message is None) == (source is None):
-        raise click.UsageError("say what to publish, either as MESSAGE or by --file")
+        raise UsageError("MESSAGE: say what to publish, either here or by --file, not both")
     if url is None and path is None and (path := _own_socket()) is None:
-        raise click.UsageError("say where: --topics-url or --control-socket")
+        raise UsageError("--topics-url: say where to publish, by this option or by --control-socket")
     data: str | bytes = source.read() if source is not None else (message or "")
     try:
         if binary and isinstance(data, str):
@@ -84,7 +84,7 @@ def publish(
         elif not binary and isinstance(data, bytes):
             data = data.decode()
     except UnicodeError:
-        raise click.UsageError("the message is not UTF-8: --binary publishes bytes") from None
+        raise UsageError("MESSAGE: is not UTF-8: --binary publishes bytes") from None
     try:
         if url is not None:
             prefix = prefix or OPTION["topics_prefix"].default
@@ -93,9 +93,9 @@ def publish(
             assert path is not None
             subscribers, processes = _over_socket(path, topic, data, key)
     except (ConfigError, OSError, TimeoutError, control_client.ControlError) as error:
-        raise click.ClickException(str(error)) from None
+        raise Failure(str(error)) from None
     except (TypeError, ValueError) as error:
-        raise click.UsageError(str(error)) from None
+        raise UsageError(str(error)) from None
     to = f"{counted(subscribers, 'subscriber')} in {counted(processes, 'process', 'processes')}"
     click.echo(f"published to {to}")
 

@@ -133,7 +133,7 @@ def _checked_app(app: str | None, app_dir: str) -> str:
     if not app:
         there = all_applications(app_dir)
         example = there[0] if there else "main:app"
-        raise ConfigError(f"Missing argument APP: the application, as in `fastws {example}`")
+        raise ConfigError(f"APP: is missing: say the application, as in `fastws {example}`")
     if ":" not in app:
         likely = meant(app, app_dir)
         hint = f": did you mean {likely!r}?" if likely is not None else ""

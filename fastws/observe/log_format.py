@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, TextIO
 
 from fastws.asgi.request_id import REQUEST_ID
 from fastws.config.log_defaults import TRACE
-from fastws.observe.terminal import wants_colors
+from fastws.observe.terminal import labelled, wants_colors
 
 _RESET = "\x1b[0m"
 _BOLD = "\x1b[1m"
@@ -28,6 +28,8 @@ _LEVEL_COLORS: Final = {
     logging.CRITICAL: "\x1b[91m",
 }
 _STATUS_COLORS: Final = {1: "\x1b[97m", 2: "\x1b[32m", 3: "\x1b[33m", 4: "\x1b[31m", 5: "\x1b[91m"}
+STOPS: Final = "fastws_stops"
+"""Attribute of a record: it says why a command cannot do what it was asked for. See `fastws.observe.terminal`."""
 _STATUS_TEXTS: Final = {status.value: f"{status.value} {status.phrase}" for status in http.HTTPStatus}
 
 
@@ -50,7 +52,10 @@ class DefaultFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Format the record. It gets attributes of ours and keeps its own: other handlers see it too."""
-        record.levelprefix = self._prefixes.get(record.levelno) or self._prefix(record)
+        if hasattr(record, STOPS):
+            record.levelprefix = labelled("Error", self.use_colors)
+        else:
+            record.levelprefix = self._prefixes.get(record.levelno) or self._prefix(record)
         request_id = request_id_in(record)
         if request_id is not None:
             return f"{self._format(record)} [{request_id}]"
@@ -141,7 +146,7 @@ _OF_EVERY_RECORD: Final = frozenset(
     (
         *vars(logging.makeLogRecord({})),
         *("taskName", "message", "asctime", "levelprefix", "color_message"),
-        *("client_addr", "request_line", "status_code"),
+        *("client_addr", "request_line", "status_code", STOPS),
     )
 )
 

@@ -10,14 +10,18 @@ import copy
 import json
 import logging
 import logging.config
+import logging.handlers
+import os
+import sys
 import traceback
 import weakref
-from typing import Any
+from typing import Any, Final
 
 from fastws.config import LOGGING_CONFIG, Config
 from fastws.config.log_defaults import TRACE
 from fastws.distribution import install_line
 from fastws.errors import ConfigError
+from fastws.observe.log_format import STOPS
 from fastws.observe.log_losses import count_losses
 from fastws.observe.terminal import say
 from fastws.observe.uvicorn_logging import as_ours, ini_as_ours, is_for_uvicorn
@@ -26,6 +30,14 @@ _installed: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
 """Handlers of our loggers that a configuration has put there: whatever else is there, the program did."""
 
 LOGGERS = ("fastws.error", "fastws.access", "fastws.asgi")
+
+_ELSEWHERE: Final = (
+    logging.FileHandler,
+    logging.handlers.SysLogHandler,
+    logging.handlers.SocketHandler,
+    logging.NullHandler,
+)
+"""Handlers that write to no terminal, unless a file is one."""
 
 
 def configure_logging(config: Config) -> None:
@@ -67,14 +79,42 @@ def configure_logging(config: Config) -> None:
 
 
 def log_failure(error: Exception, cause: BaseException | None = None) -> None:
-    """Log why the server cannot start, with the traceback of `cause`; say it where the log would not show it."""
+    """Log why the server cannot start, with the traceback of `cause`; say it where the log would not show it.
+
+    `fastws.observe.terminal` has the rule.
+    """
     logger = logging.getLogger("fastws.error")
     if logger.isEnabledFor(logging.ERROR) and logger.hasHandlers():
-        logger.error("%s", error, exc_info=cause)
-        return
+        logger.error("%s", error, exc_info=cause, extra={STOPS: True})
+        if any(not _goes_elsewhere(handler) for handler in _handlers_of(logger)):
+            return
     say("Error", str(error))
     if cause is not None:
         traceback.print_exception(cause)
+
+
+def _handlers_of(logger: logging.Logger) -> list[logging.Handler]:
+    """All that get what the logger is told."""
+    found: list[logging.Handler] = []
+    each: logging.Logger | None = logger
+    while each is not None:
+        found += each.handlers
+        each = each.parent if each.propagate else None
+    return found
+
+
+def _goes_elsewhere(handler: logging.Handler) -> bool:
+    """Whether nobody at the terminal sees what the handler writes; one that nobody knows may be seen."""
+    if not isinstance(handler, _ELSEWHERE):
+        return False
+    try:
+        written = getattr(handler, "stream", None)
+        return written is None or not any(
+            stream is not None and os.path.sameopenfile(written.fileno(), stream.fileno())
+            for stream in (sys.stderr, sys.stdout)
+        )
+    except (OSError, ValueError):  # a stream of no descriptor, or a closed one
+        return True
 
 
 def _configure(dictionary: Any, config: Config) -> bool:

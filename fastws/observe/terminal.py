@@ -1,4 +1,13 @@
-"""The terminal: whether there is one, whether it wants colours, and the lines that a command writes before it can log.
+"""The terminal: whether there is one, whether it wants colours, and how an error looks there.
+
+The rule for errors, which docs/cli.md tells users:
+
+- What keeps a command from doing what it was asked for is one line on standard error, ``Error: WHERE: what is wrong``,
+  and an exit code that is not 0. WHERE is the option, argument, variable or key, where it is one. What to do follows
+  behind a colon or a semicolon, and no full stop. `say` writes the line; once logging is set up `log_failure` of
+  `fastws.observe.log_setup` does, which puts it into the log, too.
+- What happens while a server serves, or ends, is a line of its log, ``ERROR:    what``.
+- Under gunicorn both are lines of gunicorn's log.
 
 SIGHUP means two things, and `has_terminal` tells them apart. Help, errors and logs ask `wants_colors` alike.
 """
@@ -9,10 +18,11 @@ import errno
 import os
 import sys
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, Any, Literal, TypeAlias
 
 _RESET = "\x1b[0m"
-_LABELS = {"Error": "\x1b[1;31m", "Warning": "\x1b[1;33m"}
+Label: TypeAlias = Literal["Error", "Warning"]
+_COLORS: dict[Label, str] = {"Error": "\x1b[1;31m", "Warning": "\x1b[1;33m"}
 
 
 def has_terminal() -> bool:
@@ -43,7 +53,11 @@ def wants_colors(stream: IO[Any] | None, environ: Mapping[str, str] = os.environ
         return False
 
 
-def say(label: str, message: str) -> None:
+def labelled(label: Label, colored: bool) -> str:
+    """How a line begins: the label and its colon."""
+    return f"{_COLORS[label]}{label}:{_RESET}" if colored else f"{label}:"
+
+
+def say(label: Label, message: str) -> None:
     """Write ``Error: message`` or ``Warning: message`` to standard error."""
-    color = _LABELS[label] if wants_colors(sys.stderr) else ""
-    print(f"{color}{label}:{_RESET if color else ''} {message}", file=sys.stderr)
+    print(labelled(label, wants_colors(sys.stderr)), message, file=sys.stderr)

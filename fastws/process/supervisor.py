@@ -25,10 +25,11 @@ from typing import Any, Final
 
 import fastws
 from fastws.config import Config
-from fastws.errors import STARTUP_FAILURE
+from fastws.errors import STARTUP_FAILURE, StartupError
 from fastws.net import listeners
 from fastws.observe.counted import counted
 from fastws.observe.log_files import reopen_log_files
+from fastws.observe.log_setup import log_failure
 from fastws.observe.terminal import has_terminal
 from fastws.process.backoff import FIRST_DELAY, Backoff
 from fastws.process.greeting import log_hints
@@ -158,7 +159,7 @@ class Supervisor:
     def _cannot_start(self, predecessor: Worker | None, why: str) -> None:
         """The system did not let a worker start: do without, as far as that goes."""
         if not self._ever_served:
-            logger.error("Cannot start a worker: %s", why)
+            log_failure(StartupError(f"Cannot start a worker: {why}"))
             self._exit_code = STARTUP_FAILURE
             self._signals_to_end = 1
             return
@@ -265,7 +266,7 @@ class Supervisor:
             return
         if not self._ever_served or worker.unguarded:
             if status != STARTUP_FAILURE:  # else it has said why
-                logger.error("The first worker %s before it served", what)
+                log_failure(StartupError(f"The first worker {what} before it served"))
             self._exit_code = STARTUP_FAILURE
             self._signals_to_end = 1
             return

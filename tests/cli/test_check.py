@@ -134,17 +134,17 @@ def test_an_application_without_lifespan_passes(directory: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["web:ap"], 3, "ERROR:    APP: module 'web' has no attribute 'ap': did you mean 'app'?"),
+        (["web:ap"], 3, "Error: APP: module 'web' has no attribute 'ap': did you mean 'app'?"),
         (["web:fails"], 3, "LookupError: no database"),
-        (["web:fails_to_end"], 1, "ERROR:    Application shutdown failed: the queue is not empty"),
+        (["web:fails_to_end"], 1, "Error: Application shutdown failed: the queue is not empty"),
         (["web:app", "--port", "x"], 2, "Error: --port: must be a whole number from 0 to 65535, not 'x'"),
-        (["web:app", "--prot", "1"], 2, "Error: No such option: --prot: did you mean --port?"),
+        (["web:app", "--prot", "1"], 2, "Error: --prot: no such option: did you mean --port?"),
         (["web:app", "--interface", "wsgi"], 2, "Error: --interface: ASGI 3 and ASGI 2 are recognised; "),
-        (["web:app", "--ssl-certfile", "nowhere.pem"], 3, "ERROR:    --ssl-certfile: "),
+        (["web:app", "--ssl-certfile", "nowhere.pem"], 3, "Error: --ssl-certfile: "),
         (["web:app", "--log-config", "nowhere.json"], 3, "Error: --log-config: cannot read nowhere.json: "),
-        (["web:app", "--forwarded-allow-ips", "1.2.3.4/99"], 3, "ERROR:    --forwarded-allow-ips: '1.2.3.4/99' "),
-        (["web:app", "--reload", "--reload-dir", "nowhere"], 3, "ERROR:    --reload-dir: there is no directory "),
-        ([], 2, "Error: Missing argument APP: the application, as in `fastws web:app`"),
+        (["web:app", "--forwarded-allow-ips", "1.2.3.4/99"], 3, "Error: --forwarded-allow-ips: '1.2.3.4/99' "),
+        (["web:app", "--reload", "--reload-dir", "nowhere"], 3, "Error: --reload-dir: there is no directory "),
+        ([], 2, "Error: APP: is missing: say the application, as in `fastws web:app`"),
     ],
 )
 def test_what_cannot_be_served_says_why(directory: Path, arguments: list[str], status: int, message: str) -> None:

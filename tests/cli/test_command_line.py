@@ -104,22 +104,22 @@ def test_a_missing_env_file_is_one_line() -> None:
     [
         (["a:b", "--port", "99999"], "--port: must be a whole number from 0 to 65535, not '99999'"),
         (["a:b", "--port", "http"], "--port: must be a whole number from 0 to 65535, not 'http'"),
-        (["a:b", "--port"], "Option '--port' requires an argument."),
+        (["a:b", "--port"], "--port: needs a value: see `fastws --help`"),
         (["a:b", "--ws", "zttp"], "--ws: must be one of auto, cython, websockets, "),
         (["a:b", "--ws-ping-interval", "soon"], "--ws-ping-interval: must be a number, 0 or more, or none, not 'soon'"),
         (["a:b", "--ws-per-message-deflate", "maybe"], "--ws-per-message-deflate: must be true or false, not 'maybe'"),
         (["a:b", "--header", "novalue"], "--header: must be name:value, "),
         (["a:b", "--ssl-keyfile", "k"], "--ssl-keyfile: needs --ssl-certfile, the certificate to serve TLS with"),
-        (["a:b", "--ws-max-sise", "1"], "No such option: --ws-max-sise: did you mean --ws-max-size?"),
-        (["a:b", "--zzz"], "No such option: --zzz: see fastws --help"),
+        (["a:b", "--ws-max-sise", "1"], "--ws-max-sise: no such option: did you mean --ws-max-size?"),
+        (["a:b", "--zzz"], "--zzz: no such option: see `fastws --help`"),
         (["a:b", "--reload-dir", "x"], "--reload-dir: needs --reload"),
         (["a:b", "--workers", "0"], "--workers: must be a whole number, 1 or more, or auto, or none, not '0'"),
         (["a:b", "--interface", "wsgi"], "--interface: ASGI 3 and ASGI 2 are recognised; for WSGI wrap "),
         (["a:b", "--http2"], "--http2: install fastws-server[http2] and --http auto speaks HTTP/2, too"),
         (["a:b", "--http", "h11"], "--http: must be one of auto, 1, 2, httptools, not 'h11': fastws parses "),
         (["a:b", "--ws", "cyton"], "--ws: must be one of auto, cython, websockets, websockets-sansio, wsproto, "),
-        (["a:b", "c:d"], "Got unexpected extra argument (c:d)"),
-        ([], "Missing argument APP: the application, as in `fastws main:app`"),
+        (["a:b", "c:d"], "c:d: one argument too many: see `fastws --help`"),
+        ([], "APP: is missing: say the application, as in `fastws main:app`"),
         (["main"], "APP: must be module:attribute, as in main:app, not 'main'"),
     ],
 )
@@ -209,7 +209,7 @@ def test_a_failed_startup_is_one_line_and_exit_3(
     # A warning is there where the extension is not built.
     errors = [line for line in ended.output.splitlines() if not line.startswith(("INFO:", "WARNING:"))]
     assert len(errors) == 1
-    assert errors[0].removeprefix("ERROR:    ").startswith(message.format(cwd=tmp_path))
+    assert errors[0].removeprefix("Error: ").startswith(message.format(cwd=tmp_path))
     assert ended.exit_code == 3
 
 
@@ -220,7 +220,7 @@ def test_an_error_in_the_users_module_is_shown_with_their_traceback_only(
     (tmp_path / "helper.py").write_text("import not_installed\n")
     ended = run("broken:app")
     assert ended.exit_code == 3
-    message = "ERROR:    APP: importing 'broken' failed: ModuleNotFoundError: No module named 'not_installed'\n"
+    message = "Error: APP: importing 'broken' failed: ModuleNotFoundError: No module named 'not_installed'\n"
     assert ended.output.startswith(message + "Traceback")
     assert 'helper.py", line 1' in ended.output
     assert "loading.py" not in ended.output
@@ -231,7 +231,7 @@ def test_an_error_in_a_factory_is_shown_with_its_traceback(run: Callable[..., Re
     (tmp_path / "apps.py").write_text(APPS)
     ended = run("apps:failing")
     assert ended.exit_code == 3
-    assert ended.output.startswith("ERROR:    APP: the factory 'apps:failing' failed: LookupError: no settings\nTrace")
+    assert ended.output.startswith("Error: APP: the factory 'apps:failing' failed: LookupError: no settings\nTrace")
     assert "in failing" in ended.output
     assert "loading.py" not in ended.output
 
@@ -240,5 +240,5 @@ def test_an_error_of_syntax_is_shown(run: Callable[..., Result], tmp_path: Path)
     (tmp_path / "typo.py").write_text("def app(:\n")
     ended = run("typo:app")
     assert ended.exit_code == 3
-    assert ended.output.startswith("ERROR:    APP: importing 'typo' failed: SyntaxError: ")
+    assert ended.output.startswith("Error: APP: importing 'typo' failed: SyntaxError: ")
     assert "def app(:" in ended.output

@@ -46,5 +46,5 @@ def test_without_any_it_is_asked_for(folder: Path) -> None:
 def test_a_file_that_is_wrong_is_told(folder: Path) -> None:
     (folder / "fastws.toml").write_text("control_socket = 5\n")
     shown = CliRunner().invoke(main, ["status"])
-    assert shown.exit_code == 1
+    assert shown.exit_code == 2
     assert "fastws.toml" in shown.output

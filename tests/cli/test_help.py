@@ -95,7 +95,10 @@ def test_help_about_a_command(command: str) -> None:
 
 def test_help_about_nothing_there_is() -> None:
     result = CliRunner().invoke(main, ["--help", "ws-max-sise"])
-    assert (result.exit_code, result.output) == (2, "Error: No help about ws-max-sise: did you mean 'ws-max-size'?\n")
+    assert (result.exit_code, result.output) == (
+        2,
+        "Error: --help: there is nothing about ws-max-sise: did you mean 'ws-max-size'?\n",
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,11 +107,11 @@ def test_help_about_nothing_there_is() -> None:
         (["statsu"], "statsu: neither an application nor a command: did you mean `fastws status`?"),
         (["chekc", "a:b"], "chekc: neither an application nor a command: did you mean `fastws check`?"),
         (["run", "a:b"], "run: neither an application nor a command: did you mean `fastws a:b`?"),
-        (["status", "--conections"], "No such option: --conections: did you mean --connections?"),
-        (["check", "a:b", "--prot", "1"], "No such option: --prot: did you mean --port?"),
-        (["--max-size", "1"], "No such option: --max-size: did you mean --ws-max-size?"),
-        (["completion"], "Missing argument 'SHELL'. Choose from: bash, zsh, fish"),
-        (["completion", "tcsh"], "Invalid value for 'SHELL': 'tcsh' is not one of "),
+        (["status", "--conections"], "--conections: no such option: did you mean --connections?"),
+        (["check", "a:b", "--prot", "1"], "--prot: no such option: did you mean --port?"),
+        (["--max-size", "1"], "--max-size: no such option: did you mean --ws-max-size?"),
+        (["completion"], "SHELL: is missing: one of bash, zsh, fish"),
+        (["completion", "tcsh"], "SHELL: 'tcsh' is not one of "),
     ],
 )
 def test_what_was_mistyped_is_one_line_with_a_suggestion(arguments: list[str], message: str) -> None:

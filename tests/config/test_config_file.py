@@ -198,7 +198,7 @@ def test_a_file_that_cannot_be_read(directory: Path) -> None:
 def test_an_application_is_suggested_where_none_is_named(directory: Path) -> None:
     (directory / "web.py").write_text("from fastapi import FastAPI\nsite = FastAPI()\n")
     for arguments, message in [
-        ([], "Missing argument APP: the application, as in `fastws web:site`"),
+        ([], "APP: is missing: say the application, as in `fastws web:site`"),
         (["web"], "APP: must be module:attribute, as in main:app, not 'web': did you mean 'web:site'?"),
         (["wbe"], "APP: must be module:attribute, as in main:app, not 'wbe': did you mean 'web:site'?"),
         (["web.py"], "APP: must be module:attribute, as in main:app, not 'web.py': did you mean 'web:site'?"),

@@ -134,7 +134,7 @@ def test_what_becomes_of_a_value(
 def test_what_is_so_anyway_is_let_through(arguments: list[str], said: str) -> None:
     result = CliRunner().invoke(main, ["nowhere_at_all:app", *arguments])
     assert result.exit_code == 3  # it went on, to where the application is looked for
-    assert result.output.startswith(said or "ERROR:")
+    assert result.output.startswith(said or "Error:")
 
 
 def test_a_mistyped_argument_of_run_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

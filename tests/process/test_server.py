@@ -128,7 +128,7 @@ def test_a_busy_port_is_one_line_and_the_application_is_not_started() -> None:
         port = str(busy.getsockname()[1])
         status, lines = ended("process_apps:hangs_at_startup", "--port", port)
     expected = f"cannot listen on 127.0.0.1:{port}: the port is in use; end the other server or choose another --port"
-    assert lines == [f"ERROR:    {expected}"]
+    assert lines == [f"Error: {expected}"]
     assert status == 3
 
 
@@ -151,7 +151,7 @@ def test_a_failed_startup_is_shown_whatever_the_level_of_the_log() -> None:
 
 def test_a_failed_startup_of_the_application_exits_3_with_one_line() -> None:
     status, lines = ended("process_apps:fails_at_startup", "--port", "0")
-    assert lines == ["ERROR:    Application startup failed: the database is away"]
+    assert lines == ["Error: Application startup failed: the database is away"]
     assert status == 3
 
 
@@ -226,7 +226,7 @@ def test_a_stale_unix_socket_is_replaced_and_a_live_one_is_not(tmp_path: Path) -
         stale.bind(str(path))
     with serve_process("process_apps:app", "--uds", str(path)):
         status, lines = ended("process_apps:app", "--uds", str(path))
-        assert lines == [f"ERROR:    --uds: cannot listen on {path}: another server is listening there"]
+        assert lines == [f"Error: --uds: cannot listen on {path}: another server is listening there"]
         assert status == 3
         assert get(UnixConnection(str(path))) == "ok"
 

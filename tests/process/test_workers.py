@@ -198,10 +198,10 @@ def test_workers_drain_when_their_supervisor_is_gone() -> None:
 @pytest.mark.parametrize(
     ("app", "line"),
     [
-        ("process_apps:fails_at_startup", "ERROR:    Application startup failed: the database is away"),
+        ("process_apps:fails_at_startup", "Error: Application startup failed: the database is away"),
         (
             "process_apps:missing",
-            "ERROR:    APP: module 'process_apps' has no attribute 'missing'; it has 'app', 'slow', 'stuck'",
+            "Error: APP: module 'process_apps' has no attribute 'missing'; it has 'app', 'slow', 'stuck'",
         ),
     ],
 )
