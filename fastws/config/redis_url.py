@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from typing import Final, NamedTuple
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 SCHEMES: Final = (
     "redis",
@@ -43,6 +43,7 @@ PREFIX: Final = re.compile(r"[^:\x00]+:|\{[^:{}\x00]+:\}")
 SENTINEL_PORT: Final = 26379
 TIMEOUT_SECONDS: Final = 5.0
 """How long Redis may be silent where something is due from it, unless the URL has a socket_timeout."""
+_PLACE: Final = re.compile(r"[^:]+://([^/?#]*)")
 _SECRETS: Final = frozenset({"password", "sentinel_password", "ssl_password"})
 
 
@@ -55,13 +56,24 @@ class Sentinels(NamedTuple):
     """What is different for the connections to them: `username` and `password`."""
 
 
+def split_url(url: str) -> SplitResult:
+    """Its parts. Raises ValueError.
+
+    `urlsplit` takes one host, and newer ones no brackets where there are several: those of Sentinels it does not see.
+    """
+    place = _PLACE.match(url) if is_sentinel(url) else None
+    if place is None:
+        return urlsplit(url)
+    return urlsplit(url[: place.start(1)] + url[place.end(1) :])._replace(netloc=place[1])
+
+
 def check_redis_url(url: str) -> str:
     """The URL, if it is one. Raises ValueError with what it must be; the message does not show it."""
     scheme, separator, _ = url.partition("://")
     if not separator or scheme not in SCHEMES:
         raise ValueError(f"must begin with one of {', '.join(f'{each}://' for each in SCHEMES)}")
     try:
-        parts = urlsplit(url)
+        parts = split_url(url)
     except ValueError:
         raise ValueError("must be a URL as redis://host:6379/0") from None
     if is_sentinel(url):
@@ -88,7 +100,7 @@ def check_redis_url(url: str) -> str:
 
 
 def _check_place(url: str) -> None:
-    parts = urlsplit(url)
+    parts = split_url(url)
     try:
         port = parts.port
     except ValueError:
@@ -130,7 +142,7 @@ def is_sentinel(url: str) -> bool:
 
 def sentinels_of(url: str) -> Sentinels:
     """The Sentinels of such a URL. Raises ValueError."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     places = []
     for each in parts.netloc.rpartition("@")[2].split(","):
         try:
@@ -156,7 +168,7 @@ def sentinels_of(url: str) -> Sentinels:
 
 def timeout_of(url: str) -> float:
     """How many seconds Redis may be silent where something is due from it. Raises ValueError."""
-    text = dict(parse_qsl(urlsplit(url).query)).get("socket_timeout")
+    text = dict(parse_qsl(split_url(url).query)).get("socket_timeout")
     if text is None:
         return TIMEOUT_SECONDS
     try:
@@ -170,12 +182,12 @@ def timeout_of(url: str) -> float:
 
 def client_name_of(url: str) -> str:
     """What the connections are called in Redis."""
-    return dict(parse_qsl(urlsplit(url).query)).get("client_name", "fastws")
+    return dict(parse_qsl(split_url(url).query)).get("client_name", "fastws")
 
 
 def missing_file(url: str) -> str | None:
     """A file or directory that its query names and that cannot be read; None where all can."""
-    options = dict(parse_qsl(urlsplit(url).query))
+    options = dict(parse_qsl(split_url(url).query))
     for name in FILES:
         if name in options and not os.access(options[name], os.R_OK):
             return options[name]
@@ -184,7 +196,7 @@ def missing_file(url: str) -> str | None:
 
 def client_url(url: str) -> str:
     """The URL as redis-py reads it: without what is read here."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     scheme, place, path = parts.scheme.partition("+")[0], parts.netloc, parts.path
     query = dict(parse_qsl(parts.query))
     if is_sentinel(url):
@@ -198,7 +210,7 @@ def client_url(url: str) -> str:
 
 def shown(url: str) -> str:
     """The URL for a log line: without passwords, and without a user."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     place = parts.netloc.rpartition("@")[2]
     query = urlencode([(name, value) for name, value in parse_qsl(parts.query) if name not in _SECRETS])
     return f"{parts.scheme}://{place}{quote(unquote(parts.path))}{'?' if query else ''}{query}"

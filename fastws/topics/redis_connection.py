@@ -16,9 +16,8 @@ import ssl
 import weakref
 from collections.abc import Iterator
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-from fastws.config.redis_url import client_name_of, client_url, missing_file, timeout_of
+from fastws.config.redis_url import client_name_of, client_url, missing_file, split_url, timeout_of
 from fastws.distribution import install_line
 from fastws.errors import ConfigError
 from fastws.net.forking import descriptor_of
@@ -77,7 +76,7 @@ class Connector:
         }
         if password is not None:
             options["password"] = password
-        if urlsplit(url).scheme != "unix":
+        if split_url(url).scheme != "unix":
             options |= {"socket_keepalive": True, "socket_keepalive_options": _keepalive(self.timeout)}
         missing = missing_file(url)
         if missing is not None:

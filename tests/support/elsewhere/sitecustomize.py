@@ -55,6 +55,8 @@ def _no_handler(self: object, sig: int, callback: object, *args: object) -> None
 
 
 socket.socketpair = _socketpair
+if hasattr(os, "process_cpu_count"):  # where it asks for the affinity, it is another function there
+    os.process_cpu_count = os.cpu_count
 for module, names in NAMES.items():
     for name in names.split():
         if hasattr(module, name):
