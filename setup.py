@@ -32,7 +32,7 @@ from setuptools.errors import CompileError
 DEFAULT = "auto" if sys.implementation.name == "cpython" else "no"
 MODE = os.environ.get("FASTWS_EXTENSION") or DEFAULT
 if MODE not in ("auto", "yes", "no"):
-    sys.exit(f"error: FASTWS_EXTENSION is {MODE!r}: it must be auto, yes or no")
+    sys.exit(f"Error: FASTWS_EXTENSION: must be one of auto, yes, no, not {MODE!r}")
 
 SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX")  # of this interpreter: what another one built is not ours
 PACKAGE = Path("fastws")

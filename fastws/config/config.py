@@ -8,17 +8,30 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fastws.config.pairs import check_together
 from fastws.config.table import OPTION, OPTIONS, Fields
-from fastws.config.uvicorn_options import NONE_IS_DEFAULT
+from fastws.config.uvicorn_options import NONE_IS_DEFAULT, no_such_option
 from fastws.distribution import check_own_folder
 from fastws.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class Config(Fields):
-    """The options of one server. Raises ConfigError, one line, for a value that is wrong or does not fit another."""
+    """The options of one server.
+
+    Raises ConfigError, one line, for a name that is none, and for a value that is wrong or does not fit another.
+    """
+
+    if not TYPE_CHECKING:  # which sees the names by itself, where `__init__` alone has them
+
+        def __new__(cls, *args, **options):
+            """Say what may have been meant, before Python says that there is no such argument."""
+            for name in options:
+                if name != "app" and name not in OPTION:
+                    raise ConfigError(no_such_option(name, OPTION))
+            return super().__new__(cls)
 
     def __post_init__(self) -> None:
         check_own_folder()

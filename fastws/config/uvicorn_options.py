@@ -66,6 +66,7 @@ NONE_IS_DEFAULT: Final = (
 )
 """Options for which uvicorn takes None for the default, where in fastws they hold a text or a sequence."""
 
+_SEE: Final = ": see fastws.Config"
 _ONE_PARSER: Final = "fastws parses HTTP/1.1 with httptools alone: leave --http out"
 _OTHER_LOOP: Final = "for another loop, run `await fastws.Server(config).serve()` in it"
 
@@ -85,6 +86,11 @@ def instead_of(name: str) -> str:
     """What to do instead of an option that fastws does not have, by any spelling of its name; empty for other names."""
     missing = MISSING.get(name.lstrip("-").replace("-", "_"))
     return missing.why if missing is not None else ""
+
+
+def no_such_option(name: str, names: Collection[str]) -> str:
+    """The error for an option of Python's, by its name, that is not among `names`."""
+    return f"{name}: {instead_of(name) or f'no such option{did_you_mean(name, names) or _SEE}'}"
 
 
 def instead_of_value(name: str, value: Any) -> str:
@@ -115,7 +121,7 @@ def known(options: Mapping[str, Any], names: Collection[str]) -> tuple[dict[str,
             found[name] = value
             continue
         if name not in MISSING:
-            raise ConfigError(f"{name}: no such option{did_you_mean(name, names) or ': see fastws.Config'}")
+            raise ConfigError(no_such_option(name, names))
         error, warning = judge(name, value)
         if error:
             raise ConfigError(f"{name}: {error}")

@@ -16,6 +16,7 @@ from fastws.config import OPTION, Config
 from fastws.config import file as config_file
 from fastws.config.environment import read_environment
 from fastws.config.sources import CONFIG_VARIABLE
+from fastws.config.uvicorn_options import no_such_option
 from fastws.errors import ConfigError
 from fastws.http.forwarded import UNIX
 
@@ -154,8 +155,10 @@ def config_for(app: Any, cfg: Any, own: Mapping[str, Any], environ: Mapping[str,
         raise ConfigError(f"{path}: app: gunicorn imports the application")
     given = {**own, **(file.options if file is not None else {}), **read_environment(environ)}
     for name in given:
+        if name == "app":
+            raise ConfigError("CONFIG: app: gunicorn imports the application")
         if name not in OPTION:
-            raise ConfigError(f"CONFIG: there is no option {name!r}")
+            raise ConfigError(f"CONFIG: {no_such_option(name, OPTION)}")
         if name in INSTEAD:
             where = f"CONFIG[{name!r}]"
             if environ.get(OPTION[name].env):

@@ -29,6 +29,7 @@ from gunicorn.workers.base import Worker
 
 from fastws.asgi.loading import AppError, ASGIApplication, Receive, Scope, Send, load_application
 from fastws.config import Config
+from fastws.config.sources import notes
 from fastws.errors import STARTUP_FAILURE, ConfigError, StartupError
 from fastws.gunicorn.requests import access_log, hooked
 from fastws.gunicorn.settings import config_for
@@ -134,6 +135,8 @@ class FastWSWorker(Worker):
         except ConfigError as error:
             log.error("%s", error)
             raise SystemExit(STARTUP_FAILURE) from None
+        for line in notes(os.environ):
+            log.warning("%s", line)
         for level, line in hints(config):
             log.log(level, "%s", line)
         if "http_protocols" in cfg.settings and "h2" in cfg.http_protocols:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import copy
 import dataclasses
+import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,31 @@ def test_every_option_is_read_by_something(option: Any) -> None:
         for path in readers
         for node in ast.walk(ast.parse(path.read_text()))
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ws_max_sise", "ws_max_sise: no such option: did you mean 'ws_max_size'?"),
+        ("wsMaxSize", "wsMaxSize: no such option: did you mean 'ws_max_size'?"),
+        ("zzz", "zzz: no such option: see fastws.Config"),
+        ("h11_max_incomplete_event_size", "h11_max_incomplete_event_size: --limit-request-head bounds "),
+    ],
+)
+def test_a_name_that_is_none_is_told_the_nearest(name: str, message: str) -> None:
+    """From Python; test_command_line, test_config_file and test_gunicorn_settings have the other ways."""
+    given: dict[str, Any] = {name: 1}
+    with pytest.raises(ConfigError, match="^" + re.escape(message)):
+        Config("a:b", **given)
+    with pytest.raises(ConfigError, match="^" + re.escape(message)):
+        dataclasses.replace(Config("a:b"), **given)
+    with pytest.raises(TypeError):
+        Config()  # type: ignore[call-arg]  # as Python says it
+
+
+def test_a_configuration_can_be_copied_and_passed_on() -> None:
+    config = Config("a:b", ws_max_size=1)
+    assert copy.deepcopy(config) == pickle.loads(pickle.dumps(config)) == copy.copy(config) == config
 
 
 def test_the_configuration_is_frozen() -> None:

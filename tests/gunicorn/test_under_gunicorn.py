@@ -100,6 +100,13 @@ def test_serves_and_ends_cleanly(tmp_path: Path) -> None:
     assert process.output.count("Pages of any site") == 1  # of the master, for all
 
 
+def test_a_variable_that_names_no_option_is_told(tmp_path: Path) -> None:
+    """Once, by the master: the worker starts without it."""
+    with serve_gunicorn(tmp_path, env={"FASTWS_WS_MAX_SISE": "1"}) as process:
+        assert process.stop() == 0
+    assert process.output.count("FASTWS_WS_MAX_SISE names no option: did you mean FASTWS_WS_MAX_SIZE?") == 1
+
+
 def test_entry_point(tmp_path: Path) -> None:
     with serve_gunicorn(tmp_path, worker=f"egg:{DISTRIBUTION}#fastws") as process:
         assert get(process, "/a") == (404, "/a")
@@ -497,7 +504,7 @@ def test_worker_ends_when_its_master_is_gone(tmp_path: Path) -> None:
             "FASTWS_WS_MAX_SIZE: must be a number of bytes such as 65536, 64KiB or 1MB, 1 or more, not 'big'",
         ),
         ({"env": {"FASTWS_PORT": "80"}}, "FASTWS_PORT: gunicorn listens: --bind"),
-        ({"worker": "gunicorn_apps.Mistaken"}, "CONFIG: there is no option 'ws_max_sise'"),
+        ({"worker": "gunicorn_apps.Mistaken"}, "CONFIG: ws_max_sise: no such option: did you mean 'ws_max_size'?"),
         ({"worker": "gunicorn_apps.NoMaster"}, r"CONFIG\['port'\]: gunicorn listens: --bind"),
         ({"app": "gunicorn_apps:wsgi"}, "APP: the application looks like WSGI, not ASGI"),
     ],

@@ -306,4 +306,4 @@ def test_auto_without_cython_falls_back(quick_source: Path, no_cython: str) -> N
 def test_other_values_are_errors(quick_source: Path) -> None:
     result = build(quick_source, FASTWS_EXTENSION="maybe")
     assert result.status != 0
-    assert "FASTWS_EXTENSION is 'maybe': it must be auto, yes or no" in result.output
+    assert "Error: FASTWS_EXTENSION: must be one of auto, yes, no, not 'maybe'" in result.output
