@@ -135,7 +135,7 @@ def test_the_command_publishes_over_a_control_socket() -> None:
     [
         (("room",), 2, "say what to publish"),
         (("room", "x", "--file", "-"), 2, "say what to publish"),
-        (("room", "x"), 2, "say where: --topics-url or --control-socket"),
+        (("room", "x"), 2, "--topics-url: say where to publish, by this option or by --control-socket"),
         (("room", "--file", "-", "--topics-url", "redis://h"), 2, "not UTF-8: --binary"),
         (("room", "x", "--topics-url", "http://:secret@h"), 2, "--topics-url: must begin with one of redis://"),
         (("room", "x", "--control-socket", "/nowhere/c"), 1, "no server listens on /nowhere/c.PID"),
