@@ -76,7 +76,7 @@ def _import(text: str, app_dir: str) -> Any:
         raise ConfigError(f"APP: {text!r} calls a function: write {text.removesuffix('()')!r}, with --factory")
     if module_name.endswith(".py") or not all(part.isidentifier() for part in module_name.split(".")):
         meant = as_module(module_name, attributes)
-        raise ConfigError(f"APP: {module_name!r} is no module, whose name has no path: did you mean {meant!r}?")
+        raise ConfigError(f"APP: {module_name!r} is not the name of a module: did you mean {meant!r}?")
     try:
         with under_way(module_name):
             module = importlib.import_module(module_name)
@@ -114,7 +114,7 @@ def _is_factory(app: Any) -> bool:
 
 def _call_factory(factory: Any, name: str) -> Any:
     if not callable(factory):
-        raise ConfigError(f"APP: --factory is given, but {name} cannot be called: it is a {type(factory).__name__}")
+        raise ConfigError(f"APP: --factory is given, but {name} cannot be called: its type is {type(factory).__name__}")
     try:
         inspect.signature(factory).bind()
     except TypeError:
@@ -133,7 +133,9 @@ def _call_factory(factory: Any, name: str) -> Any:
 
 def _as_asgi3(app: Any, name: str) -> ASGIApplication:
     if not callable(app):
-        raise ConfigError(f"APP: {name} is not an ASGI application: a {type(app).__name__} cannot be called")
+        raise ConfigError(
+            f"APP: {name} is not an ASGI application: it cannot be called, its type is {type(app).__name__}"
+        )
     if _accepts(app, 3) and not (inspect.isclass(app) and not hasattr(app, "__await__")):
         application: ASGIApplication = app
         return application

@@ -63,7 +63,7 @@ def quiet_accept(loop: asyncio.AbstractEventLoop, warn: Callable[[str], None]) -
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         if context.get("message", "").startswith(ACCEPT_FAILED):
-            warn("No file descriptor is left to accept connections with (ulimit -n); trying again in a second.")
+            warn("No file descriptor is left for new connections (ulimit -n); trying again in a second.")
         elif before is not None:
             before(loop, context)
         else:

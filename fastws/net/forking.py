@@ -77,7 +77,9 @@ def end_child(error: BaseException | None = None) -> NoReturn:
             print(code, file=sys.stderr)
     else:
         status = 1
-        logger.warning("Process [%d] came back to the event loop, from a fork of the application; it ends", os.getpid())
+        logger.warning(
+            "Process [%d] was forked by the application and came back to the event loop; it ends", os.getpid()
+        )
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()

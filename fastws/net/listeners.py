@@ -194,7 +194,7 @@ def _remove_stale(path: str) -> int:
     except FileNotFoundError:
         return UNIX_MODE
     if not stat.S_ISSOCK(mode):
-        raise StartupError(f"--uds: cannot listen on {path}: there is something else, which is not a socket")
+        raise StartupError(f"--uds: cannot listen on {path}: something that is not a socket has this path")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:

@@ -46,8 +46,8 @@ _NO_DESCRIPTORS = RequestError(
     503,
     "The server is at its limit of connections.",
     ((b"retry-after", b"5"),),
-    log_hint="The limit of open files (ulimit -n) is reached but for what is kept for the application: raise it, or "
-    "bound the connections of a client (--limit-connections-per-client).",
+    log_hint="The limit of open files (ulimit -n) is reached, except for those kept for the application: raise it, "
+    "or bound the connections of a client (--limit-connections-per-client).",
 )
 
 

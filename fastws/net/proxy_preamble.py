@@ -65,7 +65,9 @@ class ProxyPreamble(Handler):
 
     def on_deadline(self, now: float) -> None:
         if not self._state.shutting_down:
-            self._state.warn("A connection sent no whole PROXY header in time (%s)", self._connection.peer_name())
+            self._state.warn(
+                "A connection did not send a whole PROXY header in time (%s)", self._connection.peer_name()
+            )
         self._connection.abort()
 
     def shut_down(self) -> None:

@@ -73,7 +73,7 @@ class ReloadableContext(ssl.SSLContext):
         try:
             self.reload()
         except ConfigError as error:
-            logger.error("Going on with the TLS certificates in use: %s", error)
+            logger.error("The TLS certificates in use stay: %s", error)
         else:
             logger.info("Reloaded the TLS certificates")
 

@@ -217,7 +217,7 @@ async def test_a_header_has_the_time_of_a_head(caplog: pytest.LogCaptureFixture)
     assert not peer.transport.closing
     await asyncio.sleep(1.5)
     assert peer.transport.aborted
-    assert caplog.messages == ["A connection sent no whole PROXY header in time (127.0.0.1:1)"]
+    assert caplog.messages == ["A connection did not send a whole PROXY header in time (127.0.0.1:1)"]
 
 
 @pytest.mark.parametrize(

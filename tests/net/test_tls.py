@@ -106,11 +106,11 @@ def test_reload_when_a_file_has_changed(
         after = authority.write(certificate, "127.0.0.1", key=key)
         eventually(lambda: shown(serving, authority.client()) == after)
         key.write_text("rubbish")
-        eventually(lambda: "Going on with the TLS certificates in use" in caplog.text)
+        eventually(lambda: "The TLS certificates in use stay" in caplog.text)
         assert shown(serving, authority.client()) == after
         after = authority.write(certificate, "127.0.0.1", key=key)
         eventually(lambda: shown(serving, authority.client()) == after)
-    assert caplog.text.count("Going on with") == 1
+    assert caplog.text.count("in use stay") == 1
 
 
 def test_change_is_told_once_and_not_while_it_lasts(authority: Authority, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_reload_on_sighup(authority: Authority, tmp_path: Path) -> None:
     with serve_process("echo_app:app", "--ssl-certfile", str(certificate)) as process:
         certificate.write_text("rubbish")
         process.signal(signal.SIGHUP)
-        process.wait_for_line(r"Going on with the TLS certificates in use: --ssl-certfile: cannot use .*both\.pem")
+        process.wait_for_line(r"The TLS certificates in use stay: --ssl-certfile: cannot use .*both\.pem")
         assert shown(process, authority.client()) == before
         after = authority.write(certificate, "127.0.0.1")
         process.signal(signal.SIGHUP)

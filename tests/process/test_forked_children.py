@@ -106,7 +106,7 @@ def test_a_child_that_comes_back_to_the_loop_ends_there() -> None:
     with serve_process("forking_apps:app") as process:
         assert get(process, "/come-back") == "ok"
         process.wait_for_line("the child goes on")
-        process.wait_for_line("came back to the event loop, from a fork of the application; it ends")
+        process.wait_for_line("was forked by the application and came back to the event loop; it ends")
         assert get(process, "/") == "ok"
         assert process.stop() == 0
         assert process.output.count("the application shuts down") == 0
