@@ -53,6 +53,14 @@ def test_no_line_installs_another_project() -> None:
     assert not wrong
 
 
+def test_the_address_of_the_project_is_in_one_place() -> None:
+    """Whoever publishes it changes four lines, as CONTRIBUTING.md says; no page and no workflow has it."""
+    urls = (ROOT / "pyproject.toml").read_text().partition("\n[project.urls]\n")[2].partition("\n[")[0]
+    [address] = set(re.findall(r"https://[^/\"]+/[^/\"]+/[^/\"]+", urls))
+    places = [path.relative_to(ROOT).as_posix() for path in written() if address in path.read_text()]
+    assert places == ["pyproject.toml"]
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*/requirements.txt")), ids=lambda path: path.parent.name)
 def test_examples_require_it(path: Path) -> None:
     names = [re.split(r"[\[<>=~ ]", line)[0] for line in path.read_text().splitlines()]
