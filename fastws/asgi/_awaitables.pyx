@@ -1,5 +1,5 @@
 # cython: language_level=3, nonecheck=False, auto_pickle=False, autotestdict=False
-"""`receive` and `send` of a WebSocket without a native coroutine for each call, for Python 3.10 and 3.11.
+"""`receive` and `send` of a call without a native coroutine for each call of them, for Python 3.10 and 3.11.
 
 There a native coroutine is an object with a frame of its own, that the interpreter enters through C, and a message takes
 two of them: a quarter of all its instructions. Later interpreters run them without leaving their loop; these have the
@@ -16,8 +16,9 @@ from types import CoroutineType
 
 cimport cython
 
-from fastws.asgi.waiting cimport Waiting
+from fastws.asgi.http_cycle cimport HttpCycle
 from fastws.asgi.session cimport Session
+from fastws.asgi.waiting cimport Waiting
 
 cdef extern from "Python.h":
     ctypedef struct PyTypeObject:
@@ -63,7 +64,8 @@ cdef enum:
 cdef class _Step:
     """One call of `receive` or `send`: a coroutine to all who ask (an instance of `types.CoroutineType`, even)."""
 
-    cdef Session session
+    cdef Session session  # one of these two
+    cdef HttpCycle cycle
     cdef object event  # to be sent; of no meaning where it receives
     cdef object future  # what it waits in
     cdef Waiting waiting  # whose future that is, if one has it
@@ -72,10 +74,13 @@ cdef class _Step:
 
     def __dealloc__(self):
         if self.stage == NEW:
-            PyErr_WarnFormat(RuntimeWarning, 1, b"coroutine 'WebSocketCall.%s' was never awaited", self.verb())
+            PyErr_WarnFormat(RuntimeWarning, 1, b"coroutine '%s.%s' was never awaited", self.owner(), self.verb())
 
     cdef inline const char *verb(self) noexcept:
         return b"receive" if self.receives else b"send"
+
+    cdef inline const char *owner(self) noexcept:
+        return b"HttpCall" if self.session is None else b"WebSocketCall"
 
     cdef int go_on(self, PyObject **result) except -1:
         """Go on until it waits, for `result`, or is done, with `result`; which of both."""
@@ -84,7 +89,7 @@ cdef class _Step:
         if stage == DONE:
             raise RuntimeError("cannot reuse already awaited coroutine")
         if self.receives:
-            return self.receive(result)
+            return self.receive(result) if self.session is not None else self.receive_request(result)
         if stage == WAITING:
             self.future.result()
             return give(None, RETURNED, result)
@@ -105,12 +110,23 @@ cdef class _Step:
             found = self.waiting.future
         return self.wait(found, result)
 
+    cdef int receive_request(self, PyObject **result) except -1:
+        cdef object found = self.cycle._next_event()
+        if found is not None:
+            return give(found, RETURNED, result)
+        return self.wait(self.cycle.wait_for_event(), result)
+
     cdef int begin_to_send(self, PyObject **result) except -1:
         cdef object waiter
-        if type(self.event) is dict:
-            waiter = self.session._send_event(<dict>self.event)
+        if self.session is not None:
+            if type(self.event) is dict:
+                waiter = self.session._send_event(<dict>self.event)
+            else:
+                waiter = self.session.send_event(self.event)
+        elif type(self.event) is dict:
+            waiter = self.cycle._send_event(<dict>self.event)
         else:
-            waiter = self.session.send_event(self.event)
+            waiter = self.cycle.send_event(self.event)
         if waiter is None:
             return give(None, RETURNED, result)
         return self.wait(waiter, result)
@@ -162,7 +178,7 @@ cdef class _Step:
 
     @property
     def __qualname__(self):
-        return f"WebSocketCall.{self.verb().decode()}"
+        return f"{self.owner().decode()}.{self.verb().decode()}"
 
     @property
     def cr_await(self):
@@ -215,24 +231,37 @@ cdef vectorcallfunc call_receive
 cdef vectorcallfunc call_send
 
 
-cdef object begin_receive(PyObject *function, PyObject **arguments, size_t count, PyObject *names):
+cdef _Step step_of(object call):
+    """A step of a Session or an HttpCycle that has not begun; None where it is neither."""
     cdef _Step step
-    if names != NULL or PyVectorcall_NARGS(count) != 1 or not isinstance(<object>arguments[0], Session):
-        return call_receive(function, arguments, count, names)
+    cdef bint of_session = isinstance(call, Session)
+    if not of_session and not isinstance(call, HttpCycle):
+        return None
     step = _Step.__new__(_Step)
     step.stage = NEW
-    step.session = <Session>arguments[0]
+    if of_session:
+        step.session = <Session>call
+    else:
+        step.cycle = <HttpCycle>call
+    return step
+
+
+cdef object begin_receive(PyObject *function, PyObject **arguments, size_t count, PyObject *names):
+    cdef _Step step = None
+    if names == NULL and PyVectorcall_NARGS(count) == 1:
+        step = step_of(<object>arguments[0])
+    if step is None:
+        return call_receive(function, arguments, count, names)
     step.receives = True
     return step
 
 
 cdef object begin_send(PyObject *function, PyObject **arguments, size_t count, PyObject *names):
-    cdef _Step step
-    if names != NULL or PyVectorcall_NARGS(count) != 2 or not isinstance(<object>arguments[0], Session):
+    cdef _Step step = None
+    if names == NULL and PyVectorcall_NARGS(count) == 2:
+        step = step_of(<object>arguments[0])
+    if step is None:
         return call_send(function, arguments, count, names)
-    step = _Step.__new__(_Step)
-    step.stage = NEW
-    step.session = <Session>arguments[0]
     step.event = <object>arguments[1]
     return step
 

@@ -2,8 +2,8 @@
 
 This module is always interpreted, for two reasons. The `receive` and `send` that an application gets are native
 coroutine functions, since some libraries accept no others; and a traceback through them can be read. Both are thin:
-what they do is in http_cycle.py and session.py, and how the application is called is in calls.py. Those of a
-WebSocket have compiled twins, _awaitables.pyx, for interpreters that are slow at native ones.
+what they do is in http_cycle.py and session.py, and how the application is called is in calls.py. They have
+compiled twins, _awaitables.pyx, for interpreters that are slow at native ones.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ if sys.version_info < (3, 12):
     with suppress(ImportError):
         from fastws.asgi import _awaitables
 
-        WebSocketCall.receive = _awaitables.receive  # type: ignore[method-assign,assignment]
-        WebSocketCall.send = _awaitables.send  # type: ignore[method-assign,assignment]
+        Call.receive = _awaitables.receive  # type: ignore[method-assign,assignment]
+        Call.send = _awaitables.send  # type: ignore[method-assign,assignment]
 
 
 class IdentifiedWebSocketCall(WebSocketCall):

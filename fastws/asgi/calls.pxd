@@ -1,3 +1,5 @@
+import cython
+
 from fastws.asgi.http_cycle cimport HttpCycle
 from fastws.asgi.scopes cimport Scopes
 from fastws.asgi.session cimport Session
@@ -16,7 +18,10 @@ cdef class Calls:
     cdef object _http_observer
     cdef bint _goes_on
     cdef LoopCore _shared
+    cdef dict _task_options
 
+    @cython.locals(run=Run)
+    cdef Run _run(self, dict scope, call)
     cdef _start(self, Run run)
     cdef _end_http(self, HttpCycle call, dict scope, error)
     cdef _end_websocket(self, Session call, dict scope, error)
@@ -40,6 +45,7 @@ cdef class Run(Resumable):
     cdef bint _withdrawn
     cdef object _message
 
+    cdef _prepare(self, Calls calls, dict scope, call)
     cdef resume(self)
     cdef _park(self, Session session, result)
     cdef _catch_up(self, error)
@@ -51,6 +57,7 @@ cdef class Run(Resumable):
 
 cdef bint WITHDRAWS
 cdef bint NAMED
+cdef object Task
 cdef object ENDED
 cdef object DONE
 cdef object CLOSING

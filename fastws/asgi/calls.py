@@ -43,6 +43,8 @@ DISCONNECTS = frozenset({"ClientDisconnect", "WebSocketDisconnect", "WebSocketDi
 NAMED = sys.version_info < (3, 13)
 """Whether asyncio writes the name of a task when it is made, by the slowest of ways, so that ours is cheaper."""
 
+Task: Any = asyncio.Task  # of coroutines, which a `Run` is
+
 DONE = Stage.DONE
 CLOSING = State.CLOSING
 CLOSED = State.CLOSED
@@ -74,10 +76,12 @@ class Calls:
         self._observer = observer
         self._http_observer = observer if observer is not None and observer.hears_requests else None
         self._shared: LoopState
+        self._task_options: dict[str, Any]
 
     def bind(self, state: LoopState) -> None:
         """Learn the state that is shared."""
         self._shared = state
+        self._task_options = {"loop": state.loop}
         self._scopes.bind(state)
 
     def offer_websockets(self, extension: str, value: dict[str, Any]) -> None:
@@ -91,7 +95,7 @@ class Calls:
         make = self._http_call if head.http_version is not HTTP2 else self._http2_call
         call = make(http, shared, head, scope, self._http_observer)
         shared.requests += 1
-        call.task = self._start(Run(self, scope, call))
+        call.task = self._start(self._run(scope, call))
         return call
 
     def websocket(self, http: HttpHandler, head: RequestHead, upgrade: UpgradeRequest, early_data: bytes) -> Session:
@@ -100,12 +104,17 @@ class Calls:
         scope = self._scopes.websocket(http, head, upgrade)
         call = self._websocket_call(http.connection, shared, scope, self._observer, head, upgrade, early_data)
         shared.websockets += 1
-        run = Run(self, scope, call)
+        run = self._run(scope, call)
         if self._goes_on and shared.loop.get_task_factory() is None:
             run.session = call
             run.context = shared.context.copy()
         call.task = self._start(run)
         return call
+
+    def _run(self, scope: Scope, call: Any) -> Run:
+        run = Run.__new__(Run)
+        run._prepare(self, scope, call)
+        return run
 
     def _start(self, run: Run) -> asyncio.Task[None]:
         """Run `run` from the loop's next turn on.
@@ -113,16 +122,13 @@ class Calls:
         Not by the loop's task factory: an application may have set an eager one, and would then be called before its
         request is known to the connection. The context that it copies is the server's own, in which all is that reads.
         """
-        loop: Any = self._shared.loop
-        task: asyncio.Task[None]
-        if run.context is None and NAMED:
-            name = f"fastws-{self._shared.requests_total}"
-            task = asyncio.Task(run, loop=loop, name=name)  # type: ignore[arg-type]  # a coroutine
-        elif run.context is None:
-            task = asyncio.Task(run, loop=loop)  # type: ignore[arg-type]
-        else:
-            task = asyncio.Task(run, loop=loop, context=run.context)  # type: ignore[arg-type,call-arg]
-        self._shared.tasks.add(task)
+        shared = self._shared
+        options = self._task_options
+        if NAMED:
+            options["name"] = f"fastws-{shared.requests_total}"
+        context = run.context
+        task: asyncio.Task[None] = Task(run, **options) if context is None else Task(run, context=context, **options)
+        shared.tasks.add(task)
         return task
 
     # What becomes of the end of a call: `error` is what the application has raised.
@@ -196,7 +202,8 @@ class Run(Resumable):
     the signals.
     """
 
-    def __init__(self, calls: Calls, scope: Scope, call: Any) -> None:
+    def _prepare(self, calls: Calls, scope: Scope, call: Any) -> None:
+        """What would be `__init__`: a compiled one finds this at once."""
         self._calls: Calls | None = calls
         self._scope: Scope | None = scope
         self._call = call

@@ -19,6 +19,7 @@ cdef class HttpCycle(Responder):
     cdef object _waiter
     cdef object _crowd
 
+    cdef _next_event(self)
     cdef _ask_for_body(self)
     cdef _wake(self)
     cdef _log(self)

@@ -94,6 +94,9 @@ class HttpCycle(Responder):
 
     def next_event(self) -> dict[str, Any] | None:
         """The next event for the application, or None where it must wait for one."""
+        return self._next_event()
+
+    def _next_event(self) -> dict[str, Any] | None:
         if self.stage is DONE or self.gone:
             return {"type": "http.disconnect"}
         if not self._body_taken:

@@ -19,6 +19,7 @@ cdef class Responder:
     cdef bint _trailers
     cdef object _trailer_fields
 
+    cdef _send_event(self, dict event)
     cdef _start(self, dict event)
     cdef _prepare(self, Channel connection, LoopCore state, RequestHead head, bint keep_alive)
     cdef _send_body(self, dict event)

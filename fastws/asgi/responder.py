@@ -91,8 +91,9 @@ class Responder:
         Raises ApplicationError for an event that is malformed or not allowed now, ClientDisconnected when the
         peer is gone.
         """
-        if type(event) is not dict:
-            event = plain_event(event)
+        return self._send_event(event if type(event) is dict else plain_event(event))
+
+    def _send_event(self, event: dict[str, Any]) -> asyncio.Future[None] | None:
         stage = self.stage
         if self.gone:
             if stage is DONE:

@@ -14,7 +14,8 @@ cdef class Scopes:
     cdef dict _asgi
     cdef dict _http_extensions
     cdef dict _websocket_extensions
-    cdef dict _blank_scope
+    cdef dict _blank_http
+    cdef dict _blank_websocket
     cdef object _last_server
     cdef LoopCore _shared
 
@@ -22,9 +23,12 @@ cdef class Scopes:
     cdef dict websocket(self, HttpHandler http, RequestHead head, upgrade)
     @cython.locals(fields=Repeats, shared=list, i=Py_ssize_t, field=tuple)
     cdef list _share_fields(self, list headers)
-    cdef dict _scope(self, str kind, RequestHead head, HttpHandler http)
+    cdef dict _scope(self, dict blank, RequestHead head, HttpHandler http)
     cdef _keep_scope(self, dict scope, RequestHead head)
     cdef dict _repeated_scope(self, dict kept, RequestHead head, HttpHandler http)
     @cython.locals(name=str, value=dict, extensions=dict)
     cdef dict _extensions(self, dict offered, HttpHandler http)
     cdef _addresses(self, HttpHandler http)
+
+
+cdef str HTTP11

@@ -37,7 +37,11 @@ SCOPE_KEYS = (
     "raw_path",
     "query_string",
     "headers",
+    "extensions",
 )
+
+HTTP11 = "1.1"
+SECURE = {"http": "https", "ws": "wss", "https": "https", "wss": "wss"}
 
 STREAM_EXTENSION = "fastws.http2"
 """The ASGI extension that has the number of the `stream` (RFC 9113 section 5.1.1) which a call came by."""
@@ -71,15 +75,18 @@ class Scopes:
             "http.response.early_hint": {},
         }
         self._websocket_extensions: dict[str, dict[str, Any]] = {"websocket.http.response": {}}
-        # What every scope is a copy of: a dictionary that Cython builds from a literal is a third larger.
-        self._blank_scope: Scope = dict.fromkeys(SCOPE_KEYS)
-        self._blank_scope["root_path"] = self._root_path
+        # What every scope is a copy of, with what most of them have: to set less, and never a key that is new.
+        self._blank_http: Scope = {}
+        self._blank_websocket: Scope = {}
         self._last_server: Address = None
         self._shared: LoopState
 
     def bind(self, state: LoopState) -> None:
         """Learn the state that is shared."""
         self._shared = state
+        secure = state.secure
+        self._blank_http = self._blank("http", "https" if secure else "http", "method")
+        self._blank_websocket = self._blank("websocket", "wss" if secure else "ws", "subprotocols")
 
     def offer_websockets(self, extension: str, value: dict[str, Any]) -> None:
         """Let `scope["extensions"]` of WebSockets have `extension` with a copy of this value."""
@@ -91,7 +98,7 @@ class Scopes:
         if scope is not None and not http.tls_at_proxy:
             scope = self._repeated_scope(scope, head, http)
         else:
-            scope = self._scope("http", head, http)
+            scope = self._scope(self._blank_http, head, http)
             scope["method"] = head.method
             scope["extensions"] = self._extensions(self._http_extensions, http)
             if head.repeated:
@@ -104,25 +111,32 @@ class Scopes:
     def websocket(self, http: HttpHandler, head: RequestHead, upgrade: UpgradeRequest) -> Scope:
         """The scope of the WebSocket that `head` asks for."""
         head.headers = self._share_fields(head.headers)  # as long as the WebSocket lives
-        scope = self._scope("websocket", head, http)
+        scope = self._scope(self._blank_websocket, head, http)
         scope["subprotocols"] = upgrade.subprotocols.copy()
         scope["extensions"] = self._extensions(self._websocket_extensions, http)
         return scope
 
-    def _scope(self, kind: str, head: RequestHead, http: HttpHandler) -> Scope:
-        secure = self._shared.secure or http.tls_at_proxy
-        scheme = ("wss" if secure else "ws") if kind == "websocket" else ("https" if secure else "http")
+    def _blank(self, kind: str, scheme: str, own_key: str) -> Scope:
+        blank: Scope = dict.fromkeys((*SCOPE_KEYS, own_key, *(() if self._state is None else ("state",))))
+        blank["type"] = kind
+        blank["scheme"] = scheme
+        blank["http_version"] = HTTP11
+        blank["root_path"] = self._root_path
+        return blank
+
+    def _scope(self, blank: Scope, head: RequestHead, http: HttpHandler) -> Scope:
         client, server = self._addresses(http)
-        if head.forwarded and self._trusted is not None:
-            client, scheme = apply_forwarded(head.fields, client, scheme, self._trusted)
         root_path = self._root_path
-        scope = self._blank_scope.copy()
+        scope = blank.copy()
+        if http.tls_at_proxy:
+            scope["scheme"] = SECURE[scope["scheme"]]
+        if head.forwarded and self._trusted is not None:
+            client, scope["scheme"] = apply_forwarded(head.fields, client, scope["scheme"], self._trusted)
+        if head.http_version is not HTTP11:
+            scope["http_version"] = head.http_version
         scope["asgi"] = self._asgi.copy()
-        scope["type"] = kind
-        scope["http_version"] = head.http_version
         scope["server"] = server
         scope["client"] = client
-        scope["scheme"] = scheme
         scope["path"] = root_path + head.path if root_path else head.path
         scope["raw_path"] = root_path.encode("ascii", "replace") + head.raw_path if root_path else head.raw_path
         scope["query_string"] = head.query_string

@@ -155,7 +155,11 @@ def repeated_response_head(repeats: Repeats, status: Any, headers: Any) -> Respo
 
 def _are_bytes(headers: tuple[Any, ...]) -> bool:
     """Whether `headers`, which are equal to good ones, are good: a memoryview, which is not, may be equal to bytes."""
-    return all(type(name) is bytes and type(value) is bytes for name, value in headers)
+    for pair in headers:
+        name, value = pair
+        if type(name) is not bytes or type(value) is not bytes:
+            return False
+    return True
 
 
 def _unknown_status_line(status: object) -> bytes:

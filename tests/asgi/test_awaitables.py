@@ -18,25 +18,44 @@ import anyio
 import pytest
 import wire
 from driving import ACCEPT, connect, open_websocket
-from fake_loop import DrivenApp, FakeServer, on_fake_clock, settle
+from fake_loop import Call, DrivenApp, FakeServer, Peer, on_fake_clock, settle
 
 from fastws.errors import ApplicationError, ClientDisconnected
 
 MESSAGE: dict[str, Any] = {"type": "websocket.send", "text": "x"}
+START: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]}
+BODY: dict[str, Any] = {"type": "http.response.body", "body": b"x"}
+
+
+async def open_request(engine: str) -> tuple[Call, Peer]:
+    """The application's side and the peer of a request of whose body three bytes are to come."""
+    app = DrivenApp()
+    peer = FakeServer(app, engine=engine).connect()
+    await peer.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n")
+    [call] = app.calls
+    return call, peer
+
+
+OPENED = pytest.mark.parametrize(
+    ("opened", "event"), [(open_websocket, MESSAGE), (open_request, START)], ids=["websocket", "request"]
+)
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="native where that is as fast")
 def test_they_are_compiled_where_everything_is(engine: str) -> None:
-    from fastws.asgi.application import WebSocketCall
+    from fastws.asgi.application import Http2Call, HttpCall, WebSocketCall
     from fastws.asgi.waiting import Waiting
 
     compiled = not isinstance(Waiting.__next__, types.FunctionType)
-    assert isinstance(WebSocketCall.receive, types.FunctionType) is not compiled
+    for each in (WebSocketCall, HttpCall, Http2Call):
+        assert isinstance(each.receive, types.FunctionType) is not compiled
+        assert isinstance(each.send, types.FunctionType) is not compiled
 
 
+@OPENED
 @on_fake_clock
-async def test_they_are_coroutine_functions(engine: str) -> None:
-    call, _ = await open_websocket(engine)
+async def test_they_are_coroutine_functions(engine: str, opened: Any, event: dict[str, Any]) -> None:
+    call, _ = await opened(engine)
     for function, parameters in ((call.receive, []), (call.send, ["event"])):
         assert inspect.iscoroutinefunction(function)
         with warnings.catch_warnings():
@@ -49,10 +68,11 @@ async def test_they_are_coroutine_functions(engine: str) -> None:
     assert len({call.send, call.send}) == 1
 
 
+@OPENED
 @on_fake_clock
-async def test_what_they_return_are_coroutines(engine: str) -> None:
-    call, _ = await open_websocket(engine)
-    for coroutine in (call.receive(), call.send(MESSAGE)):
+async def test_what_they_return_are_coroutines(engine: str, opened: Any, event: dict[str, Any]) -> None:
+    call, _ = await opened(engine)
+    for coroutine in (call.receive(), call.send(event)):
         assert inspect.iscoroutine(coroutine)
         assert asyncio.iscoroutine(coroutine)
         assert inspect.isawaitable(coroutine)
@@ -93,12 +113,13 @@ async def test_they_are_awaited_once(engine: str) -> None:
         await closed
 
 
+@OPENED
 @pytest.mark.parametrize("name", ["receive", "send"])
 @on_fake_clock
-async def test_one_that_nobody_awaits_is_warned_of(engine: str, name: str) -> None:
-    call, _ = await open_websocket(engine)
+async def test_one_that_nobody_awaits_is_warned_of(engine: str, opened: Any, event: dict[str, Any], name: str) -> None:
+    call, _ = await opened(engine)
     with pytest.warns(RuntimeWarning, match=rf"coroutine '.*\.{name}' was never awaited"):
-        call.receive() if name == "receive" else call.send(MESSAGE)
+        call.receive() if name == "receive" else call.send(event)
 
 
 @on_fake_clock
@@ -198,3 +219,50 @@ async def test_an_error_shows_the_line_that_made_it(engine: str) -> None:
     with pytest.raises(ApplicationError):
         await call.send(None)
     call.end.set_result(None)
+
+
+@on_fake_clock
+async def test_of_a_request(engine: str) -> None:
+    call, peer = await open_request(engine)
+    sending, receiving = call.send(START), call.receive()
+    await peer.send(b"a")
+    assert await receiving == {"type": "http.request", "body": b"a", "more_body": True}
+    await sending
+    assert peer.take() == b""  # the head waits for the body
+    waiting = asyncio.create_task(call.receive())
+    await settle()
+    assert not waiting.done()
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(call.receive(), 1)
+    future = (stepped := call.receive()).send(None)
+    assert asyncio.isfuture(future)
+    await peer.send(b"bc")
+    assert await waiting == {"type": "http.request", "body": b"bc", "more_body": False}
+    stepped.close()
+    for used in (sending, receiving):
+        with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+            await used
+    await call.send(event=BODY)
+    assert peer.take().endswith(b"\r\n\r\nx")
+    assert await call.receive() == {"type": "http.disconnect"}
+
+
+@on_fake_clock
+async def test_a_response_waits_for_a_peer_that_does_not_read_and_hears_of_its_end(engine: str) -> None:
+    call, peer = await open_request(engine)
+    await call.send({"type": "http.response.start", "status": 200})
+    peer.transport.stalled = True
+    large = {"type": "http.response.body", "body": bytes(100_000), "more_body": True}
+    waiting = asyncio.create_task(call.send(large))
+    await settle()
+    assert not waiting.done()
+    peer.transport.drain()
+    await settle()
+    assert waiting.done()
+    last = asyncio.create_task(call.send(large))
+    await settle()
+    peer.transport.reset()
+    with pytest.raises(ClientDisconnected):
+        await last
+    with pytest.raises(ApplicationError, match=r"http\.nonsense"):
+        await (await open_request(engine))[0].send({"type": "http.nonsense"})
