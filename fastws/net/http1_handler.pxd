@@ -1,4 +1,5 @@
 from fastws.http.head cimport RequestHead
+from fastws.net._copying cimport copied
 from fastws.net.http1_reader cimport Http1Reader
 
 
@@ -7,6 +8,8 @@ cdef class Http1Handler(Http1Reader):
     cdef object _page
     cdef bint _eof
 
+    cdef bytes_received(self, buffer, Py_ssize_t size)
+    cdef _take(self, bytes data)
     cdef response_completed(self, exchange, bint keep_alive)
     cdef update_reading(self)
     cdef _serve(self, RequestHead head)

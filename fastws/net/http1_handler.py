@@ -17,6 +17,7 @@ from fastws.http.head import RequestHead
 from fastws.http.head_scan import asked_for
 from fastws.http.pages import METHODS, Page, encode_page
 from fastws.net.channel import NEVER, Channel
+from fastws.net.copying import copied
 from fastws.net.http1_reader import Http1Reader, shown
 from fastws.net.http_handler import BODY_HIGH_WATER, NEW_SECONDS, HttpHandler
 from fastws.websocket.handshake import UpgradeRequest, read_upgrade
@@ -51,11 +52,17 @@ class Http1Handler(Http1Reader):
 
     # What the connection calls.
 
+    def bytes_received(self, buffer: memoryview, size: int) -> None:
+        self._take(copied(buffer, size))
+
     def data_received(self, data: memoryview) -> None:
+        self._take(bytes(data))
+
+    def _take(self, data: bytes) -> None:
         if self._closing:
             return
         if self._stash:
-            self._parse(self._stash + bytes(data))
+            self._parse(self._stash + data)
         elif self._in_body and self._body_left >= len(data):
             self._feed_body(data)
             self.update_reading()
@@ -64,7 +71,7 @@ class Http1Handler(Http1Reader):
                 deadline = self.state.now + self.state.timeout_request_head
                 if self.connection.deadline > deadline:
                     self.connection.deadline = deadline
-            self._parse(bytes(data))
+            self._parse(data)
 
     def eof_received(self) -> bool:
         self._eof = True

@@ -20,7 +20,7 @@ cdef class Http1Reader(HttpHandler):
     cdef _expect_first(self)
     @cython.locals(position=Py_ssize_t, length=Py_ssize_t, end=Py_ssize_t, head=RequestHead)
     cdef _parse(self, bytes data)
-    cdef _feed_body(self, data)
+    cdef _feed_body(self, bytes data)
     @cython.locals(end=Py_ssize_t, found=Py_ssize_t)
     cdef Py_ssize_t _body_end(self, bytes data, Py_ssize_t position) except -1
     cdef _take_body(self, bytes data)

@@ -119,13 +119,13 @@ class Http1Reader(HttpHandler):
                 return
         self.update_reading()
 
-    def _feed_body(self, data: bytes | memoryview) -> None:
+    def _feed_body(self, data: bytes) -> None:
         """Parse `data`, a part of the body that does not reach beyond its end."""
         head = self._head
         parser = self._parser
         assert head is not None
         if not head.chunked:
-            self._take_body(data if type(data) is bytes else bytes(data))
+            self._take_body(data)
             if not self._body_left:
                 self._end_body()
         else:

@@ -3,6 +3,7 @@ import cython
 from fastws.http.http2_head cimport Http2Head
 from fastws.http.http2_protocol cimport Http2Protocol
 from fastws.http.http2_sending cimport StreamState
+from fastws.net._copying cimport copied
 from fastws.net.http2_request cimport Http2Request
 from fastws.net.http2_stream cimport Carrier, Http2Stream
 
@@ -18,6 +19,8 @@ cdef class Http2Handler(Carrier):
     cdef double _ping_interval
     cdef double _pinged
 
+    cdef bytes_received(self, buffer, Py_ssize_t size)
+    cdef _take(self, bytes data)
     cdef response_completed(self, exchange, bint keep_alive)
     cdef update_reading(self)
     cdef ask_flush(self)

@@ -28,6 +28,7 @@ from fastws.http.http2_head import Http2Head, Malformed, read_head
 from fastws.http.http2_protocol import Http2Protocol
 from fastws.http.http2_sending import StreamState
 from fastws.net.channel import NEVER, Channel
+from fastws.net.copying import copied
 from fastws.net.http2_request import Http2Request
 from fastws.net.http2_stream import Carrier, Http2Stream
 from fastws.net.http_handler import HttpHandler
@@ -85,12 +86,18 @@ class Http2Handler(Carrier):
 
     # What the connection calls.
 
+    def bytes_received(self, buffer: memoryview, size: int) -> None:
+        self._take(copied(buffer, size))
+
     def data_received(self, data: memoryview) -> None:
+        self._take(bytes(data))
+
+    def _take(self, data: bytes) -> None:
         if self._closing:
             return
         self._reading = True
         try:
-            self.protocol.receive(bytes(data), self.state.now)
+            self.protocol.receive(data, self.state.now)
         except Http2Error as error:
             self._reading = False
             self._fail(error.code, str(error))

@@ -1,0 +1,1 @@
+cpdef bytes copied(buffer, Py_ssize_t size)
