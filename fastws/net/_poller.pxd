@@ -1,6 +1,7 @@
 from libc.stdint cimport uint32_t
 
 from fastws.net.connection cimport Stream
+from fastws.net.loop_core cimport LoopCore
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
@@ -23,10 +24,12 @@ cdef enum:
 cdef class Poller:
     cdef object __weakref__
     cdef object loop
+    cdef LoopCore state
     cdef object context  # of what is done for members, whoever asks for it
     cdef object own_name  # what every member's sockname is; None where it depends
     cdef int family
     cdef int descriptor  # of the epoll set, or -1
+    cdef int limit  # of the events that are asked for next
     cdef bint grows  # members may still come
     cdef set members
     cdef list ready  # members that have more to read and will not be told of by epoll

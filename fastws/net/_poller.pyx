@@ -2,7 +2,9 @@
 # cython: auto_pickle=False, autotestdict=False
 """An epoll set that is one reader of the event loop: who of many sockets has something to be read, or may be written to.
 
-A turn of the loop learns of all that is ready at once. The members are edge-triggered: epoll tells once of what has come,
+A turn of the loop learns of all that is ready at once; but of a few at a time while they bring requests, whose calls of
+the application begin in the next turn: what a request was made of is still in the processor's cache then, and in a burst
+of hundreds it would not be. The members are edge-triggered: epoll tells once of what has come,
 and a member remembers that there may be more (`Polled.readable`). So pausing and resuming one is a flag and no system call.
 What becomes of the bytes is the members' business (_transport.pyx), who they are the listener's (_sockets.pyx).
 """
@@ -32,6 +34,8 @@ cdef extern from "<unistd.h>" nogil:
     int c_close "close"(int)
 
 cdef enum:
+    CALLS = 16  # that are begun in a turn, more or less
+    MIN_EVENTS = 2  # one alone is another case
     GUESSES = 32  # reads in a row of the one member that is busy, before the others are asked for
 
 cdef uint32_t READS = EPOLLIN | EPOLLPRI | EPOLLRDHUP | <uint32_t>EPOLLET
@@ -45,7 +49,9 @@ cdef class Poller:
 
     def __init__(self, loop, LoopCore state not None):
         self.loop = loop
+        self.state = state
         self.context = state.context
+        self.limit = MAX_EVENTS
         self.grows = True
         self.members = set()
         self.ready = []
@@ -113,6 +119,7 @@ cdef class Poller:
 
     def _on_ready(self):
         cdef int i, count
+        cdef Py_ssize_t begun
         cdef Polled member = self.busy
         cdef object stop = None
         # A member that is busy alone is read without asking who it is; epoll finds out for itself that it was.
@@ -122,7 +129,8 @@ cdef class Poller:
             if member.read():
                 return
         self.guesses = 0
-        count = epoll_wait(self.descriptor, self.events, MAX_EVENTS, 0)
+        count = epoll_wait(self.descriptor, self.events, self.limit, 0)
+        begun = self.state.requests_total
         member = <Polled>self.events[0].data.ptr if count == 1 else None
         self.busy = member if member is self.alone else None
         self.alone = member
@@ -132,6 +140,9 @@ cdef class Poller:
                 member.on_events(self.events[i].events)
             except BaseException as error:  # the others' events are told of once
                 stop = self.failed(member, error) or stop
+        begun = self.state.requests_total - begun
+        # epoll keeps the others, who have waited longest, for the next turn, in which this is called again.
+        self.limit = MAX_EVENTS if begun == 0 or 2 * begun < count else max(MIN_EVENTS, CALLS * count // begun)
         if stop is not None:
             raise stop
 
