@@ -38,7 +38,8 @@ SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX")  # of this interpreter: wha
 PACKAGE = Path("fastws")
 GENERATED = Path("build", "cython")  # C
 MORE_FLAGS = shlex.split(os.environ.get("FASTWS_CFLAGS", ""))
-C_FLAGS = ["-O3", "-g0", f"-ffile-prefix-map={Path.cwd()}=.", *MORE_FLAGS]
+NEAR_CALLS = ["-fno-plt"] if sys.platform == "linux" else []  # without a jump through a table of libpython's functions
+C_FLAGS = ["-O3", "-g0", *NEAR_CALLS, f"-ffile-prefix-map={Path.cwd()}=.", *MORE_FLAGS]
 # For `fastws --version`, as a text in C; what has a path stays out of the compiled code.
 TOLD = [flag for flag in C_FLAGS if not set(flag) & set('/\\"')]
 C_FLAGS.append(f'-DFASTWS_FLAGS="{" ".join(TOLD)}"')
