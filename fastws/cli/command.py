@@ -14,6 +14,7 @@ from typing import IO, Any, ClassVar, Final
 import click
 
 from fastws.config.near import did_you_mean
+from fastws.counted import counted
 from fastws.observe.terminal import say, wants_colors
 
 NAME: Final = "fastws"
@@ -107,8 +108,9 @@ class Command(click.Command):
         except click.UsageError as error:
             raise UsageError(self._line(ctx, error)) from None
         if rest and not ctx.resilient_parsing:
-            what = "one argument" if len(rest) == 1 else f"{len(rest)} arguments"
-            raise UsageError(f"{' '.join(rest)}: {what} too many: see `{ctx.command_path} --help`")
+            raise UsageError(
+                f"{' '.join(rest)}: {counted(len(rest), 'argument')} too many: see `{ctx.command_path} --help`"
+            )
         return rest
 
     def _line(self, ctx: click.Context, error: click.UsageError) -> str:

@@ -11,9 +11,9 @@ from fastws.cli.command import Failure, UsageError, command
 from fastws.cli.from_file import or_of_file
 from fastws.cli.own_socket import own_socket
 from fastws.config import OPTION
+from fastws.counted import counted
 from fastws.errors import ConfigError
 from fastws.observe import control_client
-from fastws.observe.counted import counted
 
 MOST_OVER_SOCKET: Final = 40_000
 """Bytes of a message that go over a control socket."""

@@ -14,7 +14,7 @@ def speaks_http2(config: Fields) -> bool:
         return False
     available = header_blocks.is_available()
     if config.http == "2" and not available:
-        raise ConfigError(f"--http 2 needs hpack: {install_line('http2')}")
+        raise ConfigError(f"--http: 2 needs hpack: {install_line('http2')}")
     return available
 
 

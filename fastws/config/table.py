@@ -59,7 +59,7 @@ class Fields:
     lifespan: str = _application(
         "choice",
         "auto",
-        "ASGI lifespan events: `auto` goes on without them where the application raises on them.",
+        "ASGI lifespan events: `auto` goes on without them if the application raises on them.",
         choices=("auto", "on", "off"),
     )
     root_path: str = _application("text", "", "The path under which a proxy serves the application (ASGI root_path).")
@@ -67,7 +67,8 @@ class Fields:
     host: str = _address(
         "text",
         "127.0.0.1",
-        "Listen on this address or name; 0.0.0.0 or :: for all of them.  [default: 0.0.0.0 with $PORT, else 127.0.0.1]",
+        "Listen on this address or name; 0.0.0.0 or :: means all addresses.  [default: 0.0.0.0 with $PORT, else "
+        "127.0.0.1]",
     )
     port: int = _address(
         "integer",
@@ -92,7 +93,7 @@ class Fields:
     ws: str = _websocket(
         "choice",
         "auto",
-        "WebSocket engine: `auto` is cython, or websockets where that is not built; `none` serves HTTP only.",
+        "WebSocket engine: `auto` is cython, or websockets if cython is not built; `none` serves HTTP only.",
         choices=WS_ENGINES,
     )
     ws_max_size: int = _websocket("size", 16 * 1024 * 1024, "Largest message from a client, in bytes.", minimum=1)
@@ -108,7 +109,7 @@ class Fields:
     ws_ping_timeout: float | None = _websocket(
         "number",
         20.0,
-        "Seconds in which a ping must bring any byte from the client; 0 or none waits for ever.",
+        "Seconds within which the client must send any byte after a ping; 0 or none waits for ever.",
         zero_is_none=True,
     )
     ws_per_message_deflate: bool = _websocket("boolean", True, "Offer to compress messages (RFC 7692).")
@@ -122,7 +123,7 @@ class Fields:
         "choice",
         "auto",
         f"What compresses: `isal` ({install_line('isal')}) makes messages as short as zlib does, in two thirds of the "
-        "time for 1 KiB and two fifths for 16 KiB; `auto` is isal where it is installed and no context is kept.",
+        "time for 1 KiB and two fifths for 16 KiB; `auto` is isal if it is installed and no context is kept.",
         choices=BACKEND_NAMES,
     )
     ws_deflate_level: int = _websocket(
@@ -178,15 +179,15 @@ class Fields:
     topics_slow: str = _topics(
         "choice",
         "close",
-        "What becomes of publications for a subscriber that is slow, once --topics-backlog bytes wait for it: "
-        "`drop-newest`, `drop-oldest`, only the `latest` of each key is kept, or it is closed (1013).",
+        "What to do with publications when --topics-backlog bytes wait for a slow subscriber: `drop-newest`, "
+        "`drop-oldest`, keep only the `latest` of each key, or `close` its connection (1013).",
         choices=("close", "drop-newest", "drop-oldest", "latest"),
     )
     topics_backlog: int = _topics(
         "size",
         1_048_576,
-        "Bytes of publications that may wait for a slow subscriber, with 64 for each message, behind the "
-        "--write-buffer-bytes.",
+        "Bytes of publications that may wait for a slow subscriber behind --write-buffer-bytes; each message counts "
+        "64 more.",
         minimum=0,
     )
     topics_per_connection: int = _topics("integer", 1000, "Topics that a WebSocket may subscribe to.", minimum=0)
@@ -200,11 +201,11 @@ class Fields:
     topics_password: str | None = _topics(
         "text",
         None,
-        "Password of that Redis, if the URL has none; better said as $FASTWS_TOPICS_PASSWORD, which nobody else sees.",
+        "Password of that Redis, if the URL has none; prefer $FASTWS_TOPICS_PASSWORD, which nobody else sees.",
         secret=True,
     )
     topics_prefix: str = _topics(
-        "text", "fastws:", "What the channels of topics begin with in that Redis: a name and a colon."
+        "text", "fastws:", "Beginning of the names of topics' channels in that Redis: a name and a colon."
     )
     topics_stream_length: int | None = _topics(
         "integer",
@@ -216,7 +217,7 @@ class Fields:
     topics_dir: str | os.PathLike[str] | None = _topics(
         "path",
         None,
-        "Directory in which servers of one machine find each other for topics, where there is no --topics-url."
+        "Directory in which servers of one machine find each other for topics, if there is no --topics-url."
         "  [default: with --workers, a new one]",
     )
     topics_buffer_bytes: int = _topics(
@@ -243,15 +244,15 @@ class Fields:
     http2_initial_stream_window_size: int = _http(
         "integer",
         65_535,
-        "Bytes that a client may send on one stream of HTTP/2 before the application takes any; it grows by use.",
+        "Bytes that a client may send on one stream of HTTP/2 before the application takes any; the window grows "
+        "with use.",
         minimum=65_535,
         maximum=16_777_216,
     )
     headers: Sequence[tuple[str, str]] = _http(
         "headers",
         (),
-        "Add this header field to every response, instead of the server's own where it is Server or Date; may be "
-        "repeated.",
+        "Add this header field to every response; Server and Date replace the server's own. May be repeated.",
     )
     server_header: bool = _http("flag", True, "Send the header field Server.")
     date_header: bool = _http("flag", True, "Send the header field Date.")
@@ -259,15 +260,15 @@ class Fields:
     forwarded_allow_ips: str | Sequence[str] = _http(  # type: ignore[assignment]  # Config replaces None
         "list",
         None,
-        "Whose X-Forwarded-* to believe: addresses, networks, `unix`, paths, or * for all, with commas between; empty: "
-        "nobody's.  [default: $FORWARDED_ALLOW_IPS, else 127.0.0.1,::1]",
+        "Peers whose X-Forwarded-* to believe: addresses, networks, `unix`, paths, or * for all, with commas "
+        "between; empty: nobody.  [default: $FORWARDED_ALLOW_IPS, else 127.0.0.1,::1]",
     )
     livez_path: str = _http("text", "/livez", "Path of a page that says 200 while the event loop runs; empty: none.")
     readyz_path: str = _http(
         "text",
         "/readyz",
-        "Path of a page that says 200 where new clients are welcome, else 503: in a drain, and when the event loop is "
-        "late; empty: none.",
+        "Path of a page that says 200 when the server wants new clients, and 503 in a drain or when the event loop "
+        "is late; empty: none.",
     )
     readyz_max_lag: float | None = _http(
         "number",
@@ -278,8 +279,8 @@ class Fields:
     forwarded_headers: str | Sequence[str] = _http(
         "list",
         "x-forwarded-for,x-forwarded-proto",
-        "Which header fields of trusted peers to believe, with commas between. Name only what your proxy sets or "
-        "removes: others are the client's.",
+        "Which header fields of trusted peers to believe, with commas between. Name only fields that your proxy "
+        "sets or removes: clients can set all others.",
         choices=FORWARDED_HEADERS,
     )
     secure_scheme_headers: Sequence[tuple[str, str]] = _http(
@@ -294,15 +295,15 @@ class Fields:
     proxy_allow_ips: str | Sequence[str] = _http(
         "list",
         "127.0.0.1,::1,unix",
-        "Whose PROXY headers to believe: addresses, networks, `unix`, or * for all, with commas between. Others are "
-        "refused.",
+        "Peers whose PROXY headers to believe: addresses, networks, `unix`, or * for all, with commas between. "
+        "Others are refused.",
     )
 
     limit_concurrency: int | None = _limits(
-        "integer", None, "HTTP requests served at once and, counted apart, WebSockets; more get a 503.", minimum=1
+        "integer", None, "HTTP requests at one time and, counted separately, WebSockets; more get a 503.", minimum=1
     )
     limit_websockets: int | None = _limits(
-        "integer", None, "WebSockets open at once; more get a 503.  [default: --limit-concurrency]", minimum=1
+        "integer", None, "WebSockets open at one time; more get a 503.  [default: --limit-concurrency]", minimum=1
     )
     limit_connections_per_client: int | None = _limits(
         "integer",
@@ -363,13 +364,13 @@ class Fields:
     timeout_request_body: float | None = _timeouts(
         "number",
         60.0,
-        "Seconds without a byte of a request body that is awaited; then 408. None waits for ever.",
+        "Seconds without a byte of a request body that the application waits for; then 408. None waits for ever.",
         zero_is_none=True,
     )
     timeout_stalled_write: float | None = _timeouts(
         "number",
         60.0,
-        "Seconds in which a client whose buffer is full must take 64 KiB, or be cut off. None waits for ever.",
+        "Seconds in which a client whose buffer is full must take 64 KiB; then it is cut off. None waits for ever.",
         zero_is_none=True,
     )
     timeout_keep_alive: float = _timeouts("number", 75.0, "Seconds that an idle HTTP connection stays open.", minimum=0)
@@ -398,17 +399,21 @@ class Fields:
         "path", None, "Certificate chain (PEM); makes the server speak TLS."
     )
     ssl_keyfile: str | os.PathLike[str] | None = _tls(
-        "path", None, "Private key (PEM), if it is not in the file of the certificate."
+        "path", None, "Private key (PEM), if it is not in the certificate's file."
     )
     ssl_keyfile_password: str | None = _tls("text", None, "Password of the private key.", secret=True)
     ssl_version: int = _tls(
         "integer", 17, "Protocol constant of Python's ssl module; 17 is PROTOCOL_TLS_SERVER.", minimum=0
     )
     ssl_cert_reqs: int = _tls(
-        "integer", 0, "Client certificate: 0 is not asked for, 1 is optional, 2 is required.", minimum=0, maximum=2
+        "integer",
+        0,
+        "Client certificates: 0 asks for none, 1 makes them optional, 2 requires them.",
+        minimum=0,
+        maximum=2,
     )
     ssl_ca_certs: str | os.PathLike[str] | None = _tls(
-        "path", None, "Authorities that client certificates are checked against (PEM)."
+        "path", None, "Authorities (PEM) that must have signed client certificates."
     )
     ssl_min_version: str = _tls("choice", "1.2", "Oldest version of TLS to speak.", choices=("1.2", "1.3"))
     ssl_sni: Sequence[tuple[str, str, str | None]] = _tls(
@@ -426,14 +431,14 @@ class Fields:
         factory=lambda: copy.deepcopy(LOGGING_CONFIG),
     )
     log_query_values: bool = _logging(
-        "flag", True, "Log the values of query strings; without, ?token=secret is logged as ?token=*."
+        "flag", True, "Log the values of query strings; otherwise ?token=secret is logged as ?token=*."
     )
     access_log: bool = _logging("flag", True, "Log each request and each WebSocket.")
     use_colors: bool | None = _logging(
         "flag", None, "Colour the log.  [default: where it goes to a terminal and NO_COLOR is not set]"
     )
     log_format: str = _logging(
-        "choice", "text", "How lines of the log look: `json` writes an object a line.", choices=("text", "json")
+        "choice", "text", "Form of log lines: `json` writes an object a line.", choices=("text", "json")
     )
     access_log_format: str | None = _logging(
         "text", None, "Format of the access log in gunicorn's atoms, as '%(h)s \"%(r)s\" %(s)s %(L)s'."
@@ -441,12 +446,12 @@ class Fields:
     request_id_header: str | None = _logging(
         "text",
         None,
-        "Give each request an id, in this header field and in the log, as X-Request-ID; taken from "
-        "--forwarded-allow-ips, else made up.",
+        "Give each request an id in this header field, such as X-Request-ID, and in the log. Peers in "
+        "--forwarded-allow-ips may send the id; otherwise the server makes one.",
     )
 
     metrics_path: str | None = _operations(
-        "text", None, f"Serve metrics for Prometheus under this path, as /metrics; needs {requirement('metrics')}."
+        "text", None, f"Serve metrics for Prometheus under this path, such as /metrics; needs {requirement('metrics')}."
     )
     metrics_port: int | None = _operations(
         "integer",
@@ -465,29 +470,28 @@ class Fields:
     control_socket: str | os.PathLike[str] | None = _operations(
         "path",
         None,
-        "Listen for `fastws status`, `close`, `publish` and `drain` on this Unix domain socket; the process id is "
-        "added.  [default: in a terminal or with --reload, one that they find]",
+        "Listen for `fastws status`, `close`, `publish` and `drain` on this Unix domain socket; each process adds "
+        "its id to the path.  [default: in a terminal or with --reload, one that they find]",
     )
 
     loop: str = _process(
         "choice",
         "auto",
-        "Event loop: `auto` is uvloop, or asyncio where uvloop is not installed.",
+        "Event loop: `auto` is uvloop, or asyncio if uvloop is not installed.",
         choices=("auto", "uvloop", "asyncio"),
     )
     transport: str = _process(
         "choice",
         "auto",
-        "Who moves the bytes of connections, TLS included: `sockets`, fastws's own code in C, on Linux, or the event "
-        "`loop`; `auto` is sockets where it was built.",
+        "What moves the bytes of connections, TLS included: `sockets` is fastws's own code in C, on Linux, `loop` "
+        "the event loop; `auto` is sockets if they were built.",
         choices=("auto", "loop", "sockets"),
     )
     app_wakeup: str = _process(
         "choice",
         "auto",
-        "How an application that waits for a WebSocket's message goes on when it comes: `task` wakes its task, as "
-        "asyncio does; `auto` lets it go on without, where fastws's compiled modules are there, on CPython 3.11 or "
-        "later.",
+        "How an application that waits for a WebSocket's message goes on: `task` wakes its task, as asyncio does; "
+        "`auto` lets it go on at once, where fastws is compiled, on CPython 3.11 or later.",
         choices=("auto", "task"),
     )
     workers: int | None = _process(
@@ -506,7 +510,7 @@ class Fields:
     timeout_worker_start: float | None = _process(
         "number",
         600.0,
-        "Seconds that a worker may take to start; one that hangs is killed, a restart given up. 0 or none: for ever.",
+        "Seconds that a worker may take to start; then it is killed, and a restart is given up. 0 or none: for ever.",
         zero_is_none=True,
     )
     limit_worker_lifetime: float | None = _process(
@@ -524,7 +528,7 @@ class Fields:
     limit_worker_jitter: float = _process(
         "number",
         0.1,
-        "Share of --limit-worker-lifetime and --limit-worker-memory that each process takes off at random, at most.",
+        "Largest share of --limit-worker-lifetime and --limit-worker-memory that each process subtracts at random.",
         minimum=0,
         maximum=1,
     )
@@ -535,14 +539,15 @@ class Fields:
         "texts", (), "Watch this directory; may be repeated.  [default: the current one and --app-dir]"
     )
     reload_includes: Sequence[str] = _process(
-        "texts", (), "Watch files of this pattern besides *.py, or a directory; may be repeated."
+        "texts", (), "Watch files that match this pattern, besides *.py, or this directory; may be repeated."
     )
     reload_excludes: Sequence[str] = _process(
         "texts",
         (),
-        "Ignore files of this pattern, or a directory, besides .*, *.py[cod], *.sw.* and ~*; may be repeated.",
+        "Ignore files that match this pattern, besides .*, *.py[cod], *.sw.* and ~*, or this directory; may be "
+        "repeated.",
     )
-    reload_delay: float = _process("number", 0.25, "Seconds between looks for changes.", minimum=0.01)
+    reload_delay: float = _process("number", 0.25, "Seconds between checks for changes.", minimum=0.01)
 
 
 OPTIONS: Final = tuple(Option(name=each.name, **each.metadata) for each in fields(Fields) if each.metadata)

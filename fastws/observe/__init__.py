@@ -5,8 +5,7 @@ configurations name the formatters, and `REQUEST_ID`, as `fastws.observe` has th
 
 In reading order: log_format, terminal, log_setup, uvicorn_logging, log_files and log_losses (how lines look, and where
 they go); access_log and access_format; metrics, metrics_page and metrics_exchange; health; control and control_client
-(the socket that `fastws status` asks); operations (all of it, put together for one server);
-counted (numbers in sentences).
+(the socket that `fastws status` asks); operations (all of it, put together for one server).
 """
 
 from fastws.asgi.request_id import REQUEST_ID

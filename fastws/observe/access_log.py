@@ -18,6 +18,7 @@ from fastws.asgi.request_id import request_id_of
 from fastws.asgi.request_text import client, target
 from fastws.asgi.scopes import STREAM_EXTENSION
 from fastws.config import Config
+from fastws.counted import counted
 from fastws.http.escaped import escape
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ class AccessLog(Observer):
         quoted = f' "{escape(end.reason)}"' if end.reason else ""
         outcome = (
             f"[closed {end.code}{quoted} after {end.seconds:.3f} s, "
-            f"in {end.messages_in} messages {end.bytes_in} bytes, "
-            f"out {end.messages_out} messages {end.bytes_out} bytes]"
+            f"in {counted(end.messages_in, 'message')} {counted(end.bytes_in, 'byte')}, "
+            f"out {counted(end.messages_out, 'message')} {counted(end.bytes_out, 'byte')}]"
         )
         self._write_websocket(scope, outcome, fields_of(end))
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
+from fastws.counted import counted
 from fastws.observe.terminal import say
 
 AGAIN_SECONDS: Final = 60.0
@@ -52,7 +53,7 @@ class _Losses:
             return
         self._said = now
         with contextlib.suppress(Exception):  # standard error may be what cannot be written to
-            lines = "1 line is lost" if self._lost == 1 else f"{self._lost} lines are lost"
+            lines = counted(self._lost, "line is lost", "lines are lost")
             say("Error", f"{_name(self._handler)} cannot be written to: {error.strerror or error}; {lines} until now")
 
 

@@ -58,11 +58,11 @@ class MetricsExchange:
         except OSError as error:
             if not self._failing:
                 why = error.strerror or error
-                logger.error("This worker's numbers cannot be written to %s: %s; they grow old", self._directory, why)
+                logger.error("Cannot write this worker's metrics to %s: %s; others see old ones", self._directory, why)
             self._failing = True
         else:
             if self._failing:
-                logger.info("This worker's numbers are written to %s again", self._directory)
+                logger.info("Writing this worker's metrics to %s again", self._directory)
             self._failing = False
 
     def others(self) -> Snapshot:

@@ -23,7 +23,7 @@ try:
     from prometheus_client.exposition import choose_encoder
 except ImportError:
     hint = install_line("metrics")
-    raise ConfigError(f"--metrics-path and --metrics-port need prometheus_client: {hint}") from None
+    raise ConfigError(f"--metrics-path, --metrics-port: need prometheus_client: {hint}") from None
 
 
 class FastWSCollector:

@@ -168,7 +168,7 @@ class Operations:
                     return
                 delay = min(2 * delay, LONGEST_DELAY)
             else:
-                logger.info("What the server did without is there now")
+                logger.info("The server now has what it did without")
                 return
 
     async def _serve_metrics(self, state: LoopState) -> None:

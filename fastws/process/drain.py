@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from fastws.asgi.lifespan import Lifespan
 from fastws.config import Config
+from fastws.counted import counted
 from fastws.net.event_loop import where
 from fastws.net.loop_state import LoopState
-from fastws.observe.counted import counted
 
 logger: Final = logging.getLogger("fastws.error")
 
@@ -110,7 +110,8 @@ class Drain:
                 "An application task goes on although it was cancelled, in %s; leaving it behind", where(task)
             )
         if len(state.tasks) > MAX_NAMED_TASKS:
-            logger.warning("And so do %d more", len(state.tasks) - MAX_NAMED_TASKS)
+            more = counted(len(state.tasks) - MAX_NAMED_TASKS, "task more does", "tasks more do")
+            logger.warning("%s the same", more)
 
     async def end_lifespan(self, lifespan: Lifespan) -> bool:
         """Let the application shut down, as long as open connections may take; whether it has done so, or was hurried.

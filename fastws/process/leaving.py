@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from fastws.observe.counted import counted
+from fastws.counted import counted
 from fastws.process.drain import watch_process
 from fastws.process.server import Server
 

@@ -26,6 +26,7 @@ from fastws.asgi.loading import AppError, ASGIApplication
 from fastws.asgi.observer import Observer
 from fastws.config import Config
 from fastws.config.log_defaults import TRACE
+from fastws.counted import counted
 from fastws.errors import STARTUP_FAILURE, ConfigError, StartupError
 from fastws.net import listeners
 from fastws.net.accepting import Accepting, accept, transport_of
@@ -322,7 +323,7 @@ class Server(Endable):
         """Wait until somebody says so, or a limit of the process is reached."""
         if self._recycling is not None and self._recycling.requests is not None:
             limit = self._recycling.requests
-            state.on_request(limit, lambda: self.limit_reached(f"{limit} requests (--limit-max-requests)"))
+            state.on_request(limit, lambda: self.limit_reached(f"{counted(limit, 'request')} (--limit-max-requests)"))
         await self._exit.wait()
 
     def limit_reached(self, what: str) -> None:

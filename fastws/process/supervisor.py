@@ -25,9 +25,9 @@ from typing import Any, Final
 
 import fastws
 from fastws.config import Config
+from fastws.counted import counted
 from fastws.errors import STARTUP_FAILURE, StartupError
 from fastws.net import listeners
-from fastws.observe.counted import counted
 from fastws.observe.log_files import reopen_log_files
 from fastws.observe.log_setup import log_failure
 from fastws.observe.terminal import has_terminal
@@ -194,7 +194,9 @@ class Supervisor:
         if ENDING in said and not worker.told_to_end:
             worker.told_to_end = True
             if not self._signals_to_end:
-                logger.info("Worker [%d] ends, though not told so by the supervisor; starting another", worker.pid)
+                logger.info(
+                    "Worker [%d] ends, although the supervisor has not told it to; starting another one", worker.pid
+                )
 
     def _now_serves(self, worker: Worker) -> None:
         if not self._ever_served:

@@ -8,6 +8,8 @@ import time
 from datetime import datetime, timezone
 from typing import Final
 
+from fastws.counted import counted
+
 logger: Final = logging.getLogger("fastws.error")
 
 
@@ -68,9 +70,9 @@ class Drops:
         """There is room again, or nobody who needs it. Says what was lost."""
         if self._publications:
             logger.warning(
-                "Topics: %d publications (%d bytes) did not reach %s, from %s to %s",
-                self._publications,
-                self._bytes,
+                "Topics: %s (%s) did not reach %s, from %s to %s",
+                counted(self._publications, "publication"),
+                counted(self._bytes, "byte"),
                 self._what,
                 stamp(self._began),
                 stamp(time.time()),
@@ -123,15 +125,16 @@ class Missed:
         if self._publications:
             self._counts.missed += self._publications
             logger.warning(
-                "Topics: missed %d publications of %d other processes%s, to %s%s",
-                self._publications,
-                len(self._origins),
+                "Topics: missed %s of %s%s, to %s%s",
+                counted(self._publications, "publication"),
+                counted(len(self._origins), "other process", "other processes"),
                 f" since {stamp(self._since)}" if self._since else "",
                 ", ".join(repr(each) for each in sorted(self._topics)[:3]),
                 " and others" if len(self._topics) > 3 else "",
             )
         if self._late:
-            logger.warning("Topics: %d publications that were told of as missed came late", self._late)
+            late = counted(self._late, "publication")
+            logger.warning("Topics: %s came late, after the log had called them missed", late)
         self._publications = self._late = 0
         self._topics.clear()
         self._origins.clear()

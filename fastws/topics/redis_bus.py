@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from fastws.config.redis_url import check_prefix, is_cluster, shown
+from fastws.counted import counted
 from fastws.errors import ConfigError, StartupError
 from fastws.net.log_limit import LogLimit
 from fastws.topics import envelope, redis_control
@@ -289,18 +290,18 @@ class RedisBus:
                 await asyncio.sleep(rest)
         if self._roll.missing:
             logger.warning(
-                "Topics: %d other processes are not back after %.1f s; publishing without them",
-                self._roll.missing,
+                "Topics: %s not back after %.1f s; publishing without them",
+                counted(self._roll.missing, "other process is", "other processes are"),
                 time.monotonic() - since,
             )
             self._roll.give_up()
         if began:
             logger.warning(
-                "Topics: %s is back; outage from %s to %s, %d publications waited, %d were dropped",
+                "Topics: %s is back; outage from %s to %s, %s waited, %d dropped",
                 self._where,
                 stamp(began),
                 stamp(time.time()),
-                self._sender.waiting(),
+                counted(self._sender.waiting(), "publication"),
                 self.counts.dropped - self._link.dropped_before,
             )
         self._sender.release()

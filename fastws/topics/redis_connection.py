@@ -52,7 +52,7 @@ def require_redis() -> Any:
         import redis.asyncio
         import redis.crc
     except ImportError:
-        raise ConfigError(f"--topics-url needs redis: {install_line('redis')}") from None
+        raise ConfigError(f"--topics-url: needs redis: {install_line('redis')}") from None
     return redis
 
 

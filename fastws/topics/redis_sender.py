@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
+from fastws.counted import counted
 from fastws.topics.losses import BusCounts, Drops
 from fastws.topics.redis_connection import Connector, delays, describe
 
@@ -144,7 +145,9 @@ class Sender:
         self._refusals.over()
         if left := self.waiting():
             self._counts.dropped += left
-            logger.warning("Topics: the server ends, and %d publications did not reach %s", left, self._where)
+            logger.warning(
+                "Topics: the server ends, and %s did not reach %s", counted(left, "publication"), self._where
+            )
 
     async def serve(self, connection: Any) -> None:
         """Send over this connection, until it fails; publications after `release`. Raises what it raises."""

@@ -118,7 +118,7 @@ def test_a_missing_env_file_is_one_line() -> None:
         (["a:b", "--http2"], "--http2: install fastws-server[http2] and --http auto speaks HTTP/2, too"),
         (["a:b", "--http", "h11"], "--http: must be one of auto, 1, 2, httptools, not 'h11': fastws parses "),
         (["a:b", "--ws", "cyton"], "--ws: must be one of auto, cython, websockets, websockets-sansio, wsproto, "),
-        (["a:b", "c:d"], "c:d: one argument too many: see `fastws --help`"),
+        (["a:b", "c:d"], "c:d: 1 argument too many: see `fastws --help`"),
         ([], "APP: is missing: say the application, as in `fastws main:app`"),
         (["main"], "APP: must be module:attribute, as in main:app, not 'main'"),
     ],

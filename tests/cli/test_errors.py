@@ -99,7 +99,7 @@ def run(directory: Path, *arguments: str, **environ: str) -> subprocess.Complete
         (2, "--port: must be a whole number from 0 to 65535, not 'x'", "apps:app --port x"),
         (2, "--interface: ASGI 3 and ASGI 2 are recognised; ", "apps:app --interface wsgi"),
         (2, "--reload-dir: needs --reload", "apps:app --reload-dir x"),
-        (2, "b:c: one argument too many: see `fastws --help`", "apps:app b:c"),
+        (2, "b:c: 1 argument too many: see `fastws --help`", "apps:app b:c"),
         (2, "b c: 2 arguments too many: see `fastws --help`", "apps:app b c"),
         (2, "--help: there is nothing about ws-max-sise: did you mean 'ws-max-size'?", "--help ws-max-sise"),
         (2, "wrong.toml: workres: no such option: did you mean 'workers'?", "apps:app --config wrong.toml"),

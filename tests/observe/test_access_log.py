@@ -64,7 +64,7 @@ def test_a_websocket(kept: Any) -> None:
     kept.log.websocket_closed(SCOPE, WebSocketEnd(1000, "", CLIENT, 1.5, 1, 2, 3, 4))
     kept.log.websocket_closed(SCOPE, WebSocketEnd(4000, 'say "hi"', CLIENT, 1.5, 1, 2, 3, 4))
     line = 'INFO:     127.0.0.1:5000 - "WebSocket /x%20y?a=b" '
-    counts = "after 1.500 s, in 1 messages 2 bytes, out 3 messages 4 bytes]"
+    counts = "after 1.500 s, in 1 message 2 bytes, out 3 messages 4 bytes]"
     assert kept.lines == [
         f"{line}[accepted]",
         f"{line}403 Forbidden",

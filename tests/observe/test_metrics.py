@@ -474,8 +474,8 @@ def test_a_full_disk_makes_numbers_old_and_is_told_once(
             assert found["fastws_connections"] == {"": 1}
     one.publish(snapshot(4, 1))
     assert caplog.messages == [
-        f"This worker's numbers cannot be written to {tmp_path}: No space left on device; they grow old",
-        f"This worker's numbers are written to {tmp_path} again",
+        f"Cannot write this worker's metrics to {tmp_path}: No space left on device; others see old ones",
+        f"Writing this worker's metrics to {tmp_path} again",
     ]
     assert other.others()["fastws_http_requests_total"] == {"GET|2xx": 104}
     assert other.others()["fastws_http_requests_total"] == {"GET|2xx": 104}

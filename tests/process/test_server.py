@@ -119,7 +119,7 @@ def test_a_websocket_from_the_command_line(tmp_path: Path) -> None:
         websocket.close(4001, "enough")
         process.wait_for_line(
             r'"WebSocket /chat\?room=1" \[closed 4001 "enough" after \d+\.\d{3} s, '
-            r"in 1 messages 5 bytes, out 1 messages 5 bytes\]"
+            r"in 1 message 5 bytes, out 1 message 5 bytes\]"
         )
 
 

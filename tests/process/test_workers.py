@@ -279,7 +279,9 @@ def test_a_killed_worker_is_replaced_while_the_others_serve() -> None:
         assert len(living(process)) == 2
         victim = living(process)[0]
         os.kill(victim, signal.SIGTERM)  # somebody else ends one
-        process.wait_for_line(rf"Worker \[{victim}\] ends, though not told so by the supervisor; starting another")
+        process.wait_for_line(
+            rf"Worker \[{victim}\] ends, although the supervisor has not told it to; starting another one"
+        )
         wait_for_lines(process, "2 workers serve", 3)
         assert process.stop() == 0
 

@@ -27,6 +27,7 @@ RANK = {
     **{name: rank for rank, name in enumerate(FOLDERS)},
     "errors": GROUND,
     "distribution": GROUND,
+    "counted": GROUND,
     "_codec": FOLDERS.index("websocket"),  # its place is at the top of the tree, and not its layer
     "__init__": TOP,  # who imports `fastws` itself is given its version, see below
     "__main__": TOP,
