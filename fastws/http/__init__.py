@@ -5,7 +5,7 @@ arguments. httptools parses what is not plain; this room decides what of it is a
 
 In reading order: head_reader (request heads, with _plain_heads), head_scan (where a head ends, and its limits), head
 (what it means), response_head, framing (bodies, chunks, errors), repeats (what comes twice); origin, forwarded,
-forwarded_fields and proxy_protocol (who says that he is whom); header_blocks with _hpack, http2_frames with _frames,
-http2_head, http2_sending and http2_protocol (HTTP/2); escaped (what a peer sent, for a log); pages (what the server
-answers by itself).
+forwarded_fields and proxy_protocol (who says that he is whom); header_blocks with _hpack, block_writer (a table),
+http2_frames with _frames, http2_head, http2_sending and http2_protocol (HTTP/2); escaped (what a peer sent, for a log);
+pages (what the server answers by itself).
 """

@@ -4,7 +4,8 @@ Reading is the library hpack's, which the extra `http2` installs; where the exte
 times as fast, with the library's tables. The dynamic table is the peer's and is bounded by 4 KiB.
 
 Writing is done here, without a table: names come from the static one where they are in it, values are sent as they
-are. Such a block depends on no connection, so that what an application answers again and again is written once.
+are. Such a block depends on no connection, so that what an application answers again and again is written once; what
+of it a connection sends is `block_writer`'s.
 """
 
 from __future__ import annotations

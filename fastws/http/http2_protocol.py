@@ -400,7 +400,7 @@ class Http2Protocol(Http2Sender):
             if name == INITIAL_WINDOW_SIZE:
                 self._set_initial_window(value)
             elif name == HEADER_TABLE_SIZE:
-                self._table_limited(value)
+                self._blocks.limit_table(value)
             elif name in (ENABLE_PUSH, ENABLE_CONNECT_PROTOCOL):
                 if value > 1:
                     raise Http2Error(PROTOCOL_ERROR, "a setting has no such value")

@@ -1,5 +1,6 @@
 import cython
 
+from fastws.http.block_writer cimport BlockWriter
 from fastws.http._frames cimport frame, frame_head
 
 
@@ -18,7 +19,7 @@ cdef class Http2Sender:
     cdef public long long send_window
     cdef public Py_ssize_t output_bytes
     cdef list _output
-    cdef int _table
+    cdef BlockWriter _blocks
     cdef dict _reset_ids
     cdef double _updates
     cdef double _most_updates
@@ -29,4 +30,3 @@ cdef class Http2Sender:
     cpdef forget(self, StreamState stream)
     cpdef credit(self, StreamState stream, long long size)
     cdef _put(self, bytes data)
-    cdef _table_limited(self, long long size)

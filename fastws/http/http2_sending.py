@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastws.http.block_writer import BlockWriter
 from fastws.http.http2_frames import (
     CANCEL,
     CONTINUATION,
@@ -31,11 +32,6 @@ of DATA that was sent, if windows did not cut that to less than JOIN_BYTES."""
 
 JOIN_BYTES = 1024
 """Up to this size a payload is copied behind the head of its frame; beyond, both are handed over as they are."""
-
-TABLE_BYTES = 4096
-TABLE_TO_SHRINK = -1
-TABLE_OF_NONE = b"\x20"
-"""That a table has no room from now on, which a peer that allows less than TABLE_BYTES must be told (RFC 7541 4.2)."""
 
 REMEMBERED = 1000
 """Streams that were reset by us whose late frames are known for what they are."""
@@ -66,8 +62,7 @@ class Http2Sender:
         self.output_bytes: int = 0
         """How much lies in `take_output`."""
         self._output: list[bytes] = []
-        # The size of the table that the peer keeps for our blocks, which use none.
-        self._table: int = TABLE_BYTES
+        self._blocks = BlockWriter()
         self._reset_ids: dict[int, None] = {}
         # WINDOW_UPDATEs that the peer may send.
         self._updates: float = 0.0
@@ -82,9 +77,7 @@ class Http2Sender:
     def send_head(self, stream: StreamState, block: bytes, ends: bool) -> None:
         """Send a header block: an interim or a final head, or trailers."""
         flags = END_STREAM if ends else 0
-        if self._table == TABLE_TO_SHRINK:
-            self._table = 0
-            block = TABLE_OF_NONE + block
+        block = self._blocks.write(block)
         if len(block) <= FRAME_BYTES:
             self._put(frame(HEADERS, flags | END_HEADERS, stream.stream_id, block))
         else:
@@ -156,8 +149,3 @@ class Http2Sender:
     def _put(self, data: bytes) -> None:
         self._output.append(data)
         self.output_bytes += len(data)
-
-    def _table_limited(self, size: int) -> None:
-        """The peer keeps a table of `size` bytes at most."""
-        if self._table and size < TABLE_BYTES:
-            self._table = TABLE_TO_SHRINK

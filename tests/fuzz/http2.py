@@ -206,6 +206,7 @@ def check_frames(frames: list[tuple[int, int, int, bytes]]) -> None:
     """A stream has interim heads, a head, data, trailers, an end, in this order; nothing is behind a reset."""
     stages: dict[int, str] = {}
     table = hpack.Decoder()
+    block = b""
     for kind, flags, stream_id, payload in frames:
         assert len(payload) <= 16384
         stage = stages.get(stream_id, "idle")
@@ -225,6 +226,11 @@ def check_frames(frames: list[tuple[int, int, int, bytes]]) -> None:
                     assert flags & h2f.END_STREAM, "trailers end a stream"
             else:
                 stages[stream_id] = "open"
+                block = payload
+        elif kind == h2f.CONTINUATION:
+            block += payload
+            if flags & h2f.END_HEADERS:
+                table.decode(block, raw=True)  # what it adds to the table is referred to later
         elif kind == h2f.DATA:
             assert stage == "open", stage
         elif kind == h2f.RST_STREAM:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from typing import Any
 
@@ -203,7 +204,7 @@ async def test_early_hints_and_continue(cut: bool) -> None:
 
 @pytest.mark.parametrize("size", [0, 100, 4095, 4096, 65_536])
 @on_fake_clock
-async def test_a_peer_with_a_smaller_table_is_told_that_ours_is_empty(cut: bool, size: int) -> None:
+async def test_a_peer_with_a_smaller_table_is_told_that_ours_is_smaller(cut: bool, size: int) -> None:
     """RFC 7541 section 4.2: h2, as nghttp2, ends a connection where it is not."""
     peer = await connected(FakeServer(hello), cut=cut)
     first = await peer.request()
@@ -217,6 +218,18 @@ async def test_a_peer_with_a_smaller_table_is_told_that_ours_is_empty(cut: bool,
     for stream in (first, second, third, await peer.request()):
         assert peer.response(stream)[":status"] == "200"
     assert peer.goaway() is None
+
+
+@on_fake_clock
+async def test_what_responses_repeat_is_sent_once(cut: bool) -> None:
+    peer = await connected(FakeServer(hello), cut=cut)
+    sizes = []
+    for _ in range(4):
+        stream = await peer.request()
+        assert peer.response(stream)[":status"] == "200"
+        sizes.append(peer.received_bytes)
+    second, third, fourth = (after - before for before, after in itertools.pairwise(sizes))
+    assert fourth == third < second - 40
 
 
 @on_fake_clock

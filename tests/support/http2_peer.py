@@ -50,6 +50,7 @@ class Http2Peer:
         self.transport = self.peer.transport
         self.events: list[Any] = []
         self.goaways: list[tuple[int, int]] = []
+        self.received_bytes = 0
         self._cut = cut
         self._automatic = automatic
         self._settings = settings
@@ -89,6 +90,7 @@ class Http2Peer:
         data = self.peer.take()
         if not data:
             return
+        self.received_bytes += len(data)
         kept = b""
         for kind, flags, stream_id, payload in frames_in(data):
             if kind == GOAWAY:  # h2 would take nothing behind it
