@@ -189,9 +189,10 @@ ELSEWHERE := peregrine h2corn granian hypercorn gunicorn daphne socketify picows
 BENCH_PEERS := $(strip $(PEERS) $(foreach name,$(ELSEWHERE),$(findstring $(name),$(ARGS))))
 BENCH_PURE := $(strip $(PEERS) $(foreach name,fastws-pure --peers,$(findstring $(name),$(ARGS))))
 
-bench: $(VENV)/.built $(VENV)/.bench $(VENV)/.plots $(if $(BENCH_PEERS),$(OTHERS)/.made) $(if $(BENCH_PURE),$(PURE)/.installed)
-bench: ## messages, CPU and memory beside uvicorn (QUICK=1; PEERS=1: beside all servers; ARGS)
+bench: $(VENV)/.built $(VENV)/.bench $(VENV)/.plots $(VENV)/.peers $(if $(BENCH_PEERS),$(OTHERS)/.made) $(if $(BENCH_PURE),$(PURE)/.installed)
+bench: ## messages, CPU and memory beside uvicorn, and HTTP/2 (QUICK=1; PEERS=1: beside all servers; ARGS: no HTTP/2)
 	$(BIN)/python bench/bench.py $(if $(QUICK),--quick) $(if $(PEERS),--peers) $(ARGS)
+	$(if $(ARGS),,$(BIN)/python bench/http2.py $(if $(PEERS),,--servers fastws) $(if $(QUICK),--rounds 1))
 
 bench-scale: $(VENV)/.built $(VENV)/.bench ## what thousands of connections cost (ARGS)
 	$(BIN)/python bench/bench.py --scale $(ARGS)
