@@ -263,7 +263,7 @@ EXAMPLE := $(filter $(NAMES),$(NAME))
 # By the command of its README, with the environment's programs first.
 example: $(if $(EXAMPLE),$(VENV)/.built $(VENV)/.needs-$(EXAMPLE))
 example: ## serve an example on http://127.0.0.1:8000: make example NAME=chat (HOST, PORT, ARGS; without NAME: which there are)
-	@[ "$(EXAMPLE)" ] || { echo "$(if $(NAME),there is no example '$(NAME)': )NAME is one of: $(NAMES)" >&2; exit 2; }
+	@[ "$(EXAMPLE)" ] || { echo "Error: NAME: $(if $(NAME),there is no example '$(NAME)',is missing): one of $(NAMES)" >&2; exit 2; }
 	cd examples/$(NAME)
 	command=$$(sed -nE 's/^    ((fastws|python) .*)/\1/p' README.md | head -n 1)
 	echo "== $$command: open http://$(HOST):$(PORT) in a browser; Ctrl+C stops it"

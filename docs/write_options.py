@@ -25,14 +25,14 @@ HEAD = """\
 
 <!-- written by `make options` from fastws/config/table.py -->
 
-An option has one meaning in four places: the command line (`--ws-max-size 65536`), the environment
-(`FASTWS_WS_MAX_SIZE=65536`), a [configuration file](cli.md#the-configuration-file) (`ws-max-size = 65536`), each of
-which counts where those before it do not have the option, and Python, which looks at none of them
-(`fastws.run(app, ws_max_size=65536)`, `fastws.Config(app, ws_max_size=65536)`).
+You can give an option in four places: on the command line (`--ws-max-size 65536`), in the environment
+(`FASTWS_WS_MAX_SIZE=65536`), in a [configuration file](cli.md#the-configuration-file) (`ws-max-size = 65536`), and in
+Python (`fastws.run(app, ws_max_size=65536)`, `fastws.Config(app, ws_max_size=65536)`). The command line is stronger
+than the environment, and the environment is stronger than the file. Python reads none of the others.
 
-Names and meanings are uvicorn's wherever uvicorn has the option. Sizes are bytes and times are seconds. A wrong value
-is reported when the server starts, with the option's name and what would be right. `fastws --help NAME` says in a
-terminal what is here.
+An option that uvicorn has, too, has uvicorn's name and meaning. Sizes are in bytes, and times are in seconds. For a
+wrong value the server prints the option's name and what would be right, and does not start. `fastws --help NAME`
+shows the text of this page in a terminal.
 """
 
 _DEFAULT = re.compile(r"\s*\[default: (.*)\]$")
