@@ -108,7 +108,8 @@ class HttpCycle(Responder):
                 self._body_taken = self._body_complete
                 if self.connection.reading_paused and waited:
                     self.http.update_reading()
-                return {"type": "http.request", "body": bytes(body), "more_body": not self._body_complete}
+                whole = body if type(body) is bytes else bytes(body)
+                return {"type": "http.request", "body": whole, "more_body": not self._body_complete}
             if self._body_complete:
                 self._body_taken = True
                 return {"type": "http.request", "body": b"", "more_body": False}

@@ -24,8 +24,6 @@ cdef class Scopes:
     @cython.locals(fields=Repeats, shared=list, i=Py_ssize_t, field=tuple)
     cdef list _share_fields(self, list headers)
     cdef dict _scope(self, dict blank, RequestHead head, HttpHandler http)
-    cdef _keep_scope(self, dict scope, RequestHead head)
-    cdef dict _repeated_scope(self, dict kept, RequestHead head, HttpHandler http)
     @cython.locals(name=str, value=dict, extensions=dict)
     cdef dict _extensions(self, dict offered, HttpHandler http)
     cdef _addresses(self, HttpHandler http)

@@ -1,8 +1,5 @@
 """The scope that an application is called with: what a request asked for, from whom, over what.
 
-Scopes of requests whose heads are the same, byte for byte, are copies of one. What depends on the connection, such as
-addresses and TLS, or on who asks, such as what proxies told of it, is never kept.
-
 From the ASGI specification, HTTP and WebSocket 2.5. This module is compiled by Cython where the extension was built
 (scopes.pxd) and interpreted elsewhere.
 """
@@ -94,18 +91,11 @@ class Scopes:
 
     def http(self, http: HttpHandler, head: RequestHead) -> Scope:
         """The scope of the request `head`."""
-        scope = head.scope
-        if scope is not None and not http.tls_at_proxy:
-            scope = self._repeated_scope(scope, head, http)
-        else:
-            scope = self._scope(self._blank_http, head, http)
-            scope["method"] = head.method
-            scope["extensions"] = self._extensions(self._http_extensions, http)
-            if head.repeated:
-                if self._forwarded is None and not http.tls_at_proxy:
-                    self._keep_scope(scope, head)
-                elif scope["headers"] is head.headers:
-                    scope["headers"] = head.headers.copy()
+        scope = self._scope(self._blank_http, head, http)
+        scope["method"] = head.method
+        scope["extensions"] = self._extensions(self._http_extensions, http)
+        if head.repeated and scope["headers"] is head.headers:
+            scope["headers"] = head.headers.copy()
         return scope
 
     def websocket(self, http: HttpHandler, head: RequestHead, upgrade: UpgradeRequest) -> Scope:
@@ -172,29 +162,6 @@ class Scopes:
             scope["root_path"] = seen.prefix + scope["root_path"]
             scope["path"] = seen.prefix + scope["path"]
             scope["raw_path"] = seen.prefix.encode("ascii") + scope["raw_path"]
-
-    def _keep_scope(self, scope: Scope, head: RequestHead) -> None:
-        """Keep what `scope` has for all requests whose head is `head`, unless that depends on who asks."""
-        scope["headers"] = head.headers.copy()
-        if self._trusted is None or not head.forwarded:
-            kept = scope.copy()
-            kept["server"] = kept["client"] = None
-            kept["headers"] = ()
-            kept["asgi"] = kept["extensions"] = None
-            if self._state is not None:
-                kept["state"] = None
-            head.scope = kept
-
-    def _repeated_scope(self, kept: Scope, head: RequestHead, http: HttpHandler) -> Scope:
-        """The scope of one of the requests that `_keep_scope` has kept `kept` for."""
-        scope = kept.copy()
-        scope["client"], scope["server"] = self._addresses(http)
-        scope["headers"] = head.headers.copy()
-        scope["asgi"] = self._asgi.copy()
-        scope["extensions"] = self._extensions(self._http_extensions, http)
-        if self._state is not None:
-            scope["state"] = self._state.copy()
-        return scope
 
     def _extensions(self, offered: dict[str, dict[str, Any]], http: HttpHandler) -> dict[str, Any]:
         """What is `offered`, as one application's own, and what is known of the connection's TLS."""

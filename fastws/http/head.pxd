@@ -19,7 +19,6 @@ cdef class RequestHead:
     cdef public bint forwarded
     cdef public bint te_trailers
     cdef public bint repeated
-    cdef public dict scope
 
 
 @cython.locals(known=dict, fields=dict, lowered=list, field=bytes, content=bytes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from fastws.errors import RequestError
@@ -65,7 +65,6 @@ class RequestHead:
         "query_string",
         "raw_path",
         "repeated",
-        "scope",
         "target",
         "te_trailers",
         "upgrades",
@@ -91,8 +90,6 @@ class RequestHead:
     """The peer takes trailers (RFC 9110 section 10.1.4)."""
     repeated: bool
     """Other requests, with the same bytes, use this object too: nothing of it may be changed or given away."""
-    scope: dict[str, Any] | None
-    """What the ASGI layer has made of it for all of these requests."""
 
     @property
     def fields(self) -> dict[bytes, bytes]:
@@ -240,7 +237,6 @@ def make_head(
     value = fields.get(b"te")
     head.te_trailers = value is not None and b"trailers" in tokens(value)
     head.repeated = False
-    head.scope = None
     return head
 
 

@@ -1,4 +1,4 @@
-"""A bounded memory of what comes again: heads that a peer repeats byte by byte, headers that an application repeats.
+"""A bounded memory of what comes again: headers that an application repeats, fields that several WebSockets had.
 
 Only what has come twice is kept, so that what never comes again (a head with a trace id in it) costs a hash and no
 memory, and does not push out what does. Sans-IO; compiled by Cython where the extension was built (repeats.pxd).
