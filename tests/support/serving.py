@@ -47,6 +47,9 @@ SUPPORT = Path(__file__).parent
 PATIENCE = 15.0
 """Seconds to wait for what should come at once, on the slowest machine."""
 
+STARTING = 60.0
+"""Seconds to wait for a server's first line: some are several processes, which start one after the other."""
+
 
 class Serving:
     """A `fastws.Server` that runs in a thread of its own, with a loop of its own."""
@@ -255,7 +258,8 @@ def serve_process(
     if not {"--port", "--uds", "--fd"} & {argument.partition("=")[0] for argument in arguments}:
         arguments = ("--port", "0", *arguments)
     with run_process(*arguments, env=env, cwd=cwd, pass_fds=pass_fds, python=python, module=module) as process:
-        line = process.wait_for_line(r"running on (?:https?://(?P<host>\[[^]]+\]|[^:/\s]+):(?P<port>\d+)|unix socket )")
+        started = r"running on (?:https?://(?P<host>\[[^]]+\]|[^:/\s]+):(?P<port>\d+)|unix socket )"
+        line = process.wait_for_line(started, STARTING)
         process.host, process.port = line["host"] or "", int(line["port"] or 0)
         yield process
 
