@@ -13,6 +13,6 @@ cpdef bytes copied(buffer, Py_ssize_t size):
     cdef Py_buffer *view
     if type(buffer) is memoryview:
         view = PyMemoryView_GET_BUFFER(buffer)
-        if view.itemsize == 1 and view.strides[0] == 1 and 0 <= size <= view.len:
+        if view.ndim == 1 and view.itemsize == 1 and view.strides[0] == 1 and 0 <= size <= view.len:
             return PyBytes_FromStringAndSize(<char *>view.buf, size)
     return bytes(buffer[:size])
