@@ -20,6 +20,8 @@ from fastws.asgi.http_cycle cimport HttpCycle
 from fastws.asgi.session cimport Session
 from fastws.asgi.waiting cimport Waiting
 
+from fastws.asgi.responder import plain_event
+
 cdef extern from "Python.h":
     ctypedef struct PyTypeObject:
         pass
@@ -118,15 +120,11 @@ cdef class _Step:
 
     cdef int begin_to_send(self, PyObject **result) except -1:
         cdef object waiter
+        cdef dict event = <dict>self.event if type(self.event) is dict else plain_event(self.event)
         if self.session is not None:
-            if type(self.event) is dict:
-                waiter = self.session._send_event(<dict>self.event)
-            else:
-                waiter = self.session.send_event(self.event)
-        elif type(self.event) is dict:
-            waiter = self.cycle._send_event(<dict>self.event)
+            waiter = self.session._send_event(event)
         else:
-            waiter = self.cycle.send_event(self.event)
+            waiter = self.cycle._send_event(event)
         if waiter is None:
             return give(None, RETURNED, result)
         return self.wait(waiter, result)
@@ -231,10 +229,15 @@ cdef vectorcallfunc call_receive
 cdef vectorcallfunc call_send
 
 
-cdef _Step step_of(object call):
-    """A step of a Session or an HttpCycle that has not begun; None where it is neither."""
+cdef _Step step_of(PyObject **arguments, size_t count, PyObject *names, Py_ssize_t usual):
+    """A step that has not begun; None where it is not called with `usual` arguments, of which the first has its steps."""
     cdef _Step step
-    cdef bint of_session = isinstance(call, Session)
+    cdef object call
+    cdef bint of_session
+    if names != NULL or PyVectorcall_NARGS(count) != usual:
+        return None
+    call = <object>arguments[0]
+    of_session = isinstance(call, Session)
     if not of_session and not isinstance(call, HttpCycle):
         return None
     step = _Step.__new__(_Step)
@@ -247,9 +250,7 @@ cdef _Step step_of(object call):
 
 
 cdef object begin_receive(PyObject *function, PyObject **arguments, size_t count, PyObject *names):
-    cdef _Step step = None
-    if names == NULL and PyVectorcall_NARGS(count) == 1:
-        step = step_of(<object>arguments[0])
+    cdef _Step step = step_of(arguments, count, names, 1)
     if step is None:
         return call_receive(function, arguments, count, names)
     step.receives = True
@@ -257,9 +258,7 @@ cdef object begin_receive(PyObject *function, PyObject **arguments, size_t count
 
 
 cdef object begin_send(PyObject *function, PyObject **arguments, size_t count, PyObject *names):
-    cdef _Step step = None
-    if names == NULL and PyVectorcall_NARGS(count) == 2:
-        step = step_of(<object>arguments[0])
+    cdef _Step step = step_of(arguments, count, names, 2)
     if step is None:
         return call_send(function, arguments, count, names)
     step.event = <object>arguments[1]
