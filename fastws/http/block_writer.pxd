@@ -1,5 +1,7 @@
 import cython
 
+from fastws.http.repeats cimport Repeats
+
 
 cdef class BlockWriter:
     cdef dict _places
@@ -9,8 +11,7 @@ cdef class BlockWriter:
     cdef Py_ssize_t _limit
     cdef Py_ssize_t _allowed
     cdef Py_ssize_t _least
-    cdef list _once
-    cdef dict _known
+    cdef Repeats _known
 
     cpdef limit_table(self, long long size)
     cpdef bytes write(self, bytes block)
@@ -18,8 +19,6 @@ cdef class BlockWriter:
     @cython.locals(added=cython.longlong, pieces=list, position=Py_ssize_t, size=Py_ssize_t, first=int, end=Py_ssize_t)
     @cython.locals(literal=bytes, written=bytes)
     cdef bytes _write(self, bytes block)
-    @cython.locals(slot=Py_ssize_t, mark=Py_hash_t)
-    cdef bint _came_before(self, bytes text) except -1
     @cython.locals(size=Py_ssize_t)
     cdef bint _add(self, bytes literal) except -1
     @cython.locals(size=Py_ssize_t)

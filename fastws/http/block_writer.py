@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 
 from fastws.http.header_blocks import STATIC_NAMES
+from fastws.http.repeats import Repeats
 
 TABLE_BYTES = 4096
 """The table's size that nobody has to agree on (RFC 9113 section 6.5.2); ours is never larger."""
@@ -44,8 +45,7 @@ class BlockWriter:
         # What the peer allows, and the least that it has since the last block: it is told of both (section 4.2).
         self._allowed: int = TABLE_BYTES
         self._least: int = TABLE_BYTES
-        self._once: list[int] = [0] * SLOTS
-        self._known: dict[bytes, bytes] = {}
+        self._known = Repeats(REMEMBERED, SLOTS)  # blocks, and which fields came once
 
     def limit_table(self, size: int) -> None:
         """The peer keeps a table of `size` bytes at most (SETTINGS_HEADER_TABLE_SIZE)."""
@@ -56,12 +56,12 @@ class BlockWriter:
         """`block`, which `header_blocks` has written, as this connection's next one."""
         if self._allowed != self._limit or self._least < self._limit:
             return self._resize() + self._write(block)
-        known = self._known.get(block)
+        known: bytes | None = self._known.found.get(block)
         return self._write(block) if known is None else known
 
     def _resize(self) -> bytes:
         """Say of what size the table is from now on, and of what size it was in between."""
-        self._known.clear()
+        self._known.found.clear()
         told = b""
         if self._least < self._allowed and self._least < self._limit:
             self._evict(self._least)
@@ -85,28 +85,17 @@ class BlockWriter:
                 place = self._places.get(literal)
                 if place is not None:
                     pieces.append(integer(0x80, 127, STATIC + 1 + self._added - place))
-                elif self._came_before(literal) and self._add(literal):
+                elif self._known.came_before(literal) and self._add(literal):
                     pieces.append(with_indexing(literal))
                 else:
                     pieces.append(literal)
             position = end
         written = b"".join(pieces)
         if added != self._added:
-            self._known.clear()  # every index is another one now
-        elif size <= REMEMBERED_BYTES and self._came_before(block):
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            self._known[block] = written
+            self._known.found.clear()  # every index is another one now
+        elif size <= REMEMBERED_BYTES:
+            self._known.keep(block, written)
         return written
-
-    def _came_before(self, text: bytes) -> bool:
-        """Whether `text` has come lately; it has now."""
-        mark = hash(text)
-        slot = mark & (SLOTS - 1)
-        if self._once[slot] == mark:
-            return True
-        self._once[slot] = mark
-        return False
 
     def _add(self, literal: bytes) -> bool:
         """Add a field to the table; false where it would take too much of it."""

@@ -6,5 +6,6 @@ cdef class Repeats:
     cdef Py_ssize_t _entries
     cdef list _once
 
-    @cython.locals(slot=Py_ssize_t)
     cpdef bint keep(self, key, value) except? -1
+    @cython.locals(slot=Py_ssize_t)
+    cpdef bint came_before(self, key) except? -1

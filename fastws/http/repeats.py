@@ -14,21 +14,30 @@ SLOTS = 256
 
 
 class Repeats:
-    """Values for up to `entries` keys; `found` has them. When it is full it is emptied: what matters is soon back."""
+    """Values for up to `entries` keys; `found` has them. When it is full it is emptied: what matters is soon back.
 
-    def __init__(self, entries: int) -> None:
+    `slots`, a power of two, are the hashes of what came once that are remembered.
+    """
+
+    def __init__(self, entries: int, slots: int = SLOTS) -> None:
         self.found: dict[Any, Any] = {}
         self._entries = entries
-        self._once: list[int] = [0] * SLOTS
+        self._once: list[int] = [0] * slots
 
     def keep(self, key: Hashable, value: object) -> bool:
         """Keep `value` for `key` if `key` has come before, lately; returns whether it is kept."""
-        mark = hash(key)
-        slot = mark & (SLOTS - 1)
-        if self._once[slot] != mark:
-            self._once[slot] = mark
+        if not self.came_before(key):
             return False
         if len(self.found) >= self._entries:
             self.found.clear()
         self.found[key] = value
         return True
+
+    def came_before(self, key: Hashable) -> bool:
+        """Whether `key` has come lately; it has now."""
+        mark = hash(key)
+        slot = mark & (len(self._once) - 1)
+        if self._once[slot] == mark:
+            return True
+        self._once[slot] = mark
+        return False
