@@ -23,7 +23,7 @@ ENTRY_BYTES = 32
 """What an entry counts for beside its name and its value (RFC 7541 section 4.1)."""
 
 STATIC = 61
-SLOTS = 64  # hashes of what came once that are remembered; a power of two
+SLOTS = 64  # hashes of what came once that are remembered
 REMEMBERED = 32  # blocks
 REMEMBERED_BYTES = 1024  # of such a block
 LARGEST_ENTRY = TABLE_BYTES // 4

@@ -10,19 +10,21 @@ from collections.abc import Hashable
 from typing import Any
 
 SLOTS = 256
-"""How many hashes of what came once are remembered; a power of two."""
+"""How many hashes of what came once are remembered."""
 
 
 class Repeats:
     """Values for up to `entries` keys; `found` has them. When it is full it is emptied: what matters is soon back.
 
-    `slots`, a power of two, are the hashes of what came once that are remembered.
+    `slots` are how many hashes of what came once are remembered. No two of them have the same place, in which each of
+    two keys that take turns would push the other one out.
     """
 
     def __init__(self, entries: int, slots: int = SLOTS) -> None:
         self.found: dict[Any, Any] = {}
         self._entries = entries
-        self._once: list[int] = [0] * slots
+        self._slots = slots
+        self._once: set[int] = set()
 
     def keep(self, key: Hashable, value: object) -> bool:
         """Keep `value` for `key` if `key` has come before, lately; returns whether it is kept."""
@@ -36,8 +38,9 @@ class Repeats:
     def came_before(self, key: Hashable) -> bool:
         """Whether `key` has come lately; it has now."""
         mark = hash(key)
-        slot = mark & (len(self._once) - 1)
-        if self._once[slot] == mark:
+        if mark in self._once:
             return True
-        self._once[slot] = mark
+        if len(self._once) >= self._slots:
+            self._once.clear()
+        self._once.add(mark)
         return False
