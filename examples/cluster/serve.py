@@ -51,6 +51,8 @@ def main() -> None:
     parser.add_argument("--host", default=os.environ.get("FASTWS_HOST", "127.0.0.1"))
     parser.add_argument("--port", default=os.environ.get("FASTWS_PORT", "8000"))
     given = parser.parse_args()
+    for option in "HOST", "PORT":  # of HAProxy; the servers have Unix sockets
+        os.environ.pop(f"FASTWS_{option}", None)
     address = f"{given.host}:{given.port}"
     haproxy = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin")
     if haproxy is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -11,11 +12,14 @@ from contextlib import contextmanager
 @contextmanager
 def own_redis() -> Iterator[str]:
     """The URL of a redis-server, which ends with the block."""
+    program = shutil.which("redis-server")
+    if program is None:
+        raise SystemExit("redis-server is missing: apt-get install redis-server, or set REDIS_URL")
     with tempfile.TemporaryDirectory() as directory:
         path = f"{directory}/redis.sock"
         # In a session of its own, so that Ctrl+C does not reach it: the servers still need it while they end.
         process = subprocess.Popen(
-            ["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--dir", directory],
+            [program, "--port", "0", "--unixsocket", path, "--save", "", "--dir", directory],
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )

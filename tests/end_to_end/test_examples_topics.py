@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -66,7 +69,8 @@ def test_chat_with_topics_tells_who_is_there() -> None:
 
 
 def test_cluster_reaches_the_members_of_both_servers(browser: Browser) -> None:
-    with example("cluster", port=free_port()) as server:
+    port = free_port()
+    with example("cluster", port, FASTWS_HOST="127.0.0.1", FASTWS_PORT=str(port)) as server:  # as `make example` does
         url = f"{server.ws_url}/ws?room=tea&name="
         open_page(browser, server, "/?room=tea&name=Cora")
         wait_for_text(browser, "#connection", "Connected")
@@ -89,6 +93,14 @@ def test_cluster_reaches_the_members_of_both_servers(browser: Browser) -> None:
         wait_for_text(browser, "#said", "Bob left")
         finish(browser)
         assert server.stop() == 0
+        assert "WARNING" not in server.output
+
+
+@pytest.mark.parametrize("name", ["broadcast", "cluster"])
+def test_what_an_example_needs_and_is_missing_is_a_line(name: str) -> None:
+    command = [sys.executable, "serve.py"]
+    done = subprocess.run(command, cwd=EXAMPLES / name, env={"PATH": ""}, capture_output=True, text=True)
+    assert re.fullmatch(r"(redis-server|haproxy) is missing: .*\n", done.stderr), done.stderr
 
 
 def test_ticker_shows_a_slow_reader_the_newest(browser: Browser) -> None:
