@@ -126,12 +126,14 @@ def _report(given: Given, server: Rehearsal, warnings: list[str]) -> str:
     rows = [("application", what), ("lifespan", _LIFESPAN.get(server.status, server.status.value))]
     rows += [("WebSockets", server.found), ("address", ", ".join(_addresses(config)))]
     rows += [("file", given.file or "none")]
+    changed = list(_changed(given, config))
+    if not changed:
+        rows.append(("options", "all have their defaults"))
     formatter.indent()
     formatter.write_dl(rows)
     formatter.dedent()
-    changed = list(_changed(given, config))
-    with formatter.section("Options that are not the default" if changed else "All options have their defaults"):
-        if changed:
+    if changed:
+        with formatter.section("Options that are not the default"):
             formatter.write_dl(changed, col_max=44)
     if warnings:
         with formatter.section("Warnings"):

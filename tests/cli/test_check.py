@@ -106,6 +106,13 @@ def test_what_can_be_served_is_reported(directory: Path) -> None:
     ]
 
 
+@pytest.mark.skipif(WITHOUT_EXTENSION, reason="its engine is an option that is not the default")
+def test_each_heading_has_something_below_it(directory: Path) -> None:
+    lines = check(directory, "web:app").stdout.splitlines()
+    assert lines[-1].split("  ", 2)[1] == "options"
+    assert [line for line in lines if line.endswith(":")] == []
+
+
 def test_secrets_are_not_shown(directory: Path, certificate: Path) -> None:
     run = check(directory, "web:app", "--ssl-certfile", str(certificate), "--ssl-keyfile-password", "hunter2")
     assert run.returncode == 0, run.stderr
