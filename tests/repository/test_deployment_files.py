@@ -62,3 +62,12 @@ def test_proxies_are_less_patient_with_idle_connections_and_more_with_websockets
         )
         assert idle
         assert all(int(seconds) > 2 * config.ws_ping_interval for seconds in idle)
+
+
+def test_nginx_may_open_as_many_descriptors_as_connections() -> None:
+    """It does not raise its limit by itself, and services start with 1,024: some 500 WebSockets a worker."""
+    for path in DIRECTORY.glob("nginx*.conf"):
+        text = path.read_text()
+        [connections] = re.findall(r"^ +worker_connections (\d+);", text, re.MULTILINE)
+        limits = re.findall(r"^worker_rlimit_nofile (\d+);", text, re.MULTILINE)
+        assert [int(limit) > int(connections) for limit in limits] == [True], path.name
