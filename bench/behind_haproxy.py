@@ -119,7 +119,7 @@ def main() -> int:
     print("| way | WebSockets | connections | memory a WebSocket | CPU an echo, all in use |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for way, count, connections, kib, echo_us in found:
-        print(f"| {way} | {count:,} | {connections:,} | {kib:.1f} KiB | {echo_us:.1f} us |")
+        print(f"| {way} | {count:,} | {connections:,} | {kib:.1f} KiB | {echo_us:.1f} µs |")
     return 0 if found[-1].connections <= 2 * -(-websockets // streams) + (os.cpu_count() or 1) else 1
 
 

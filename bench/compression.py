@@ -143,12 +143,12 @@ def main() -> None:
                 cells = []
                 for payloads in MESSAGES.values():
                     cost, ratio = compress(modules[name], level, payloads, keep, times)
-                    cells.append(f"{cost:.1f} us, {ratio:.2f}")
+                    cells.append(f"{cost:.1f} µs, {ratio:.2f}")
                 used = alone(deflate_memory, name, level, 12, 5)
                 print(f"| {name}, level {level} | {' | '.join(cells)} | {used:.0f} KiB |")
     print(f"\n| decompressor | {' | '.join(MESSAGES)} | memory |\n| --- |{' ---: |' * (len(MESSAGES) + 1)}")
     for name, module in modules.items():
-        cells = [f"{inflate(module, payloads, times):.1f} us" for payloads in MESSAGES.values()]
+        cells = [f"{inflate(module, payloads, times):.1f} µs" for payloads in MESSAGES.values()]
         print(f"| {name} | {' | '.join(cells)} | {alone(inflate_memory, name, 12):.0f} KiB |")
     print("\n| zlib, window bits and memory level | compressor | decompressor |\n| --- | ---: | ---: |")
     for bits, mem_level in ((9, 1), (10, 3), (12, 5), (13, 6), (15, 8), (15, 9)):

@@ -44,7 +44,7 @@ def check(
 def change(pair: dict[str, float], more: str = "") -> str:
     """A pair in words: from what to what, and the spread of the rounds."""
     spread = f"rounds {number(pair['ratio_low'])} to {number(pair['ratio_high'])}"
-    return f"{number(pair['first'])} us to {number(pair['second'])} us{more}; {spread}"
+    return f"{number(pair['first'])} µs to {number(pair['second'])} µs{more}; {spread}"
 
 
 def paired(pairs: Sequence[tuple[float, float]]) -> dict[str, float]:
@@ -85,7 +85,7 @@ def many_open(bench: Bench, contender: Contender, rounds: int, seconds: float) -
             latencies.append((alone["p99_us"], among["p99_us"]))
             tails.append((alone["p999_us"], among["p999_us"]))
     used, held, p99, p999 = paired(in_use), paired(open_only), paired(latencies), paired(tails)
-    tail = f" (p99.9: {number(p999['first'])} us to {number(p999['second'])} us)"
+    tail = f" (p99.9: {number(p999['first'])} µs to {number(p999['second'])} µs)"
     return [
         check(
             "in-use",

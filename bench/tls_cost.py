@@ -66,7 +66,7 @@ def measure(name: str, scheme: str, client: ssl.SSLContext | None, *arguments: s
                 echo(websocket, message, 200)
                 before = cpu(pid)
                 echo(websocket, message, count)
-                print(f"{name}: {(cpu(pid) - before) / count * 1e6:.1f} us an echo of {size} bytes")
+                print(f"{name}: {(cpu(pid) - before) / count * 1e6:.1f} µs an echo of {size} bytes")
     with server(*arguments) as (pid, port), contextlib.ExitStack() as stack:
         for number in range(100 + CONNECTIONS):
             if number == 100:

@@ -138,13 +138,13 @@ def test_table_of_a_page_is_written_between_its_comments(bench: dict[str, Module
     assert bench["write_docs"].filled(written, document) == written
 
 
-def test_scale_has_a_line_for_each_server_and_a_verdict_on_ours(bench: dict[str, ModuleType]) -> None:
+def test_scale_has_a_line_for_each_server(bench: dict[str, ModuleType]) -> None:
     check = bench["scale"].check
     found = [{"server": name} | check("idle", "idle cost", 1.5, 2.0, "%", "all open") for name in ("fastws", "uvicorn")]
     written = bench["write_docs"].scale({"scale": found})
     assert written.splitlines()[2:] == [
-        "| idle cost | fastws | 1.50 % | 2 | yes | all open |",
-        "|  | uvicorn | 1.50 % | 2 |  | all open |",
+        "| idle cost | fastws | 1.50 % | all open |",
+        "|  | uvicorn | 1.50 % | all open |",
     ]
 
 
