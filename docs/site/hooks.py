@@ -32,6 +32,8 @@ _LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)#\s]+)")
 _LANGUAGES = {".py": "python", ".pyx": "cython", ".h": "c", ".json": "json", ".sh": "bash", ".js": "javascript"}
 _UNREAD = re.compile(r"<p>```|<p>[^<]*(?:<(?!/p>)[^<]*)*?\n(?:[-*] |1\. |\| |```)")
 _CELL = re.compile(r"<td\b.*?</td>", re.DOTALL)
+_INLINE_CODE = re.compile(r"<code>[^<]*</code>")
+_OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z0-9-]*")
 _LOADED = re.compile(r'<(?:script|img|link(?! rel="canonical"))\b[^>]*(?:src|href)="(https?:[^"]+)')
 _FOR_TESTS = re.compile(r'^(```.*) requires="[^"]*"', re.MULTILINE)
 
@@ -73,11 +75,16 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
-    """Warn of what was meant as a list, a table or code and became text; in tables, show `\\|` as GitHub does."""
+    """Warn of what was meant as a list, a table or code and became text; in tables, show `\\|` as GitHub does.
+
+    Names of options become elements of their own, which a style keeps from a break at a hyphen.
+    """
     if not page.file.src_uri.startswith("source/"):
         for found in _UNREAD.findall(html):
             logger.warning("%s: a blank line is missing before: %s", page.file.src_uri, found[-80:])
-    return _CELL.sub(lambda cell: cell[0].replace(r"\|", "|"), html)
+    html = _CELL.sub(lambda cell: cell[0].replace(r"\|", "|"), html)
+    option = r'<span class="option">\g<0></span>'
+    return _INLINE_CODE.sub(lambda code: _OPTION.sub(option, code[0]), html)
 
 
 def on_post_page(output: str, page: Any, config: Any) -> str:
