@@ -15,8 +15,10 @@ def main() -> None:
     except ConfigError as error:
         print(f"Error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    from fastws.cli.main import main as command
-
+    try:
+        from fastws.cli.main import main as command
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     command(prog_name="fastws")
 
 

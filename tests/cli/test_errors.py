@@ -187,6 +187,12 @@ def test_a_log_in_a_file_has_it_too(directory: Path, taken: str) -> None:
     assert ended.stderr.count("cannot listen on") == 1
 
 
+def test_an_interrupt_while_the_command_is_imported_is_its_exit_code_alone(directory: Path) -> None:
+    (directory / "click.py").write_text("raise KeyboardInterrupt\n")
+    found = run(directory, "--version")
+    assert (found.returncode, found.stderr) == (130, "")
+
+
 def test_colours_are_as_those_of_the_command(directory: Path) -> None:
     wrong = run(directory, "apps:app", "--port", "x", FORCE_COLOR="1")
     failed = run(directory, "apps:ap", FORCE_COLOR="1")
