@@ -92,6 +92,7 @@ def section(option: Option) -> str:
 # What bounds a client's cost; the other options of these groups say when the server ends.
 _LIMIT = re.compile(
     r"ws_(max|limit|ping|allowed)_|ws_\w+_timeout$|limit_(?!max_requests|worker)|timeout_(?!graceful|worker)|write_"
+    r"|http2_|topics_(backlog|per_connection)$"
 )
 _MARKED = re.compile(r"(?<=`make options` from fastws/config/table.py -->\n).*(?=<!-- end -->\n)", re.DOTALL)
 

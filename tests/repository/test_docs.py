@@ -133,6 +133,17 @@ def test_page_for_users_of_uvicorn_says_which_of_its_options_are_not_there() -> 
     assert {name for name in re.findall(r"--[a-z0-9-]+", missing) if name not in ours} == UVICORN - ours - {"--version"}
 
 
+def test_limits_of_security_md_have_all_that_bounds_a_client() -> None:
+    """HTTP/2's and those of topics, too: the page says that its table is the whole."""
+    from fastws.config import OPTIONS
+
+    rows = set(re.findall(r"^\| `(--[a-z0-9-]+)` \|", (ROOT / "SECURITY.md").read_text(), re.MULTILINE))
+    limits = {option.cli for option in OPTIONS if option.group == "Limits"}
+    ends = {name for name in limits if name.startswith("--limit-max-requests")}
+    bounds = limits - ends | {option.cli for option in OPTIONS if option.name.startswith("http2_")}
+    assert sorted((bounds | {"--topics-backlog", "--topics-per-connection"}) - rows) == []
+
+
 def test_bounds_that_security_md_quotes_beside_the_options() -> None:
     from fastws.asgi.lifetime import MAX_PONGS
     from fastws.asgi.opening import EARLY_BYTES
