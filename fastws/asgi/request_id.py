@@ -17,7 +17,7 @@ from typing import Any, Final
 from fastws.http.forwarded import TrustedPeers
 
 REQUEST_ID: Final[ContextVar[str | None]] = ContextVar("fastws_request_id", default=None)
-"""The id of the request that this task serves; None where there is none."""
+"""The id of the request that this task serves, or None."""
 
 MAX_LENGTH: Final = 128
 """Characters of an id; what a proxy sends that is longer, or has others than `_VALID`, is not taken."""

@@ -21,7 +21,7 @@ from fastws.errors import ConfigError
 class Config(Fields):
     """The options of one server.
 
-    Raises ConfigError, one line, for a name that is none, and for a value that is wrong or does not fit another.
+    Raises ConfigError, one line, for an unknown name, and for a value that is wrong or does not fit another.
     """
 
     if not TYPE_CHECKING:  # which sees the names by itself, where `__init__` alone has them

@@ -51,7 +51,7 @@ class DefaultFormatter(logging.Formatter):
         return sys.stderr
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """Format the record. It gets attributes of ours and keeps its own: other handlers see it too."""
+        """Format the record. It gets more attributes, and keeps its own for other handlers."""
         if hasattr(record, STOPS):
             record.levelprefix = labelled("Error", self.use_colors)
         else:

@@ -28,9 +28,9 @@ logger: Final = logging.getLogger("fastws.error")
 def run(app: Any, **options: Any) -> None:
     """Serve an ASGI application, given as a callable or as ``"module:attribute"``, until a signal ends the server.
 
-    `options` are the fields of `fastws.Config`; those of `uvicorn.run` that fastws does not have are let through where
-    they ask for what is so anyway. Exits the process with 2 for a wrong option, with 3 where the server cannot start,
-    each with one line that says what is wrong.
+    `options` are the fields of `fastws.Config`. Options of `uvicorn.run` that fastws does not have are accepted if
+    they ask for what fastws does anyway. Exits the process with 2 for a wrong option, and with 3 if the server cannot
+    start, each with one line that says what is wrong.
     """
     _serve_if_worker()
     refuse_running_loop()

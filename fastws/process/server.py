@@ -68,14 +68,14 @@ class Server(Endable):
     `run()` makes the loop; `await serve()` uses the running one. On the main thread both end on SIGINT and SIGTERM,
     elsewhere when `should_exit` is set, which any thread may do.
 
-    Making it sets up logging as the options say; what a program changes about that afterwards stays.
+    The constructor sets up logging as the options say; later changes by the program stay.
 
-    Who runs it may watch it: the loop calls `on_started` once it accepts connections, and `on_tick` about once a second
-    from before the application starts until it has shut down. A loop that is stuck does not tick. `on_error` is told of
-    each mistake of the application while it serves, as the log is, with the exception where there is one.
+    The loop calls `on_started` once it accepts connections, and `on_tick` about once a second from before the
+    application starts until it has shut down; a loop that is stuck does not tick. It calls `on_error` for each
+    mistake of the application that is logged while it serves, with the exception if there is one.
 
-    Who has a TLS context passes it as `ssl_context`; otherwise one is made as the options `ssl_*` say. An `access_log`
-    is used instead of the one that the options ask for. With `catch_signals` false the signals are somebody else's.
+    `ssl_context` is used instead of a TLS context by the options `ssl_*`, and `access_log` instead of the access log
+    that the options ask for. With `catch_signals` false the server handles no signals.
     """
 
     says_hints = True
@@ -140,9 +140,9 @@ class Server(Endable):
             self._say("SIGHUP: there is nothing to reload; the server goes on")
 
     def reload_tls(self) -> None:
-        """Load the files of the options `ssl_*` anew, for connections to come; any thread may ask for it.
+        """Load the files of the options `ssl_*` again, for new connections; any thread may call this.
 
-        Connections that are open go on as they are. Where a file is broken the log says so, and nothing changes.
+        Open connections go on as they are. If a file is broken, the log says so, and nothing changes.
         """
         if self._loop is not None and isinstance(self._tls, ReloadableContext):
             with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
@@ -170,10 +170,10 @@ class Server(Endable):
     async def serve(self, sockets: Sequence[socket.socket] | None = None) -> None:
         """Serve in the running event loop, on `sockets` if given, until the server is told to exit.
 
-        A signal that has ended the server is raised again behind it, for the rest of the program. A task that is
-        cancelled here ends the server as a signal does, in some seconds at the most, and then is cancelled.
+        A signal that has ended the server is raised again afterwards, for the rest of the program. A task that is
+        cancelled here ends the server as a signal does, in a few seconds at most, and is then cancelled.
 
-        Raises ConfigError or StartupError, one line, where it cannot start.
+        Raises ConfigError or StartupError, one line, if it cannot start.
         """
         self._prepare()
         self._loop = asyncio.get_running_loop()

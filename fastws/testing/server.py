@@ -47,7 +47,7 @@ _server: contextvars.ContextVar[RunningServer] = contextvars.ContextVar("fastws_
 
 
 class LeakError(AssertionError):
-    """Connections or tasks of an application were left when its server was told to stop. It says which, a line each."""
+    """Connections or tasks of an application were left when its server should stop. The message has a line for each."""
 
 
 class RunningServer:
@@ -96,7 +96,7 @@ class RunningServer:
         return self.server.lifespan.state
 
     def call(self, function: Callable[..., Any], *arguments: Any, timeout: float = 30.0) -> Any:
-        """What `function(*arguments)` returns when the server's loop calls it, awaited where that is a coroutine.
+        """What `function(*arguments)` returns when the server's loop calls it; a coroutine is awaited.
 
         For a server in another thread, that of `serve`. Raises what the function raises, and TimeoutError.
         """
@@ -276,11 +276,11 @@ def serve(
     """Serve `app` in a thread with an event loop of its own while the block runs.
 
     `options` are those of `fastws.Config`, such as ``uds``, ``ssl_certfile`` or ``lifespan="on"``; with `ssl_context`
-    it speaks TLS. `timeout` is how many seconds the start, and the end, may take. At the end of the block what the
-    application has raised is raised, unless `raise_errors` is false, and LeakError, unless `check_leaks` is.
+    it speaks TLS. `timeout` is how many seconds the start, and the end, may take. The end of the block raises what
+    the application has raised, unless `raise_errors` is false, and LeakError, unless `check_leaks` is.
 
-    Raises what the application raised at startup, StartupError where it only said that it failed, ConfigError for a
-    wrong option, TimeoutError.
+    Raises what the application raised at startup, StartupError if it only reported a failure, ConfigError for a wrong
+    option, and TimeoutError.
     """
     server = _ThreadedServer(app, options, ssl_context)
     server.start(timeout)

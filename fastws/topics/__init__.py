@@ -1,8 +1,8 @@
-"""Topics: one message to all who have subscribed, of this process and of others. docs/topics.md is the guide.
+"""Topics: one message to all subscribers, of this process and of others. docs/topics.md is the guide.
 
 Connections subscribe and publish by the events of the ASGI extension `fastws.topics`, or by `subscribe`, `subscribed`
 and `publish_from` with a WebSocket of Starlette's or FastAPI's. `publish` and `publish_nowait` are for all other code
-of an application: HTTP handlers, background tasks, threads. `connect` is for programs that are no server.
+of an application: HTTP handlers, background tasks, threads. `connect` is for programs that are not servers.
 
 Knows `fastws.asgi` and below. In reading order: events (what an application may say), audience, outgoing, backlog,
 member and hub (one process), running, helpers and fallback; bus (the seam to other processes), losses and buses;
@@ -37,8 +37,8 @@ __all__ = [
 async def publish(topic: str, message: str | bytes, *, key: str | None = None) -> None:
     """Send `message`, text or bytes, to all subscribers of `topic`: soon after this returns, without waiting for any.
 
-    `topic` and `key` have 1 to 255 characters. `key` is what the message is the latest of, for subscribers that want
-    only the latest while they are slow. A topic without subscribers is no error.
+    `topic` and `key` have 1 to 255 characters. For slow subscribers that want only the latest, a message replaces the
+    waiting one with the same `key`. A topic without subscribers is not an error.
 
     Raises TypeError or ValueError for what cannot be published.
     """
@@ -52,11 +52,11 @@ async def publish(topic: str, message: str | bytes, *, key: str | None = None) -
 
 
 def publish_nowait(topic: str, message: str | bytes, *, key: str | None = None) -> None:
-    """As `publish`, for code that is no coroutine: in the server's thread or in any other one.
+    """As `publish`, for code that is not a coroutine, in any thread.
 
-    From another thread, the message is on its way once the server's event loop has turned, in the order of that
-    thread's calls. Raises TypeError or ValueError for what cannot be published, and RuntimeError where no server runs
-    in this process and no event loop in this thread: nobody can have subscribed.
+    From another thread, the server's event loop sends the messages in its next turn, in the order of that thread's
+    calls. Raises TypeError or ValueError for what cannot be published, and RuntimeError if no server runs in this
+    process and no event loop in this thread: nobody can have subscribed.
     """
     topic, message, key = check_topic(topic), check_message(message), check_key(key)
     if isinstance(message, str):
@@ -84,8 +84,8 @@ def publish_nowait(topic: str, message: str | bytes, *, key: str | None = None) 
 async def subscribers(topic: str) -> int:
     """How many connections have subscribed to `topic`, in all workers and on all machines that topics reach.
 
-    They are asked: one that does not answer within a second counts as having none. For coroutines of the server's event
-    loop. Raises TypeError or ValueError for what is no topic.
+    fastws asks them all; a process that does not answer within a second counts as having none. For coroutines of the
+    server's event loop. Raises TypeError or ValueError for a malformed topic.
     """
     topic = check_topic(topic)
     found = 0

@@ -27,7 +27,7 @@ def check_topic(topic: object) -> str:
 
 
 def presence_topic(topic: str) -> str:
-    """The topic to which is published who joins and leaves `topic`. Raises TypeError or ValueError for no topic."""
+    """The topic of those who join and leave `topic`. Raises TypeError or ValueError for a malformed topic."""
     return check_topic(check_topic(topic) + PRESENCE)
 
 

@@ -40,14 +40,14 @@ async def subscribe(
     limit: int | None = None,
     announce: str | None = None,
 ) -> None:
-    """Let `websocket`, which has accepted, get what is published to `topic`, until it ends or unsubscribes.
+    """Subscribe `websocket`, which is accepted, to `topic`, until it ends or unsubscribes.
 
-    `slow` is what is done when it does not keep up and `limit` bytes of the topic wait for it: by default, and at most,
-    what --topics-slow and --topics-backlog say. `announce` is the name, of 1 to 255 characters, under which the
-    subscribers of `presence_topic(topic)` are told that it joins and, however it ends, that it leaves.
+    `slow` says what happens when `limit` bytes of the topic wait for it; --topics-slow is the default of the first, and
+    --topics-backlog the default and the most of the second. `announce` is a name of 1 to 255 characters: subscribers of
+    `presence_topic(topic)` get a message with it when the connection joins and when it leaves, however it ends.
 
-    Raises ValueError or TypeError for what is no topic, `fastws.errors.ApplicationError` for a bad policy or name and
-    for more topics than a connection may have.
+    Raises ValueError or TypeError for a malformed topic, and `fastws.errors.ApplicationError` for a bad policy or
+    name and for more topics than a connection may have.
     """
     event: dict[str, Any] = {"type": "websocket.subscribe", "topic": check_topic(topic)}
     if slow is not None:

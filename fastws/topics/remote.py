@@ -105,14 +105,14 @@ class SyncTopics:
 
 
 class connect:
-    """Connect to the Redis of a service: ``with`` or ``async with`` it.
+    """Connect to the Redis of a service, by ``with`` or ``async with``.
 
     `url`, `password` and `prefix` are what the servers have as --topics-url, --topics-password, --topics-prefix;
-    `timeout` is how many seconds Redis has for each answer. What one gets has `publish`, which returns in how many
-    processes there are subscribers, and `subscribers`; with ``async with`` both are to be awaited.
+    `timeout` is how many seconds Redis has for each answer. The block gets an object with `publish`,
+    which returns how many processes have subscribers, and `subscribers`; with ``async with`` both must be awaited.
 
-    Raises ValueError for a URL that is none. Entering it raises ConfigError where redis-py is not installed, and
-    ConnectionError where Redis refuses us.
+    Raises ValueError for a malformed URL. Entering the block raises ConfigError if redis-py is not installed, and
+    ConnectionError if Redis refuses the connection.
     """
 
     def __init__(
