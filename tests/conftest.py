@@ -95,6 +95,9 @@ NOT_UNDERSTOOD = frozenset({"test_examples", "test_several_processes"})
 RERUNS = int(os.environ.get("TEST_RERUNS", "0"))
 """How often a test that fails is run again, on a machine that has other work: what fails at times is listed as R."""
 
+RERUN_LINES = 30
+"""How much is said of each of them."""
+
 
 def pytest_configure() -> None:
     """What this process ignores, since `nohup` or a shell's & started it, the servers that it starts do not."""
@@ -109,3 +112,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         known = item.get_closest_marker("deploy") and item.path.stem in NOT_UNDERSTOOD
         if reruns := max(RERUNS, 2 if known else 0):
             item.add_marker(pytest.mark.flaky(reruns=reruns))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say why those failed that then passed: what fails at times is a fault, too."""
+    reports = terminalreporter.getreports("rerun")
+    if reports:
+        terminalreporter.section("run again")
+        for report in reports:
+            terminalreporter.write_line(f"{report.nodeid} ({report.when})")
+            lines = report.longreprtext.splitlines()
+            terminalreporter.write_line("\n".join(f"    {line}" for line in lines[-RERUN_LINES:]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import gc
 import logging
 import os
 import pickle
@@ -44,6 +45,7 @@ def test_a_process_that_cannot_be_had_is_tried_again_later(
     supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     supervisor._ever_served = True
+    gc.collect()  # what others have left is not closed in between
     descriptors = len(os.listdir("/proc/self/fd"))
     with monkeypatch.context() as patch:
         patch.setattr(subprocess, "Popen", refuse)

@@ -137,6 +137,7 @@ def test_source_distribution(sdist: Path) -> None:
         assert wanted <= files, "see MANIFEST.in"
 
 
+@pytest.mark.timeout(900)  # all modules, by one process, on a machine that may have other work
 def test_compiled_build(source: Path, tmp_path: Path) -> None:
     # As every build, but without optimising, which takes most of the time.
     compiler = tmp_path / "cc"
