@@ -25,6 +25,7 @@ cdef class Channel:
     cdef public bint writing_paused
     cdef public bint unfinished
 
+    cdef _prepare(self, LoopCore state)
     cdef write(self, bytes data)
     cdef write_all(self, list chunks)
     cdef wait_for_room(self)

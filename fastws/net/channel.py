@@ -82,6 +82,10 @@ class Channel:
     """A stream of bytes to and from one peer, for a `Handler` on the loop that `state` belongs to."""
 
     def __init__(self, state: LoopCore) -> None:
+        self._prepare(state)
+
+    def _prepare(self, state: LoopCore) -> None:
+        """What `__init__` does: a compiled one of another class finds this at once."""
         self.state = state
         self.handler: Handler | None = None
         # Which of its loop's connections it is, and since when.

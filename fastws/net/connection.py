@@ -49,7 +49,7 @@ class Connection(Channel):
     """The asyncio protocol of one accepted socket; asyncio needs the subclass in loop_state.py."""
 
     def __init__(self, state: LoopCore) -> None:
-        Channel.__init__(self, state)
+        self._prepare(state)
         self.transport: asyncio.Transport | None = None
         self._stream: Stream | None = None  # the same, where it is one of ours
         # Whose connection it is, where that is counted.

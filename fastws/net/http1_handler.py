@@ -19,7 +19,7 @@ from fastws.http.pages import METHODS, Page, encode_page
 from fastws.net.channel import NEVER, Channel
 from fastws.net.copying import copied
 from fastws.net.http1_reader import Http1Reader, shown
-from fastws.net.http_handler import BODY_HIGH_WATER, NEW_SECONDS, HttpHandler
+from fastws.net.http_handler import BODY_HIGH_WATER, NEW_SECONDS
 from fastws.websocket.handshake import UpgradeRequest, read_upgrade
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Http1Handler(Http1Reader):
     """The HTTP/1.1 of a connection, until an upgrade replaces it."""
 
     def __init__(self, connection: Channel, state: LoopCore) -> None:
-        HttpHandler.__init__(self, connection, state)
+        self._attach(connection, state)
         self._expect_first()
         self._upgrade: UpgradeRequest | None = None
         self._page: Page | None = None

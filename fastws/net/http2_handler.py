@@ -31,7 +31,6 @@ from fastws.net.channel import NEVER, Channel
 from fastws.net.copying import copied
 from fastws.net.http2_request import Http2Request
 from fastws.net.http2_stream import Carrier, Http2Stream
-from fastws.net.http_handler import HttpHandler
 
 if TYPE_CHECKING:
     from fastws.http.header_blocks import Block
@@ -60,7 +59,7 @@ class Http2Handler(Carrier):
     """The HTTP/2 of `connection`; the preface comes first."""
 
     def __init__(self, connection: Channel, state: LoopCore) -> None:
-        HttpHandler.__init__(self, connection, state)
+        self._attach(connection, state)
         config = state.config
         self.window = config.http2_initial_stream_window_size
         self.waiting_bytes = self.grown_bytes = self.calls_left = 0
@@ -182,8 +181,10 @@ class Http2Handler(Carrier):
             self.protocol.reset(stream, REFUSED_STREAM)
             self.protocol.spend_reset()
             return
-        owner = Http2Stream(self, stream)
-        asked = Http2Request(owner)
+        owner = Http2Stream.__new__(Http2Stream)
+        owner._join(self, stream)
+        asked = Http2Request.__new__(Http2Request)
+        asked._take(owner)
         owner.handler = asked
         try:
             request = self._read(block, stream.ended_by_peer)

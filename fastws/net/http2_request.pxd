@@ -1,6 +1,6 @@
 from fastws.http.head cimport RequestHead
 from fastws.http.http2_head cimport Http2Head
-from fastws.net.http2_stream cimport Http2Stream
+from fastws.net.http2_stream cimport Carrier, Http2Stream
 from fastws.net.http_handler cimport HttpHandler
 from fastws.net.loop_core cimport LoopCore
 
@@ -11,6 +11,8 @@ cdef class Http2Request(HttpHandler):
     cdef object _current
     cdef long long _body_bytes
 
+    @cython.locals(carrier=Carrier)
+    cdef _take(self, Http2Stream stream)
     @cython.locals(state=LoopCore)
     cpdef begin(self, Http2Head request, bint ended)
     @cython.locals(state=LoopCore)

@@ -39,7 +39,11 @@ class Http2Request(HttpHandler):
     """Answers the request on `stream`."""
 
     def __init__(self, stream: Http2Stream) -> None:
-        HttpHandler.__init__(self, stream, stream.state)
+        self._take(stream)
+
+    def _take(self, stream: Http2Stream) -> None:
+        """What `__init__` does: a compiled one of another class finds this at once."""
+        self._attach(stream, stream.state)
         carrier = stream.carrier
         self.addresses = carrier.addresses
         self.tls_at_proxy = carrier.tls_at_proxy

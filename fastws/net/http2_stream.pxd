@@ -42,6 +42,7 @@ cdef class Http2Stream(Channel):
     cdef bint _end_told
     cdef bint _gone
 
+    cdef _join(self, Carrier carrier, StreamState stream)
     cpdef send_head(self, bytes block, bint ends=*)
     cpdef send_interim(self, bytes block)
     cpdef write_last(self, bytes data)

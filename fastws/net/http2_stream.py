@@ -66,7 +66,11 @@ class Http2Stream(Channel):
     """The channel of the stream that `stream` is the state of."""
 
     def __init__(self, carrier: Carrier, stream: StreamState) -> None:
-        Channel.__init__(self, carrier.connection.state)
+        self._join(carrier, stream)
+
+    def _join(self, carrier: Carrier, stream: StreamState) -> None:
+        """What `__init__` does: a compiled one of another class finds this at once."""
+        self._prepare(carrier.connection.state)
         self.carrier = carrier
         self.stream = stream
         self.number = carrier.connection.number

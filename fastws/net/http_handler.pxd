@@ -10,6 +10,7 @@ cdef class HttpHandler(Handler):
     cdef public bint tls_at_proxy
     cdef public long long stream_id
 
+    cdef _attach(self, Channel connection, LoopCore state)
     cdef _admit(self, RequestHead head)
     cdef _admit_websocket(self, RequestHead head)
     cdef _count(self)

@@ -56,6 +56,10 @@ class HttpHandler(Handler):
     """The HTTP of a connection, of whatever version."""
 
     def __init__(self, connection: Channel, state: LoopCore) -> None:
+        self._attach(connection, state)
+
+    def _attach(self, connection: Channel, state: LoopCore) -> None:
+        """What `__init__` does: a compiled one of another class finds this at once."""
         self.connection = connection
         self.state = state
         # What ASGI calls client and server, once a request has asked.
