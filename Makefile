@@ -24,6 +24,9 @@ ARGS   ?=
 JOBS   ?= 4# tests at once; they wait for processes more than they compute
 PURE_ARGS = $(patsubst tests,.,$(ARGS:tests/%=%))# those tests, as they are called from tests/
 TOGETHER := -n $(JOBS) --dist worksteal
+MARKED ?=# tests with these marks only
+QUICK_TESTS := not slow and not build and not deploy
+SLOW_TESTS  := slow or build or deploy
 PEERS  ?=
 NO_INSTALL ?=# 1: install nothing on the machine, and skip the tests of what is missing
 QUICK  ?=
@@ -33,13 +36,16 @@ SOAK_SECONDS   ?= 600
 SANITIZE_BYTES ?= 100000000
 LONG_BYTES     ?= 1000000000
 
+# Hundreds of processes import the same modules: compiled once, also where the environment says not to keep that.
+export PYTHONDONTWRITEBYTECODE :=
+
 PIP_FLAGS := --quiet --disable-pip-version-check
 SOURCES   := $(shell find fastws -name '*.py')
 CYTHON    := $(shell find fastws -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 COMPILED  := $(wildcard $(patsubst %.pxd,%.py,$(filter %.pxd,$(CYTHON))))
 PACKAGING := setup.py pyproject.toml
 
-.PHONY: help run build test test-compiled test-pure lint format types cover options counts hostile soak deploy-test clean
+.PHONY: help run build test test-slow test-all test-loop test-compiled test-pure lint format types cover options counts hostile soak deploy-test clean
 .PHONY: bench bench-scale bench-http2 bench-proxy bench-topics bench-topics-failures bench-docs
 .PHONY: soak-frameworks example gunicorn-matrix redis-matrix autobahn autobahn-strict autobahn-peers compat docs docs-serve
 .PHONY: fuzz fuzz-briefly fuzz-long sanitize wheels matrix lowest
@@ -107,17 +113,27 @@ run: $(VENV)/.built ## serve the demo on http://127.0.0.1:8000 (HOST, PORT, ARGS
 
 build: $(VENV)/.built ## make .venv, install fastws into it and build its compiled modules
 
-test: test-compiled test-pure ## all tests on the compiled build, then on a pure install (ARGS=tests/http: of one folder)
+# What waits for processes, browsers, builds or a core for seconds is `test-slow`; both together are all tests.
+test: ## most tests, compiled and on a pure install, in under five minutes (ARGS=tests/http: all tests of a folder)
+	$(MAKE) --no-print-directory test-compiled test-pure MARKED='$(if $(ARGS),,$(QUICK_TESTS))'
+
+test-slow: ## the other tests: browsers, proxies, deploys, gunicorn, Redis that fails, builds
+	$(MAKE) --no-print-directory test-compiled test-pure MARKED='$(SLOW_TESTS)'
+
+test-all: test test-slow ## every test
+
+test-loop: ## the tests of `make test` again, compiled, with the event loop's own transports
+	FASTWS_TRANSPORT=loop $(MAKE) --no-print-directory test-compiled MARKED='$(QUICK_TESTS)'
 
 test-compiled: $(VENV)/.built $(VENV)/.dev $(VENV)/.peers
-	@echo "== tests, compiled"
-	$(BIN)/pytest $(TOGETHER) $(ARGS)
+	@echo "== tests, compiled$(if $(MARKED),: $(MARKED))"
+	$(BIN)/pytest $(TOGETHER) $(if $(MARKED),-m "$(MARKED)") $(ARGS)
 
 # From tests/, so that no Python started here finds fastws/ of this directory, which is compiled, before the installed one.
 test-pure: $(PURE)/.installed $(VENV)/.peers
-	@echo "== tests, pure"
+	@echo "== tests, pure$(if $(MARKED),: $(MARKED))"
 	cd tests && FASTWS_TEST_ENGINES=websockets,wsproto ../$(PURE)/bin/pytest $(TOGETHER) \
-		-m "not build and not deploy" $(PURE_ARGS)
+		-m "not build and not deploy$(if $(MARKED), and ($(MARKED)))" $(PURE_ARGS)
 
 gunicorn-matrix: $(VENV)/.built $(VENV)/.dev ## the tests of the gunicorn worker on gunicorn 22, 23, 25 and 27
 	PYTHON=$(CURDIR)/$(BIN)/python bash tests/gunicorn_matrix.sh $(ARGS)

@@ -71,6 +71,7 @@ def test_response_whose_peer_vanishes(serving: Serving, method: str) -> None:
     assert_others_are_served(serving)
 
 
+@pytest.mark.slow
 def test_others_are_served_while_a_peer_reads_as_fast_as_it_can(serving: Serving) -> None:
     with socket.create_connection((serving.host, serving.port), PATIENCE) as peer:
         peer.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")

@@ -468,6 +468,7 @@ async def test_returning_from_a_request(stage: str, caplog: pytest.LogCaptureFix
 @pytest.mark.parametrize("stage", WEBSOCKET)
 @pytest.mark.parametrize("fault", RAISING)
 @on_fake_clock
+@pytest.mark.slow
 async def test_raising_in_a_websocket(engine: str, fault: str, stage: str, caplog: pytest.LogCaptureFixture) -> None:
     act, word = RAISING[fault]
     server, peer = await begin_websocket(engine, stage, act)
@@ -564,6 +565,7 @@ async def test_garbage_after_a_response_is_ignored(event: Any, caplog: pytest.Lo
     ],
 )
 @on_fake_clock
+@pytest.mark.slow
 async def test_garbage_in_a_websocket(engine: str, stage: str, event: Any, caplog: pytest.LogCaptureFixture) -> None:
     seen: list[type] = []
     server, peer = await begin_websocket(engine, stage, sending(event, seen))

@@ -218,6 +218,7 @@ def test_request_bodies_pipelined(by: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in BODIES if len(BODIES[name][1]) < 1000])
 @on_fake_clock
+@pytest.mark.slow
 async def test_request_bodies_in_two_segments_wherever_they_part(name: str) -> None:
     data = a_request(name) + GET
     for cut in range(1, len(data)):

@@ -74,6 +74,7 @@ def expected(events: tuple[Event, ...]) -> tuple[list[Any], list[wire.Frame]]:
 
 @pytest.mark.parametrize("step", [0, 1, 7], ids=["whole", "byte by byte", "in sevens"])
 @on_fake_clock
+@pytest.mark.slow
 async def test_every_case_of_the_engines_reaches_application_and_peer(engine: str, step: int) -> None:
     servers: dict[tuple[int, bool], FakeServer] = {}
     for case in CASES:
@@ -269,6 +270,7 @@ def pieces_of(kind: str) -> Iterator[bytes]:
 @pytest.mark.parametrize("channels", ["socket"], indirect=True)  # it counts what the receive buffer becomes
 @pytest.mark.parametrize("kind", ["one frame", "fragments", "compressed"])
 @on_fake_clock
+@pytest.mark.slow
 async def test_a_message_at_the_limit_takes_no_more_than_twice_the_limit(engine: str, kind: str) -> None:
     server = FakeServer(DrivenApp(), engine=engine, ws_max_size=SIZE, ws_ping_interval=None)
     call, peer = await open_on(server, *[OFFER] * (kind == "compressed"))

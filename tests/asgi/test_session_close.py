@@ -350,6 +350,7 @@ async def test_a_peer_that_answers_pings_stays(engine: str) -> None:
 
 @pytest.mark.parametrize("delay", [0, 0.01, 1, 4.9, 19])
 @on_fake_clock
+@pytest.mark.slow
 async def test_a_pong_counts_whenever_it_comes(engine: str, delay: float) -> None:
     _, peer = await open_websocket(engine, ws_ping_interval=20, ws_ping_timeout=20)
     for _ in range(3):

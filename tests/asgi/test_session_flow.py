@@ -329,6 +329,7 @@ async def test_pings_among_messages_are_answered_and_the_messages_keep_their_ord
 
 
 @on_fake_clock
+@pytest.mark.slow
 async def test_a_ping_flood_does_not_fill_the_memory_of_one_that_reads_no_pongs(engine: str) -> None:
     _, peer = await open_websocket(engine, ws_ping_interval=None)
     peer.transport.stalled = True

@@ -12,6 +12,8 @@ from engine_cases import frame
 from fake_loop import DrivenApp, FakeServer, on_fake_clock, settle
 from wire import handshake, text
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 5_000
 SLACK = 40 * ROUNDS
 """Bytes that may be more after ROUNDS, for what grows in steps: a future is several times that."""

@@ -217,6 +217,7 @@ def payload(bench: dict[str, ModuleType], tmp_path: Path) -> Path:
     ],
     ids=lambda arguments: " ".join(arguments),
 )
+@pytest.mark.slow
 def test_load_client_counts_what_a_server_answers(
     bench: dict[str, ModuleType], programs: dict[str, Path], payload: Path, arguments: tuple[str, ...]
 ) -> None:

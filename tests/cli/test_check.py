@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from serving import WITHOUT_EXTENSION
 
+pytestmark = pytest.mark.slow
+
 APP = """
 from contextlib import asynccontextmanager
 

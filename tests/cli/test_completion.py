@@ -96,6 +96,7 @@ OFFERED = {
 }
 
 
+@pytest.mark.slow
 def test_bash_completes(directory: Path) -> None:
     assert complete(directory, *OFFERED) == OFFERED
 

@@ -148,6 +148,7 @@ def run(directory: Path, *arguments: str, **environ: str) -> subprocess.Complete
         (2, "SHELL: is missing: one of bash, zsh, fish", "completion"),
     ],
 )
+@pytest.mark.slow
 def test_it_is_one_line_and_an_exit_code(
     directory: Path, taken: str, monkeypatch: pytest.MonkeyPatch, status: int, line: str, arguments: str
 ) -> None:
@@ -177,6 +178,7 @@ def test_what_the_log_has_in_another_form_is_there_only(directory: Path, taken: 
     assert sorted(error) == ["level", "logger", "message", "pid", "time"]
 
 
+@pytest.mark.slow
 def test_a_log_in_a_file_has_it_too(directory: Path, taken: str) -> None:
     ended = run(directory, "apps:app", "--port", taken, "--log-config", "to_a_file.json")
     assert f"cannot listen on 127.0.0.1:{taken}: " in (directory / "server.log").read_text()
@@ -206,6 +208,7 @@ def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
             yield ast.unparse(node.func), node
 
 
+@pytest.mark.slow
 def test_nothing_gets_there_in_another_way() -> None:
     """Commands raise what `fastws.cli.command` has, and nobody but `say` writes to standard error."""
     found = []

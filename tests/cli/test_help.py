@@ -186,6 +186,7 @@ def terminal() -> Iterator[tuple[int, int]]:
 
 @pytest.mark.parametrize(("environ", "colored"), [({"TERM": "xterm"}, True), ({"TERM": "dumb"}, False)])
 @pytest.mark.parametrize("arguments", [["--help", "address"], ["a:b", "--port", "x"], ["nowhere_at_all:app"]])
+@pytest.mark.slow
 def test_terminal_gets_colours_of_help_errors_and_logs(
     terminal: tuple[int, int], environ: dict[str, str], colored: bool, arguments: list[str]
 ) -> None:

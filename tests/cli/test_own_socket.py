@@ -38,6 +38,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.slow
 def test_a_server_in_a_terminal_is_found_in_its_directory(
     runtime: Path, workers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,7 @@ def test_every_option_is_documented_and_its_default_is_right(option: Any) -> Non
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+@pytest.mark.slow
 def test_every_option_is_read_by_something(option: Any) -> None:
     no_readers = ("table.py", "option.py", "main.py", "effects.py")
     readers = [path for path in PACKAGE.rglob("*.py") if path.name not in no_readers]

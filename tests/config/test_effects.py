@@ -69,6 +69,7 @@ def test_every_rule_is_tested_and_defaults_are_not_named(monkeypatch: pytest.Mon
     assert [rule.because for rule in RULES if not any(rule.when(config) for config in tested)] == []
 
 
+@pytest.mark.slow
 def test_the_log_names_it_once(tmp_path: Path) -> None:
     with serve_process("process_apps:app", "--bind", "127.0.0.1:0", "--port", "9") as process:
         process.wait_for_line("^WARNING:  --port has no effect with --bind, which says where to listen$")

@@ -20,6 +20,8 @@ from websockets.sync.client import connect
 
 from fastws.demo import FILES, HISTORY_LIMIT, NAME_LIMIT, QUEUE_LIMIT, TEXT_LIMIT, Room, app
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:

@@ -28,6 +28,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from fastws import demo
 
+pytestmark = pytest.mark.slow
+
 MEBIBYTE = b"0123456789abcdef" * 65536
 DEFLATE = pytest.mark.parametrize("deflate", [False, True], ids=["plain", "deflate"])
 

@@ -17,6 +17,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+pytestmark = pytest.mark.slow
+
 SHOWN = {f"{block.page}:{block.title}": block.text for block in blocks() if block.title}
 
 

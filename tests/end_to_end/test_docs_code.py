@@ -66,6 +66,7 @@ def test_snippets_run(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", FILES, ids=str)
+@pytest.mark.slow
 def test_programs_are_imported_and_served(block: Block, load: Callable[..., ModuleType]) -> None:
     assert set(missing(block)) <= {"django", "channels"}
     app = getattr(load(block.title, block.page), "app", None)
@@ -247,6 +248,7 @@ def test_rooms_tell_all_members(load: Callable[..., ModuleType]) -> None:
     assert not module.rooms
 
 
+@pytest.mark.slow
 def test_events_come_one_by_one_and_again_to_who_missed_some(load: Callable[..., ModuleType]) -> None:
     module = load("events.py")
     with serve(module.app) as serving:

@@ -15,6 +15,8 @@ import pytest
 from serving import SUPPORT, serve_process
 from websockets.sync.client import connect
 
+pytestmark = pytest.mark.slow
+
 ELSEWHERE = {"PYTHONPATH": str(SUPPORT / "elsewhere")}
 OF_LINUX = {"_poller", "_sockets", "_tls_transport", "_transport", "_writing", "_zlib"}
 """Compiled modules that are built on Linux alone."""

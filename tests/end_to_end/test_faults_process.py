@@ -11,6 +11,8 @@ import pytest
 import wire
 from serving import PATIENCE, ServerProcess, run_process, serve, serve_process
 
+pytestmark = pytest.mark.slow
+
 
 def begin(process: ServerProcess, data: bytes = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") -> socket.socket:
     """A request, or handshake, of which the application has begun to make nothing."""

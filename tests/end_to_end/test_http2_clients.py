@@ -176,6 +176,7 @@ def test_node_with_requests_and_websockets_on_one_session(secure: tuple[Serving,
 
 
 @pytest.mark.skipif(shutil.which("chromedriver") is None, reason="chromium-driver is not installed")
+@pytest.mark.slow
 def test_chromium_with_a_page_and_twenty_websockets_on_one_connection(secure: tuple[Serving, str], seen: Seen) -> None:
     serving, _ = secure
     with chromium("--ignore-certificate-errors") as browser:

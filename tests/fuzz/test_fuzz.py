@@ -12,6 +12,7 @@ from fuzz.run import PREFIX, WITH_HEADS
 
 
 @pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.slow
 def test_corpus(target: str) -> None:
     run = load_target(target)
     inputs = corpus(target)

@@ -327,6 +327,7 @@ NAMES = st.from_regex(r"\AX-[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
 
 @given(st.lists(st.tuples(NAMES, FIELD_VALUES), max_size=20), st.integers(0, 9))
+@pytest.mark.slow
 def test_fields_arrive_as_sent(fields: list[tuple[str, str]], step: int) -> None:
     head, _ = receive_head(get("/", *(f"{name}: {value}" for name, value in fields)), step=step)
     assert head.headers[1:] == [(name.lower().encode(), value.encode("latin-1")) for name, value in fields]

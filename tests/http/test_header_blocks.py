@@ -97,6 +97,7 @@ FIELDS = st.lists(st.tuples(TEXT, TEXT, st.booleans()), max_size=12)
         st.tuples(FIELDS, st.booleans(), st.sampled_from([None, None, 0, 64, 300, 4096]), st.integers(1, 3)), max_size=8
     )
 )
+@pytest.mark.slow
 def test_what_an_encoder_writes_is_read_as_the_library_reads_it(
     blocks: list[tuple[list[tuple[bytes, bytes, bool]], bool, int | None, int]],
 ) -> None:

@@ -70,6 +70,7 @@ async def answers(clients: list[socket.socket], context: ssl.SSLContext | None) 
 
 @LOOPS
 @SERVERS
+@pytest.mark.slow
 def test_connections_that_wait_are_served_before_listening_ends(
     authority: trustme.CA, certificate: Path, tls: bool, loop: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from wire import handshake, read_response, text
 LIMIT = 64
 GET = b"GET %b HTTP/1.1\r\nHost: test\r\n\r\n"
 
-pytestmark = pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("loop", ["uvloop", "asyncio"])]
 
 
 @contextlib.contextmanager

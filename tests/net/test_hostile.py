@@ -16,6 +16,8 @@ import wire
 from driving import connect, open_websocket
 from fake_loop import DrivenApp, FakeServer, Peer, on_fake_clock
 
+pytestmark = pytest.mark.slow
+
 KIB = 1024
 MIB = 1024 * KIB
 SEGMENT = 64 * KIB

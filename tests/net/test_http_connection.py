@@ -116,6 +116,7 @@ async def test_an_upgrade_behind_a_pipelined_request_waits_its_turn() -> None:
 
 
 @on_fake_clock
+@pytest.mark.slow
 async def test_random_streams_of_requests_in_random_segments() -> None:
     generator = random.Random(7)
     for _ in range(150):

@@ -56,6 +56,7 @@ def test_bytes_behind_urgent_data(run: Run, inline: bool) -> None:
     run(main())
 
 
+@pytest.mark.slow
 def test_bytes_behind_descriptors(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
         async with bench(unix_listener(tmp_path)) as b:
@@ -208,6 +209,7 @@ def test_a_connection_that_cannot_be_opened_costs_itself_only(run: Run) -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, "text", bytearray(b"x"), 1, [None], [b"good", None], ["text"]], ids=repr)
+@pytest.mark.slow
 def test_what_is_no_bytes_is_refused_and_nothing_is_written(run: Run, wrong: object) -> None:
     async def main() -> None:
         async with bench() as b:

@@ -440,6 +440,7 @@ def test_openssl_s_client(authority: Authority, tmp_path: Path) -> None:
     assert b"\x88\x02\x03\xe8" in done.stdout
 
 
+@pytest.mark.slow
 def test_chromium(authority: Authority, tmp_path: Path) -> None:
     authority.write(tmp_path / "both.pem", "localhost", "127.0.0.1")
     script = """
@@ -521,6 +522,7 @@ def test_a_context_of_ones_own(authority: Authority, tmp_path: Path) -> None:
     assert extensions[0]["server_cert"] is None
 
 
+@pytest.mark.slow
 def test_command_line_takes_several_names(authority: Authority, tmp_path: Path) -> None:
     certificates = {name: authority.write(tmp_path / f"{name}.pem", name) for name in ("a", "b", "c")}
     sni = [each for name in ("a", "b") for each in ("--ssl-sni", f"{name}.example={tmp_path}/{name}.pem")]

@@ -31,6 +31,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
 
 @VERSIONS
 @pytest.mark.parametrize("step", [1, 7, 1 << 20])
+@pytest.mark.slow
 def test_a_handshake_and_records_in_pieces(run: Run, tmp_path: Path, version: ssl.TLSVersion, step: int) -> None:
     async def main() -> None:
         async with tls_bench(tmp_path) as b:
@@ -87,6 +88,7 @@ def test_frames_of_one_turn_are_one_record(run: Run, tmp_path: Path) -> None:
 
 
 @VERSIONS
+@pytest.mark.slow
 def test_a_slow_reader_gets_everything_in_order_and_then_the_end(
     run: Run, tmp_path: Path, version: ssl.TLSVersion
 ) -> None:
@@ -109,6 +111,7 @@ def test_a_slow_reader_gets_everything_in_order_and_then_the_end(
     run(main())
 
 
+@pytest.mark.slow
 def test_what_waits_for_many_is_there_once(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
         async with tls_bench(tmp_path) as b:
@@ -173,6 +176,7 @@ def test_what_came_before_the_end_is_read_before_a_paused_connection_ends(run: R
 
 
 @VERSIONS
+@pytest.mark.slow
 def test_nothing_of_one_connection_gets_into_another(run: Run, tmp_path: Path, version: ssl.TLSVersion) -> None:
     async def main() -> None:
         async with tls_bench(tmp_path) as b:

@@ -81,6 +81,7 @@ def get(process: ServerProcess, path: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["log.json", "log.yaml", "log.ini"])
+@pytest.mark.slow
 def test_a_file_for_uvicorn_sets_up_our_loggers_too(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     if name.endswith("yaml"):

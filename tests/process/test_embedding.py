@@ -302,12 +302,14 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.run handles SIGINT from 3.11 on")
+@pytest.mark.slow
 def test_an_interrupt_goes_on_to_the_rest_of_the_program() -> None:
     done = program(BOT.format(signal="SIGINT", before="", options=ENGINE))
     assert done.stdout.splitlines() == ["the application shuts down", "the bot ends", "interrupted"]
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_handler_of_the_program_gets_the_signal_when_the_server_has_ended() -> None:
     before = "signal.signal(signal.SIGTERM, lambda *_: (print('handled'), os._exit(7)))"
     done = program(BOT.format(signal="SIGTERM", before=before, options=ENGINE))

@@ -20,6 +20,8 @@ from wire import handshake
 from fastws.net.forking import descriptor_of, give_up, in_children
 from fastws.process.scoreboard import Scoreboard, Stage
 
+pytestmark = pytest.mark.slow
+
 CHILD = r"child (\d+) handlers (\w+) sockets (\d+) epolls (\d+)"
 
 

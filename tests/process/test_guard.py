@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from serving import PATIENCE, SUPPORT, WITHOUT_EXTENSION
 
+pytestmark = pytest.mark.slow
+
 ENVIRONMENT = {
     **os.environ,
     **({"FASTWS_WS": "websockets"} if WITHOUT_EXTENSION else {}),

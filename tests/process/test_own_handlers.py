@@ -10,6 +10,8 @@ import psutil
 import pytest
 from serving import begin, serve_process
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_word_of_the_supervisor_arrives() -> None:
     with serve_process("own_handler_app:app", "--workers", "2") as process:

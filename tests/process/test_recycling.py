@@ -17,6 +17,8 @@ from fastws import Config
 from fastws.errors import ConfigError
 from fastws.process.recycling import Recycling
 
+pytestmark = pytest.mark.slow
+
 
 def get(process: ServerProcess) -> http.client.HTTPResponse:
     with closing(http.client.HTTPConnection(process.host, process.port, timeout=PATIENCE)) as client:

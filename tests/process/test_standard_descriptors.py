@@ -17,6 +17,8 @@ from serving import PATIENCE, SUPPORT, WITHOUT_EXTENSION
 
 from fastws.net.standard_descriptors import open_standard_descriptors
 
+pytestmark = pytest.mark.slow
+
 CLOSED = """
 import os, sys
 os.close(0), os.close(1), os.close(2)

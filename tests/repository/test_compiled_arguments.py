@@ -18,6 +18,8 @@ from fastws.websocket.deflate import Deflater
 from fastws.websocket.deflate_backends import load_decompressor
 from fastws.websocket.engines import load_engine
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(fastws.__file__).parent
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 MODULES = sorted(

@@ -114,6 +114,7 @@ def test_it_starts_alone(mixed: Path) -> None:
 
 
 @pytest.mark.parametrize("last", ["ours", "theirs", "theirs, uninstalled"])
+@pytest.mark.slow
 def test_the_command_refuses_a_mixed_folder(mixed: Path, last: str) -> None:
     folder = mixed / "fastws"
     if last == "theirs, uninstalled":

@@ -495,6 +495,7 @@ USERS_TESTS = """
 """
 
 
+@pytest.mark.slow
 def test_plugin_in_a_users_project(pytester: pytest.Pytester) -> None:
     """With the examples of docs/testing.md, all of which pass."""
     application, *examples = [block.text for block in blocks() if block.page == "docs/testing.md"]
@@ -505,6 +506,7 @@ def test_plugin_in_a_users_project(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*ERROR at teardown of test_error*", "*ValueError: broken on purpose*"])
 
 
+@pytest.mark.slow
 def test_plugin_costs_nothing_until_it_is_used() -> None:
     """And fastws itself does not import pytest."""
     code = "import sys, {}; print(*sorted(name for name in sys.modules if name.startswith(('fastws', 'pytest'))))"

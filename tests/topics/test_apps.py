@@ -218,6 +218,7 @@ MESSAGE = 20_000
 """Bytes of a message: so many of them fill what the kernel buffers for a connection that nobody reads."""
 
 
+@pytest.mark.slow
 def test_a_stalled_reader_delays_nobody(address: tuple[str, int]) -> None:
     with stalled(address) as slow, join(address) as publisher, join(address) as reader:
         slow.sendall(wire.text("slow"))
@@ -254,6 +255,7 @@ def numbers(slow: socket.socket, last: int) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_reader_that_is_too_slow_is_closed(engine: str) -> None:
     with serve(app, ws=engine, topics_backlog=100_000, ws_close_timeout=1) as running:
         address = running.host, running.port

@@ -266,6 +266,7 @@ def test_nonsense_from_a_peer_costs_itself(
     run(test)
 
 
+@pytest.mark.slow
 def test_questions_are_bounded_and_nothing_is_left_of_what_has_gone(directory: Path, run: Run) -> None:
     """A worker that is stuck has subscribed, and answers nobody."""
 

@@ -155,6 +155,7 @@ async def test_many_publications_in_one_turn_do_not_pile_up(engine: str) -> None
 
 
 @on_fake_clock
+@pytest.mark.slow
 async def test_many_subscribers_are_written_to_in_slices(engine: str) -> None:
     sockets = Sockets(engine)
     peers = [(await sockets.open("room"))[1] for _ in range(SLICE + 5)]

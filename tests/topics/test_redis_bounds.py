@@ -14,6 +14,8 @@ from fastws.topics.redis_bus import RedisBus
 from fastws.topics.redis_questions import MOST_QUESTIONS, Questions
 from fastws.topics.redis_streams import StreamBus
 
+pytestmark = pytest.mark.slow
+
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(asyncio.wait_for(test(), 40))  # type: ignore[arg-type]

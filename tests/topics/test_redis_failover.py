@@ -16,6 +16,8 @@ from fastws.topics.bus import Publication
 from fastws.topics.redis_bus import RedisBus
 from fastws.topics.redis_streams import StreamBus
 
+pytestmark = pytest.mark.slow
+
 BUDGET = "?socket_timeout=0.8"
 
 

@@ -16,6 +16,8 @@ from fastws.topics.redis_bus import RedisBus
 from fastws.topics.redis_connection import Connector
 from fastws.topics.redis_streams import StreamBus
 
+pytestmark = pytest.mark.slow
+
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(asyncio.wait_for(test(), 40))  # type: ignore[arg-type]

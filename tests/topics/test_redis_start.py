@@ -80,6 +80,7 @@ def tls(request: pytest.FixtureRequest, certificates: Certificates) -> Iterator[
         yield f"rediss://127.0.0.1:{port}", request.param == "yes"
 
 
+@pytest.mark.slow
 def test_certificates_that_are_missing_or_refused(
     tls: tuple[str, bool], certificates: Certificates, tmp_path: Path
 ) -> None:

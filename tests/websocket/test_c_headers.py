@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 HEADERS = HERE.parents[1] / "fastws"
 SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")

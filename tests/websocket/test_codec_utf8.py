@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,12 +44,14 @@ def check(data: bytes) -> None:
         assert (state == 0) is is_valid(data[: i + 1]), data[: i + 1]
 
 
+@pytest.mark.slow
 def test_every_pair_of_bytes() -> None:
     for first in range(256):
         for second in range(256):
             check(bytes([first, second]))
 
 
+@pytest.mark.slow
 def test_every_lead_with_bounds_of_what_follows() -> None:
     edges = (0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xFF)
     for lead in range(0xC0, 0x100):

@@ -201,6 +201,7 @@ def test_there_and_back(bits: int, takeover: bool, backend: Backend, decompresso
 @both_decompressors
 @both_backends
 @given(st.lists(st.binary(max_size=200) | st.text("ab", max_size=500).map(str.encode), max_size=5), st.booleans())
+@pytest.mark.slow
 def test_there_and_back_generated(
     backend: Backend, decompressor: Decompressor | None, payloads: list[bytes], takeover: bool
 ) -> None:
