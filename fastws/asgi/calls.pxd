@@ -20,6 +20,10 @@ cdef class Calls:
     cdef LoopCore _shared
     cdef dict _task_options
 
+    @cython.locals(call=HttpCycle)
+    cpdef exchange(self, HttpHandler http, RequestHead head)
+    @cython.locals(call=Session, run=Run)
+    cpdef websocket(self, HttpHandler http, RequestHead head, upgrade, bytes early_data)
     @cython.locals(run=Run)
     cdef Run _run(self, dict scope, call)
     cdef _start(self, Run run)

@@ -93,7 +93,8 @@ class Calls:
         shared = self._shared
         scope = self._scopes.http(http, head)
         make = self._http_call if head.http_version is not HTTP2 else self._http2_call
-        call = make(http, shared, head, scope, self._http_observer)
+        call = make()
+        call._open(http, shared, head, scope, self._http_observer)
         shared.requests += 1
         call.task = self._start(self._run(scope, call))
         return call
@@ -102,7 +103,8 @@ class Calls:
         """Call the application for the WebSocket that `head` asks for."""
         shared = self._shared
         scope = self._scopes.websocket(http, head, upgrade)
-        call = self._websocket_call(http.connection, shared, scope, self._observer, head, upgrade, early_data)
+        call = self._websocket_call()
+        call._open(http.connection, shared, scope, self._observer, head, upgrade, early_data)
         shared.websockets += 1
         run = self._run(scope, call)
         if self._goes_on and shared.loop.get_task_factory() is None:

@@ -1,5 +1,7 @@
 from fastws.asgi.responder cimport Responder
+from fastws.http.head cimport RequestHead
 from fastws.net.http_handler cimport HttpHandler
+from fastws.net.loop_core cimport LoopCore
 
 
 cdef class HttpCycle(Responder):
@@ -19,6 +21,7 @@ cdef class HttpCycle(Responder):
     cdef object _waiter
     cdef object _crowd
 
+    cdef _open(self, HttpHandler http, LoopCore state, RequestHead head, dict scope, observer)
     cdef _next_event(self)
     cdef _ask_for_body(self)
     cdef _wake(self)

@@ -30,7 +30,10 @@ DONE = Stage.DONE
 class HttpCycle(Responder):
     """A request with its body, and its response: the exchange of an `HttpHandler`."""
 
-    def __init__(
+    def __init__(self) -> None:
+        """Only `_open` makes it one of a request."""
+
+    def _open(
         self,
         http: HttpHandler,
         state: LoopState,
@@ -38,6 +41,7 @@ class HttpCycle(Responder):
         scope: dict[str, Any],
         observer: Observer | None,
     ) -> None:
+        """Begin with the request of `head`. A method, since a compiled caller finds this at once."""
         self._prepare(http.connection, state, head, head.keep_alive)
         self.http = http
         self.scope = scope

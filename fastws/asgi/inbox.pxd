@@ -29,7 +29,7 @@ cdef class Inbox(Handler):
     cdef bint _retiring
     cdef bint _closed_by_app
 
-    cdef _prepare(self, Channel connection, state)
+    cdef _prepare(self, Channel connection, LoopCore state)
     cdef bytes_received(self, buffer, Py_ssize_t size)
     cdef Py_ssize_t wanted(self) except -1
     cdef size_t place(self) except 0
@@ -48,5 +48,6 @@ cdef class Inbox(Handler):
     cdef _wake(self)
 
 
+cdef object CONNECTING
 cdef object OPEN
 cdef Py_ssize_t TRIMMED

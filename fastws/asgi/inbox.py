@@ -36,6 +36,7 @@ READ_AHEAD_BYTES = 16384
 TRIMMED = 64
 """Places before the head of the queue that are kept, or as many as there are behind it: it may never be empty."""
 
+CONNECTING = State.CONNECTING
 OPEN = State.OPEN
 
 
@@ -50,7 +51,7 @@ class Inbox(Handler):
         config = state.config
         self.connection = connection
         self.shared = state
-        self.state: State = State.CONNECTING
+        self.state: State = CONNECTING
         self.engine: Engine | None = None
         self.parked: Resumable | None = None  # who goes on for the waiter
         # The queue is the list that the engine returned, taken from its head.
