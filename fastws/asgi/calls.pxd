@@ -60,7 +60,6 @@ cdef class Run(Resumable):
 
 
 cdef bint WITHDRAWS
-cdef bint NAMED
 cdef object Task
 cdef object ENDED
 cdef object DONE

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 DISCONNECTS = frozenset({"ClientDisconnect", "WebSocketDisconnect", "WebSocketDisconnected"})
 """Names of the exceptions by which frameworks (Starlette, FastAPI, Litestar, Falcon) tell that the peer is gone."""
 
-NAMED = sys.version_info < (3, 13)
-"""Whether asyncio writes the name of a task when it is made, by the slowest of ways, so that ours is cheaper."""
+TASK_NAME = "fastws"
+"""The name of a call's task. asyncio writes another for each, by the slowest of ways, and keeps it."""
 
 Task: Any = asyncio.Task  # of coroutines, which a `Run` is
 
@@ -81,7 +81,7 @@ class Calls:
     def bind(self, state: LoopState) -> None:
         """Learn the state that is shared."""
         self._shared = state
-        self._task_options = {"loop": state.loop}
+        self._task_options = {"loop": state.loop, "name": TASK_NAME}
         self._scopes.bind(state)
 
     def offer_websockets(self, extension: str, value: dict[str, Any]) -> None:
@@ -126,8 +126,6 @@ class Calls:
         """
         shared = self._shared
         options = self._task_options
-        if NAMED:
-            options["name"] = f"fastws-{shared.requests_total}"
         context = run.context
         task: asyncio.Task[None] = Task(run, **options) if context is None else Task(run, context=context, **options)
         shared.tasks.add(task)

@@ -83,7 +83,7 @@ class Scopes:
         self._shared = state
         secure = state.secure
         self._blank_http = self._blank("http", "https" if secure else "http", "method")
-        self._blank_websocket = self._blank("websocket", "wss" if secure else "ws", "subprotocols")
+        self._blank_websocket = sharing_keys(self._blank("websocket", "wss" if secure else "ws", "subprotocols"))
 
     def offer_websockets(self, extension: str, value: dict[str, Any]) -> None:
         """Let `scope["extensions"]` of WebSockets have `extension` with a copy of this value."""
@@ -186,6 +186,18 @@ class Scopes:
                 self._last_server = server
             addresses = http.addresses = (_address(channel.peer_address()), self._last_server)
         return addresses
+
+
+def sharing_keys(scope: Scope) -> Scope:
+    """`scope` as a dict whose copies share its keys, as those of attributes do: 136 bytes less on CPython 3.11.
+
+    A copy takes a little longer, which is worth it for what lives as long as a WebSocket.
+    """
+    attributes: Any = type("Attributes", (), {})()
+    for key, value in scope.items():
+        setattr(attributes, key, value)
+    shared: Scope = vars(attributes)
+    return shared
 
 
 def _address(address: Any) -> Address:

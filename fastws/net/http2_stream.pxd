@@ -25,8 +25,8 @@ cdef class Http2Stream(Channel):
     cdef public StreamState stream
     cdef public int abort_code
     cdef public bint called
-    cdef bint _answered
-    cdef bint _settled
+    cdef unsigned char _answered
+    cdef unsigned char _settled
     cdef Http2Protocol _protocol
     cdef list _out
     cdef Py_ssize_t _out_begin
@@ -35,12 +35,12 @@ cdef class Http2Stream(Channel):
     cdef object _held
     cdef long long _uncredited
     cdef long long _window
-    cdef bint _ending
-    cdef bint _finishing
-    cdef bint _deaf
-    cdef bint _peer_ended
-    cdef bint _end_told
-    cdef bint _gone
+    cdef unsigned char _ending
+    cdef unsigned char _finishing
+    cdef unsigned char _deaf
+    cdef unsigned char _peer_ended
+    cdef unsigned char _end_told
+    cdef unsigned char _gone
 
     cdef _join(self, Carrier carrier, StreamState stream)
     cpdef send_head(self, bytes block, bint ends=*)

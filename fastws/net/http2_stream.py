@@ -79,7 +79,7 @@ class Http2Stream(Channel):
         self.abort_code: int = CANCEL
         """What the peer is told where the stream is cut."""
         self._protocol: Http2Protocol = carrier.protocol
-        self._out: list[bytes] = []
+        self._out: list[bytes] | None = None  # made when it is needed: most streams never wait
         self._out_begin: int = 0  # of the first one, what is sent
         self._out_bytes: int = 0
         self._trailers: bytes | None = None
@@ -160,6 +160,8 @@ class Http2Stream(Channel):
                 return True
             self.carrier.ask_flush()
             self._out_begin = sent
+        if self._out is None:
+            self._out = []
         self._out.append(data)
         self._out_bytes += len(data) - sent
         self.carrier.waiting_bytes += len(data) - sent
@@ -224,7 +226,10 @@ class Http2Stream(Channel):
                 done += 1
                 if last:
                     break
-        del out[:done]
+        if out is not None:
+            del out[:done]
+            if not out:
+                self._out = None
         if not out and self._ending and not stream.ended:
             if self._trailers is not None:
                 protocol.send_head(stream, self._trailers, True)
@@ -401,7 +406,7 @@ class Http2Stream(Channel):
 
     def _leave(self) -> None:
         self._gone = True
-        self._out.clear()
+        self._out = None
         self.carrier.waiting_bytes -= self._out_bytes
         self.carrier.grown_bytes -= self._window - self.carrier.window
         self._out_bytes = 0

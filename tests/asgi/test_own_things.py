@@ -41,6 +41,8 @@ def scribble(scope: dict[str, Any]) -> None:
         else:
             each["scribbled"] = True
     scope["state"]["scribbled"] = True
+    scope.update({f"scribbled {number}": True for number in range(40)})  # more than can be shared of keys
+    del scope["raw_path"]
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])
@@ -55,6 +57,8 @@ def test_what_a_call_writes_into_its_scope_no_other_sees(kind: str) -> None:
             await peer.send(REQUEST if kind == "http" else handshake(b"Sec-WebSocket-Protocol: a, b"))
             scope = app.calls[-1].scope
             assert "scribbled" not in repr(scope)
+            assert type(scope) is dict
+            assert "raw_path" in scope
             scopes.append(scope)
             scribble(scope)
             peer.transport.reset()
