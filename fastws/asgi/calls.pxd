@@ -26,7 +26,7 @@ cdef class Calls:
     cpdef websocket(self, HttpHandler http, RequestHead head, upgrade, bytes early_data)
     @cython.locals(run=Run)
     cdef Run _run(self, dict scope, call)
-    cdef _start(self, Run run)
+    cdef _start(self, Run run, str name)
     cdef _end_http(self, HttpCycle call, dict scope, error)
     cdef _end_websocket(self, Session call, dict scope, error)
     cdef _end(self, task)
@@ -60,6 +60,8 @@ cdef class Run(Resumable):
 
 
 cdef bint WITHDRAWS
+cdef bint NAMED
+cdef object WEBSOCKET_NAME
 cdef object Task
 cdef object ENDED
 cdef object DONE

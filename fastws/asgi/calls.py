@@ -40,8 +40,11 @@ if TYPE_CHECKING:
 DISCONNECTS = frozenset({"ClientDisconnect", "WebSocketDisconnect", "WebSocketDisconnected"})
 """Names of the exceptions by which frameworks (Starlette, FastAPI, Litestar, Falcon) tell that the peer is gone."""
 
-TASK_NAME = "fastws"
-"""The name of a call's task. asyncio writes another for each, by the slowest of ways, and keeps it."""
+NAMED = sys.version_info < (3, 13)
+"""Whether asyncio writes the name of a task when it is made, by the slowest of ways, so that ours is cheaper."""
+
+WEBSOCKET_NAME = "fastws-websocket" if sys.version_info < (3, 12) else None
+"""The name of the tasks of WebSockets, where it would be kept for each of them and logging does not show it."""
 
 Task: Any = asyncio.Task  # of coroutines, which a `Run` is
 
@@ -81,7 +84,7 @@ class Calls:
     def bind(self, state: LoopState) -> None:
         """Learn the state that is shared."""
         self._shared = state
-        self._task_options = {"loop": state.loop, "name": TASK_NAME}
+        self._task_options = {"loop": state.loop}
         self._scopes.bind(state)
 
     def offer_websockets(self, extension: str, value: dict[str, Any]) -> None:
@@ -96,7 +99,7 @@ class Calls:
         call = make()
         call._open(http, shared, head, scope, self._http_observer)
         shared.requests += 1
-        call.task = self._start(self._run(scope, call))
+        call.task = self._start(self._run(scope, call), f"fastws-{shared.requests_total}" if NAMED else None)
         return call
 
     def websocket(self, http: HttpHandler, head: RequestHead, upgrade: UpgradeRequest, early_data: bytes) -> Session:
@@ -110,7 +113,7 @@ class Calls:
         if self._goes_on and shared.loop.get_task_factory() is None:
             run.session = call
             run.context = shared.context.copy()
-        call.task = self._start(run)
+        call.task = self._start(run, WEBSOCKET_NAME)
         return call
 
     def _run(self, scope: Scope, call: Any) -> Run:
@@ -118,14 +121,15 @@ class Calls:
         run._prepare(self, scope, call)
         return run
 
-    def _start(self, run: Run) -> asyncio.Task[None]:
-        """Run `run` from the loop's next turn on.
+    def _start(self, run: Run, name: str | None) -> asyncio.Task[None]:
+        """Run `run` from the loop's next turn on, in a task of this name; with None, asyncio gives it one.
 
         Not by the loop's task factory: an application may have set an eager one, and would then be called before its
         request is known to the connection. The context that it copies is the server's own, in which all is that reads.
         """
         shared = self._shared
         options = self._task_options
+        options["name"] = name
         context = run.context
         task: asyncio.Task[None] = Task(run, **options) if context is None else Task(run, context=context, **options)
         shared.tasks.add(task)
