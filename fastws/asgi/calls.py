@@ -106,8 +106,7 @@ class Calls:
         """Call the application for the WebSocket that `head` asks for."""
         shared = self._shared
         scope = self._scopes.websocket(http, head, upgrade)
-        call = self._websocket_call()
-        call._open(http.connection, shared, scope, self._observer, head, upgrade, early_data)
+        call = self._websocket_call(http.connection, shared, scope, self._observer, head, upgrade, early_data)
         shared.websockets += 1
         run = self._run(scope, call)
         if self._goes_on and shared.loop.get_task_factory() is None:

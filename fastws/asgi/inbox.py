@@ -48,6 +48,8 @@ class Inbox(Handler):
 
     def _prepare(self, connection: Channel, state: LoopState) -> None:
         """What `__init__` does, here and, with more, in classes on this one: compiled, a call of it costs nothing."""
+        if None in (connection, state):
+            raise TypeError("A WebSocket needs its channel and the state of its loop.")  # nothing looks at that later
         config = state.config
         self.connection = connection
         self.shared = state

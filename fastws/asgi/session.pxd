@@ -1,7 +1,4 @@
 from fastws.asgi.closing cimport Closing
-from fastws.http.head cimport RequestHead
-from fastws.net.channel cimport Channel
-from fastws.net.loop_core cimport LoopCore
 
 
 cdef class Session(Closing):
@@ -9,9 +6,6 @@ cdef class Session(Closing):
     cdef object _opening
     cdef bint _connect_received
 
-    cdef _open(
-        self, Channel connection, LoopCore state, dict scope, observer, RequestHead head, upgrade, bytes early_data
-    )
     cdef _next_event(self)
     cdef _send_event(self, dict event)
 

@@ -45,10 +45,7 @@ CLOSED = State.CLOSED
 class Session(Closing):
     """One WebSocket between its channel and its application."""
 
-    def __init__(self) -> None:
-        """Only `_open` makes it one of a WebSocket."""
-
-    def _open(
+    def __init__(
         self,
         connection: Channel,
         state: LoopState,
@@ -58,7 +55,6 @@ class Session(Closing):
         upgrade: UpgradeRequest,
         early_data: bytes,
     ) -> None:
-        """Begin with the WebSocket that `head` asks for. A method, since a compiled caller finds this at once."""
         Closing._prepare(self, connection, state)
         self.task: asyncio.Task[None] | None = None
         self._opening: Opening | None

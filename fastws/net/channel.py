@@ -86,6 +86,8 @@ class Channel:
 
     def _prepare(self, state: LoopCore) -> None:
         """What `__init__` does: a compiled one of another class finds this at once."""
+        if state is None:
+            raise TypeError("A channel needs the state of its loop.")  # compiled, nothing looks at that later
         self.state = state
         self.handler: Handler | None = None
         # Which of its loop's connections it is, and since when.
