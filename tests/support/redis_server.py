@@ -87,7 +87,7 @@ class RedisServer:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def do(self, *words: str | bytes) -> Any:
-        """What Redis answers: text, a number, or a list of these."""
+        """What Redis answers: text, a number, or a list of these. Raises ConnectionError where it answers nothing."""
         with self.client() as client, client.makefile("rb") as file:
             encoded = [word.encode() if isinstance(word, str) else word for word in words]
             client.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded))
@@ -103,6 +103,8 @@ class RedisServer:
 
 def _read(file: Any) -> Any:
     line = file.readline().rstrip()
+    if not line:
+        raise ConnectionError("Redis has closed the connection instead of answering")
     kind, rest = line[:1], line[1:]
     if kind == b"*":
         return [_read(file) for _ in range(int(rest))]
