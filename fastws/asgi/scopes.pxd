@@ -14,6 +14,7 @@ cdef class Scopes:
     cdef dict _asgi
     cdef dict _http_extensions
     cdef dict _websocket_extensions
+    cdef dict _stream
     cdef dict _blank_http
     cdef dict _blank_websocket
     cdef object _last_server
@@ -24,7 +25,7 @@ cdef class Scopes:
     @cython.locals(fields=Repeats, shared=list, i=Py_ssize_t, field=tuple)
     cdef list _share_fields(self, list headers)
     cdef dict _scope(self, dict blank, RequestHead head, HttpHandler http)
-    @cython.locals(name=str, value=dict, extensions=dict)
+    @cython.locals(name=str, value=dict, extensions=dict, stream=dict)
     cdef dict _extensions(self, dict offered, HttpHandler http)
     cdef _addresses(self, HttpHandler http)
 
