@@ -199,8 +199,8 @@ class Scopes:
 def sharing_keys(values: dict[str, Any], later: tuple[str, ...] = ()) -> dict[str, Any]:
     """`values` as a dict whose copies share its keys, as those of attributes do, and keys that are set `later`.
 
-    A copy of a scope is 290 bytes smaller on CPython 3.11, one with a single key 104, until another key is set. It takes
-    a little longer to make, which is worth it for what lives as long as a WebSocket.
+    A copy of a scope is 290 bytes smaller on CPython 3.11, one with a single key 104, until another key is set. It
+    takes a little longer to make, which is worth it for what lives as long as a WebSocket.
     """
     kind = type("Attributes", (), {})
     for _ in range(ROOM_FOR_ATTRIBUTES):  # CPython 3.11 gives each object of a class room for one attribute less

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from fake_loop import DrivenApp, FakeServer, on_fake_clock, settle
 from wire import handshake, text
+
+from fastws.asgi.scopes import sharing_keys
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\nX-Mine: 1\r\n\r\n"
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="the server's")
@@ -70,6 +73,20 @@ def test_what_a_call_writes_into_its_scope_no_other_sees(kind: str) -> None:
                 assert seen.setdefault(id(each), f"{path} of call {number}") == f"{path} of call {number}"
 
     check()
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="measures CPython's dictionaries")
+def test_a_copy_with_shared_keys_is_small_and_keeps_its_own_values() -> None:
+    values = {"websocket.http.response": 1, "b": 2}
+    shared = sharing_keys(values, ("tls",))
+    copy = shared.copy()
+    assert sys.getsizeof(copy) < sys.getsizeof(dict(values))
+    copy["tls"] = 3
+    assert sys.getsizeof(copy) < sys.getsizeof({**values, "tls": 3})
+    del copy["b"]
+    copy["another"] = 4
+    assert list(copy.items()) == [("websocket.http.response", 1), ("tls", 3), ("another", 4)]
+    assert list(shared.items()) == list(values.items())
 
 
 @on_fake_clock

@@ -1,4 +1,4 @@
-"""Hostile bytes for everything that reads bytes: eight targets, their corpus, and what drives them.
+"""Hostile bytes for everything that reads bytes: nine targets, their corpus, and what drives them.
 
 A target takes one input, any bytes, and returns; an exception is a finding. Its first bytes choose a configuration and
 how the rest is cut into reads, so that an input repeats exactly. What every target asks: accept, or answer with an
@@ -10,6 +10,7 @@ error that is documented; the same however the bytes are cut; nothing invalid wr
 - `connection`: the whole server above a fake transport, on a fake clock.
 - `http2`: the same over HTTP/2, with the library h2 as the grammar of what comes.
 - `sockets`: our own reading and writing of real sockets, whose ends do whatever an input says.
+- `tls`: the same over TLS, with records that are cut anywhere or are none.
 - `deflate`: whole messages, inflated and deflated by our use of zlib's library, beside Python's.
 - `topics`: what workers and servers send each other.
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     Target = Callable[[bytes], None]
 
-TARGETS = ("codec", "differential", "heads", "connection", "http2", "sockets", "deflate", "topics")
+TARGETS = ("codec", "differential", "heads", "connection", "http2", "sockets", "tls", "deflate", "topics")
 CORPUS = Path(__file__).parent / "corpus"
 
 

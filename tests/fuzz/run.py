@@ -33,6 +33,7 @@ PREFIX = {
     "connection": 4,
     "http2": 4,
     "sockets": 0,
+    "tls": 1,
     "deflate": 3,
     "topics": 2,
 }

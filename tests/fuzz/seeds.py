@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from engine_cases import CASES
 
-from fuzz import deflate, mutation, sockets, topics
+from fuzz import deflate, mutation, sockets, tls, topics
 from fuzz.connection import BEGINNINGS
 from fuzz.http2 import OPERATIONS
 from fuzz.run import write_corpus
@@ -48,6 +48,7 @@ def main() -> None:
     )
     write_corpus("deflate", deflate.seeds())
     write_corpus("sockets", sockets.seeds())
+    write_corpus("tls", tls.seeds())
     write_corpus("topics", topics.seeds())
     write_corpus(
         "connection",

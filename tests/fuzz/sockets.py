@@ -1,8 +1,9 @@
-"""The target `sockets`: connections of ours over real sockets, whose two ends do whatever an input says.
+"""The target `sockets`: two connections of ours over real sockets, whose ends do whatever an input says.
 
-Input: operations of three bytes, what is done and how much of it. The event loop turns when an operation says so.
-Whatever is done, each end has a prefix of what the other one has sent, in order; all of it where nobody has cut the
-connection; and in the end the connection is lost, once.
+Input: operations of three bytes, of which connection and what is done, and how much of it. The event loop turns when an
+operation says so. Reading is paused at once, by the next data, or after so many bytes, as an application's receive()
+does. Whatever is done, each end has a prefix of what the other one has sent, in order; all of it where nobody has cut
+the connection; and in the end the connection is lost, once.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import random
 import socket
 import struct
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from socket_bench import PATIENCE, bench
@@ -32,12 +34,25 @@ class Ends:
         self.transport = connection.transport
         self.to_server = self.to_client = 0
         self.got = b""
-        self.cut = self.client_ended = self.server_ended = False
+        self.cut = self.client_ended = self.server_ended = self.pauses = False
+        self.allowed: int | None = None
+        """Bytes that the connection may still be told of."""
+        connection.stays = True  # what a client has still to get comes behind its own end
+        connection.on_data = self.took
+
+    def took(self, data: bytes) -> None:
+        """The connection has got `data`."""
+        if self.allowed is not None:
+            self.allowed -= len(data)
+            assert self.allowed >= 0, "more than was allowed"
+        if self.pauses:
+            self.pauses = False
+            self.transport.pause_reading()
 
     async def do(self, what: int, size: int) -> None:
         if what == 0 and not self.client_ended:
             with contextlib.suppress(BlockingIOError, ConnectionError):
-                self.to_server += self.client.send(piece(self.to_server, size))
+                self.send(size)
         elif what in (1, 2) and not self.server_ended:
             if what == 1:
                 self.transport.write(piece(self.to_client, size))
@@ -46,16 +61,20 @@ class Ends:
                 whole = piece(self.to_client, size)
                 self.transport.writelines([whole[each : each + cuts.step] for each in cuts])
             self.to_client += size
-        elif what == 3:
+        elif what == 3 and size % 3 == 0:
             self.transport.pause_reading()
+        elif what == 3 and size % 3 == 1:
+            self.pauses = True
+        elif what == 3:
+            self.allowed = size
+            self.connection.pause_reading_after(size)
         elif what == 4:
-            self.transport.resume_reading()
+            self.resume()
         elif what == 5:
             self.take(size)
         elif what == 6 and not self.client_ended:
-            self.client_ended = True
             with contextlib.suppress(OSError):
-                self.client.shutdown(socket.SHUT_WR)
+                self.end_client(size)
         elif what == 7 and not self.server_ended and size % 3 == 0:
             self.server_ended = True
             self.transport.write_eof()
@@ -72,6 +91,25 @@ class Ends:
             for _ in range(1 + size % 3):
                 await asyncio.sleep(0)
 
+    def resume(self) -> None:
+        """Let the connection read."""
+        self.pauses = False
+        self.allowed = None
+        self.connection.resume_reading()
+        self.transport.resume_reading()
+
+    def send(self, size: int) -> None:
+        """Let the client send about so much."""
+        self.to_server += self.client.send(piece(self.to_server, size))
+
+    def end_client(self, size: int) -> None:
+        """Let the client send no more."""
+        self.client_ended = True
+        self.client.shutdown(socket.SHUT_WR)
+
+    async def send_rest(self) -> None:
+        """Let the client send what it has begun to send."""
+
     def take(self, size: int) -> bool:
         """Let the client read; whether more may come."""
         try:
@@ -87,7 +125,8 @@ class Ends:
     async def end(self) -> None:
         """Let everything arrive, and both ends close."""
         if not self.cut:
-            self.transport.resume_reading()
+            self.resume()
+            await self.send_rest()
             await self.connection.until(lambda: len(self.connection.data) >= self.to_server)
             self.server_ended = True
             self.transport.close()
@@ -113,20 +152,34 @@ def piece(at: int, size: int) -> bytes:
 
 
 def run(data: bytes) -> None:
-    LOOP.run_until_complete(both(data))
+    complete(both(data))
+
+
+def complete(work: Coroutine[Any, Any, None]) -> None:
+    """Do `work` on the loop. Raises what the loop would log, too."""
+    failures: list[dict[str, Any]] = []
+    LOOP.set_exception_handler(lambda loop, context: failures.append(context))
+    try:
+        LOOP.run_until_complete(work)
+    finally:
+        for failure in failures:
+            raise failure.get("exception") or AssertionError(failure["message"])
 
 
 async def both(data: bytes) -> None:
     async with bench() as made:
-        client, connection = await made.connect()
-        connection.stays = True  # what a client has still to get comes behind its own end
-        ends = Ends(client, connection)
-        for at in range(0, min(len(data), 3 * MOST) - 2, 3):
-            if connection.lost.done():
-                break
-            await ends.do(data[at] % 12, data[at + 1] << 8 >> data[at + 2] % 9 | data[at + 2] & 7)
+        await play([Ends(*await made.connect()) for _ in range(2)], data)
+
+
+async def play(pairs: Sequence[Ends], data: bytes) -> None:
+    """Let the ends of two connections do what `data` says, and close."""
+    for at in range(0, min(len(data), 3 * MOST) - 2, 3):
+        ends = pairs[data[at] >> 7]
+        if not ends.connection.lost.done():
+            await ends.do((data[at] & 127) % 12, data[at + 1] << 8 >> data[at + 2] % 9 | data[at + 2] & 7)
+    for ends in pairs:
         await ends.end()
-        calls = [each for each in connection.calls if each in ("pause", "resume")]
+        calls = [each for each in ends.connection.calls if each in ("pause", "resume")]
         assert calls == ["pause", "resume"] * (len(calls) // 2) + ["pause"] * (len(calls) % 2)
 
 

@@ -149,8 +149,12 @@ class TlsBench(Bench):
         self, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3, step: int = 1 << 20
     ) -> tuple[TlsClient, Recorder]:
         """A client whose handshake is done, and the connection that the server has made for it."""
+        return await self.shake(client_context(version), step)
+
+    async def shake(self, context: ssl.SSLContext, step: int = 1 << 20) -> tuple[TlsClient, Recorder]:
+        """The same with a client's context that is there."""
         count = len(self.connections)
-        client = TlsClient(await self.plain(), client_context(version))
+        client = TlsClient(await self.plain(), context)
         await client.shake(step)
         while len(self.connections) == count:
             self.accepted.clear()
@@ -175,7 +179,14 @@ class Told(Recorder):
 @contextlib.asynccontextmanager
 async def tls_bench(folder: Path, timeout: float | None = PATIENCE) -> AsyncIterator[TlsBench]:
     """A bench on the loopback address, whose handshakes may take `timeout` seconds."""
-    bench = TlsBench(socket.create_server(("127.0.0.1", 0)), server_context(folder), timeout)
+    async with tls_benched(server_context(folder), timeout) as bench:
+        yield bench
+
+
+@contextlib.asynccontextmanager
+async def tls_benched(context: ssl.SSLContext, timeout: float | None = PATIENCE) -> AsyncIterator[TlsBench]:
+    """The same with a server's context that is there."""
+    bench = TlsBench(socket.create_server(("127.0.0.1", 0)), context, timeout)
     try:
         yield bench
     finally:
