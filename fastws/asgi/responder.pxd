@@ -1,3 +1,5 @@
+import cython
+
 from fastws.net.channel cimport Channel
 from fastws.http.head cimport RequestHead
 from fastws.http.response_head cimport ResponseHead
@@ -23,6 +25,7 @@ cdef class Responder:
     cdef _start(self, dict event)
     cdef _prepare(self, Channel connection, LoopCore state, RequestHead head, bint keep_alive)
     cdef _send_body(self, dict event)
+    @cython.locals(promised=cython.longlong, sent=cython.longlong)
     cdef _check_length(self, framing, Py_ssize_t size, bint more)
     cdef _write_body(self, bytes body, bint more)
     cdef _write_hint(self, ResponseHead hint)

@@ -2,6 +2,8 @@ import cython
 
 from fastws.http.repeats cimport Repeats
 
+cdef Py_ssize_t ENTRY_BYTES, REMEMBERED, REMEMBERED_BYTES
+
 
 cdef class BlockWriter:
     cdef dict _places

@@ -2,6 +2,8 @@ import cython
 
 from fastws.http.head cimport RequestHead, make_head
 
+cdef Py_ssize_t FIELD_BYTES
+
 
 cdef class Http2Head:
     cdef readonly RequestHead head

@@ -2,6 +2,12 @@ import cython
 
 from fastws.http.http2_sending cimport Http2Sender, StreamState
 
+# What is compared for each frame.
+cdef int ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_BYTES, GOAWAY, HEADERS, PADDED, PING
+cdef int PRIORITISED, PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE
+cdef long long LARGEST_WINDOW
+cdef double BURST_SECONDS
+
 
 cdef class Http2Protocol(Http2Sender):
     cdef public long long last_stream_id

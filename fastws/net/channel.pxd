@@ -1,5 +1,7 @@
 from fastws.net.loop_core cimport LoopCore
 
+cdef long long BURST_BYTES, STALLED_BYTES
+
 
 cdef class Handler:
     cdef bytes_received(self, buffer, Py_ssize_t size)

@@ -2,6 +2,8 @@ from fastws.http.head cimport RequestHead
 from fastws.net._copying cimport copied
 from fastws.net.http1_reader cimport Http1Reader
 
+cdef double IDLE_SECONDS
+
 
 cdef class Http1Handler(Http1Reader):
     cdef object _upgrade

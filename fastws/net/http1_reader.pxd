@@ -3,6 +3,8 @@ import cython
 from fastws.http.head cimport RequestHead
 from fastws.net.http_handler cimport HttpHandler
 
+cdef Py_ssize_t CHUNK_OVERHEAD_BYTES, DISCARD_BYTES
+
 
 cdef class Http1Reader(HttpHandler):
     cdef object _parser

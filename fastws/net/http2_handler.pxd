@@ -7,6 +7,8 @@ from fastws.net._copying cimport copied
 from fastws.net.http2_request cimport Http2Request
 from fastws.net.http2_stream cimport Carrier, Http2Stream
 
+cdef Py_ssize_t QUANTUM_BYTES
+
 
 cdef class Http2Handler(Carrier):
     cdef list _begun

@@ -4,6 +4,8 @@ from fastws.net.http2_stream cimport Carrier, Http2Stream
 from fastws.net.http_handler cimport HttpHandler
 from fastws.net.loop_core cimport LoopCore
 
+cdef Py_ssize_t BODY_BYTES
+
 
 cdef class Http2Request(HttpHandler):
     cdef public Http2Stream stream

@@ -5,6 +5,9 @@ from fastws.http.http2_sending cimport StreamState
 from fastws.net.channel cimport Channel
 from fastws.net.http_handler cimport HttpHandler
 
+cdef long long LARGEST_WINDOW
+cdef Py_ssize_t CREDIT_BYTES
+
 
 cdef class Carrier(HttpHandler):
     cdef public Http2Protocol protocol
