@@ -3,12 +3,13 @@ import cython
 from fastws.asgi.http_cycle cimport HttpCycle
 from fastws.asgi.scopes cimport Scopes
 from fastws.asgi.session cimport Session
-from fastws.net.http_handler cimport HttpHandler
+from fastws.net.channel cimport Handler
+from fastws.net.http_handler cimport Exchange, Gateway, HttpHandler
 from fastws.http.head cimport RequestHead
 from fastws.net.loop_core cimport LoopCore, Resumable
 
 
-cdef class Calls:
+cdef class Calls(Gateway):
     cdef public object _app
     cdef Scopes _scopes
     cdef object _http_call
@@ -21,9 +22,9 @@ cdef class Calls:
     cdef dict _task_options
 
     @cython.locals(call=HttpCycle)
-    cpdef exchange(self, HttpHandler http, RequestHead head)
+    cdef Exchange exchange(self, HttpHandler http, RequestHead head)
     @cython.locals(call=Session, run=Run)
-    cpdef websocket(self, HttpHandler http, RequestHead head, upgrade, bytes early_data)
+    cdef Handler websocket(self, HttpHandler http, RequestHead head, upgrade, bytes early_data)
     @cython.locals(run=Run)
     cdef Run _run(self, dict scope, call)
     cdef _start(self, Run run, str name)

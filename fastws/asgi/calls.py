@@ -25,7 +25,7 @@ from fastws.asgi.waiting import REUSED
 from fastws.errors import ClientDisconnected
 from fastws.http.head import RequestHead
 from fastws.http.http2_head import HTTP2
-from fastws.net.http_handler import HttpHandler
+from fastws.net.http_handler import Gateway, HttpHandler
 from fastws.net.loop_core import Resumable
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ CLOSING = State.CLOSING
 CLOSED = State.CLOSED
 
 
-class Calls:
+class Calls(Gateway):
     """Serves requests and WebSockets with an ASGI 3 application, as fastws.asgi.application.Application has it.
 
     `http_call`, `http2_call` and `websocket_call` are what an application is called with: an `HttpCycle` for each

@@ -22,6 +22,10 @@ cdef class HttpCycle(Responder):
     cdef object _crowd
 
     cdef _open(self, HttpHandler http, LoopCore state, RequestHead head, dict scope, observer)
+    cdef body_received(self, bytes data)
+    cdef body_completed(self)
+    cdef Py_ssize_t body_waiting(self) except -1
+    cdef bint left(self) except -1
     cdef _next_event(self)
     cdef _ask_for_body(self)
     cdef _wake(self)

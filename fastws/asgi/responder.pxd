@@ -3,10 +3,11 @@ import cython
 from fastws.net.channel cimport Channel
 from fastws.http.head cimport RequestHead
 from fastws.http.response_head cimport ResponseHead
+from fastws.net.http_handler cimport Exchange
 from fastws.net.loop_core cimport LoopCore
 
 
-cdef class Responder:
+cdef class Responder(Exchange):
     cdef public Channel connection
     cdef public LoopCore shared
     cdef public RequestHead head
@@ -21,6 +22,7 @@ cdef class Responder:
     cdef bint _trailers
     cdef object _trailer_fields
 
+    cdef bint finished(self) except -1
     cdef _send_event(self, dict event)
     cdef _start(self, dict event)
     cdef _prepare(self, Channel connection, LoopCore state, RequestHead head, bint keep_alive)

@@ -15,6 +15,7 @@ from fastws.http.framing import LAST_CHUNK, Framing, encode_chunk, frame_respons
 from fastws.http.head import Header, RequestHead
 from fastws.http.response_head import ResponseHead, repeated_response_head, response_head
 from fastws.net.channel import Channel
+from fastws.net.http_handler import Exchange
 
 if TYPE_CHECKING:
     from fastws.net.loop_state import LoopState
@@ -51,7 +52,7 @@ SENDABLE: dict[Stage, dict[str, str]] = {
 """What an application may send at which stage, and the method of `Responder` that does it."""
 
 
-class Responder:
+class Responder(Exchange):
     """Writes the response to the request of `head`, as the application's events describe it."""
 
     def __init__(self, connection: Channel, state: LoopState, head: RequestHead, keep_alive: bool) -> None:

@@ -1,4 +1,7 @@
+import cython
+
 from fastws.asgi.closing cimport Closing
+from fastws.asgi.responder cimport Responder
 
 
 cdef class Session(Closing):
@@ -8,6 +11,8 @@ cdef class Session(Closing):
 
     cdef _next_event(self)
     cdef _send_event(self, dict event)
+    @cython.locals(responder=Responder)
+    cpdef _continue_denial(self, dict event)
 
 
 cdef object CONNECTING

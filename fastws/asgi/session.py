@@ -233,7 +233,7 @@ class Session(Closing):
         opening = self._opening
         assert opening is not None
         assert opening.responder is not None
-        responder = opening.responder
+        responder: Responder = opening.responder
         waiter = opening.continue_denial(event)
         if responder.finished():
             self._end_denial(responder)

@@ -23,7 +23,7 @@ from fastws.net.http_handler import BODY_HIGH_WATER, NEW_SECONDS
 from fastws.websocket.handshake import UpgradeRequest, read_upgrade
 
 if TYPE_CHECKING:
-    from fastws.net.http_handler import Exchange
+    from fastws.net.http_handler import Exchange, Gateway
     from fastws.net.loop_core import LoopCore
 
 IDLE_SECONDS = 0.25
@@ -196,7 +196,8 @@ class Http1Handler(Http1Reader):
         self._begin_body(head)
         if self._in_body and state.config.timeout_request_body is not None:
             self.connection.deadline = state.now + state.config.timeout_request_body
-        self._current = state.application.exchange(self, head)
+        gateway: Gateway = state.application
+        self._current = gateway.exchange(self, head)
 
     def _goes_on(self, data: bytes, position: int) -> bool:
         if self._upgrade is not None:
@@ -255,7 +256,8 @@ class Http1Handler(Http1Reader):
         connection = self.connection
         connection.deadline = NEVER
         connection.resume_reading()
-        connection.handler = self.state.application.websocket(self, head, upgrade, early_data)
+        gateway: Gateway = self.state.application
+        connection.handler = gateway.websocket(self, head, upgrade, early_data)
 
     def _fail(self, error: RequestError, head_only: bool = False, asked: str = "") -> None:
         if not asked and self._head is not None and (self._in_body or self._current is not None):

@@ -1,7 +1,7 @@
 import cython
 
 from fastws.http.head cimport RequestHead
-from fastws.net.http_handler cimport HttpHandler
+from fastws.net.http_handler cimport Exchange, HttpHandler
 
 cdef Py_ssize_t CHUNK_OVERHEAD_BYTES, DISCARD_BYTES
 
@@ -14,7 +14,7 @@ cdef class Http1Reader(HttpHandler):
     cdef long long _body_bytes
     cdef long long _framing_bytes
     cdef long long _discarded
-    cdef object _current
+    cdef Exchange _current
     cdef bint _in_body
     cdef bint _tail_open
     cdef bint _closing

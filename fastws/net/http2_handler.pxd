@@ -6,6 +6,7 @@ from fastws.http.http2_sending cimport StreamState
 from fastws.net._copying cimport copied
 from fastws.net.http2_request cimport Http2Request
 from fastws.net.http2_stream cimport Carrier, Http2Stream
+from fastws.net.http_handler cimport Exchange
 
 cdef Py_ssize_t QUANTUM_BYTES
 
@@ -23,7 +24,7 @@ cdef class Http2Handler(Carrier):
 
     cdef bytes_received(self, buffer, Py_ssize_t size)
     cdef _take(self, bytes data)
-    cdef response_completed(self, exchange, bint keep_alive)
+    cdef response_completed(self, Exchange exchange, bint keep_alive)
     cdef update_reading(self)
     cdef ask_flush(self)
     cdef bint flush_alone(self, StreamState stream) except -1

@@ -23,7 +23,7 @@ from fastws.websocket.handshake import read_connect
 
 if TYPE_CHECKING:
     from fastws.http.head import RequestHead
-    from fastws.net.http_handler import Exchange
+    from fastws.net.http_handler import Exchange, Gateway
 
 BODY_BYTES = 16384
 """Bytes of request body that may wait for the application before its stream gets no more credit."""
@@ -78,7 +78,8 @@ class Http2Request(HttpHandler):
         state.counts.http2_requests += 1
         if not ended and state.config.timeout_request_body is not None:
             self.connection.deadline = state.now + state.config.timeout_request_body
-        self._current = state.application.exchange(self, head)
+        gateway: Gateway = state.application
+        self._current = gateway.exchange(self, head)
         self.stream.called = True
 
     def _begin_websocket(self, request: Http2Head) -> None:
@@ -93,7 +94,8 @@ class Http2Request(HttpHandler):
         state.counts.http2_websockets += 1
         stream.abort_code = CANCEL
         stream.deadline = NEVER
-        stream.handler = state.application.websocket(self, head, upgrade, b"")
+        gateway: Gateway = state.application
+        stream.handler = gateway.websocket(self, head, upgrade, b"")
         stream.called = True
 
     # What the stream calls.

@@ -8,7 +8,7 @@ The module is compiled by Cython where the extension was built (http_handler.pxd
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from fastws.errors import RequestError
 from fastws.http.pages import Page, PageResponse
@@ -27,29 +27,36 @@ BODY_HIGH_WATER = 65536
 """Bytes of request body that may wait for the application before reading stops."""
 
 
-class Exchange(Protocol):
+class Exchange:
     """One request and its response, as the HTTP handler sees it."""
 
     def response_started(self) -> bool:
         """Whether anything of the response has been written."""
+        raise NotImplementedError
 
     def body_received(self, data: bytes) -> None:
         """A piece of the request body."""
+        raise NotImplementedError
 
     def body_completed(self) -> None:
         """The request body is whole; not called where the head promises none."""
+        raise NotImplementedError
 
     def body_waiting(self) -> int:
         """Bytes of the request body that nobody has taken yet."""
+        raise NotImplementedError
 
     def waits_for_continue(self) -> bool:
         """Whether the peer may wait for a 100 (Continue) before it sends the body."""
+        raise NotImplementedError
 
     def half_closed(self) -> None:
         """The peer sends no more, but may still read."""
+        raise NotImplementedError
 
     def disconnected(self) -> None:
         """The peer is gone, or no longer worth an answer."""
+        raise NotImplementedError
 
 
 class HttpHandler(Handler):
@@ -139,20 +146,24 @@ class HttpHandler(Handler):
         raise NotImplementedError
 
 
-class Gateway(Protocol):
+class Gateway:
     """What serves requests: the ASGI layer, which this layer does not know."""
 
     def exchange(self, http: HttpHandler, head: RequestHead) -> Exchange:
         """Make the exchange that answers `head`."""
+        raise NotImplementedError
 
     def websocket(self, http: HttpHandler, head: RequestHead, upgrade: UpgradeRequest, early_data: bytes) -> Handler:
         """Begin the WebSocket that `head` asks for; `early_data` came behind the request."""
+        raise NotImplementedError
 
     def bind(self, state: Any) -> None:
         """Learn the state that is shared: a `LoopState`."""
+        raise NotImplementedError
 
     def offer_websockets(self, extension: str, value: dict[str, Any]) -> None:
         """Tell the application of each WebSocket that there is `extension`."""
+        raise NotImplementedError
 
 
 def _at_limit(detail: str) -> RequestError:
