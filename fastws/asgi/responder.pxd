@@ -2,7 +2,7 @@ import cython
 
 from fastws.net.channel cimport Channel
 from fastws.http.head cimport RequestHead
-from fastws.http.response_head cimport ResponseHead
+from fastws.http.response_head cimport ResponseHead, repeated_response_head
 from fastws.net.http_handler cimport Exchange
 from fastws.net.loop_core cimport LoopCore
 
