@@ -100,6 +100,14 @@ def interpreter(version: str) -> Path | None:
     return None
 
 
+def files_of(path: Path) -> Iterator[Path]:
+    """`path`, or where it leads to a directory what is in that."""
+    if path.is_dir():
+        yield from (each for each in path.iterdir() if each.is_file())
+    elif path.is_file():
+        yield path
+
+
 def build_sdist(scratch: Path, dist: Path) -> Path:
     """The source distribution, in `dist`. It has what git has, nothing less and nothing more."""
     run(sys.executable, "-m", "build", "--sdist", "--outdir", dist, SOURCE_DATE_EPOCH=EPOCH)
@@ -111,10 +119,7 @@ def build_sdist(scratch: Path, dist: Path) -> Path:
         packed = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
         known = {name for name in run("git", "ls-files").splitlines() if not name.startswith(NOT_PACKED)}
         # Of links it has copies.
-        known = {name for name in known if (ROOT / name).is_file()}
-        wanted, packed = (
-            {(ROOT / name).resolve().relative_to(ROOT).as_posix() for name in names} for names in (known, packed)
-        )
+        wanted = {path.relative_to(ROOT).as_posix() for name in known for path in files_of(ROOT / name)}
         made = {name for name in packed if name in ("PKG-INFO", "setup.cfg") or ".egg-info/" in name}
         if missing := sorted(wanted - packed):
             raise Failed(f"the source distribution lacks {', '.join(missing)}: see MANIFEST.in")

@@ -32,7 +32,8 @@ def written() -> Iterator[Path]:
         folders[:] = [
             each for each in folders if each not in made and not each.endswith(".egg-info") and each[0] != "."
         ] + ([".github"] if ".github" in folders else [])
-        yield from (Path(folder, name) for name in files if Path(name).suffix in KINDS and name != Path(__file__).name)
+        files = [each for each in files if each not in ("PKG-INFO", Path(__file__).name)]
+        yield from (Path(folder, name) for name in files if Path(name).suffix in KINDS)
 
 
 def test_the_package_is_installed_by_that_name() -> None:
