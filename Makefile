@@ -315,7 +315,7 @@ $(VENV)/.fuzz: $(VENV)/.dev
 fuzz: build/fuzz/.built $(VENV)/.fuzz ## fuzz with atheris for FUZZ_SECONDS (ARGS=--keep adds to the corpus)
 	PYTHONPATH=build/fuzz/lib $(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(ARGS)
 
-fuzz-long: $(VENV)/.built $(VENV)/.dev ## LONG_BYTES=1000000000 fuzzed bytes, and their sum in docs/conformance.md: for a night
+fuzz-long: $(VENV)/.built $(VENV)/.dev ## LONG_BYTES=1000000000 fuzzed bytes, and their sum in docs/conformance.md: half an hour
 	$(BIN)/python tests/fuzz/volume.py --bytes $(LONG_BYTES) --write-docs $(ARGS)
 
 # What CI runs: the same inputs each time, for which nothing may lie at another address either, so that a change fails
