@@ -240,14 +240,16 @@ $(OTHERS)/.made: bench/servers/requirements.txt
 		$(@D)/bin/python -m pip install $(PIP_FLAGS) "$$server" || echo "warning: $$server cannot be installed: left out" >&2
 	done
 
-autobahn: $(VENV)/.built $(VENV)/.bench ## the Autobahn test suite against each engine (FULL=1 with its loads, HTTP2=1, ARGS)
-	$(BIN)/python bench/conformance.py $(if $(FULL),--full) $(if $(HTTP2),--http2) $(ARGS)
+autobahn: $(VENV)/.built $(VENV)/.bench ## the Autobahn test suite against each engine (FULL=1 with its loads, HTTP2=1, TLS=1, ARGS)
+	$(BIN)/python bench/conformance.py $(if $(FULL),--full) $(if $(HTTP2),--http2) $(if $(TLS),--tls) $(ARGS)
 
-autobahn-strict: $(VENV)/.built $(VENV)/.bench ## what CI runs of it: protocol on all engines, over HTTP/2 as well, everything on cython
+autobahn-strict: $(VENV)/.built $(VENV)/.bench ## what CI runs of it: protocol on all engines, over HTTP/2 and TLS as well, everything on cython
 	@echo "== Autobahn, strict: groups 1 to 7 and 10"
 	$(BIN)/python bench/conformance.py --strict
 	echo "== Autobahn, strict: the same over HTTP/2"
 	$(BIN)/python bench/conformance.py --strict --http2
+	echo "== Autobahn, strict: the same over TLS"
+	$(BIN)/python bench/conformance.py --strict --tls
 	echo "== Autobahn, strict: all groups"
 	$(BIN)/python bench/conformance.py --strict --full --servers fastws-cython
 

@@ -119,8 +119,12 @@ class Ends:
         except OSError:
             self.cut = True
             return False
-        self.got += data
+        self.taken(data)
         return bool(data)
+
+    def taken(self, data: bytes) -> None:
+        """The client has read `data`, or that there is no more."""
+        self.got += data
 
     async def end(self) -> None:
         """Let everything arrive, and both ends close."""

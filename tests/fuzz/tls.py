@@ -76,14 +76,7 @@ class TlsEnds(Ends):
                 self.flush(0)
             await asyncio.sleep(0)
 
-    def take(self, size: int) -> bool:
-        try:
-            data = self.client.recv(size or 1)
-        except BlockingIOError:
-            return True
-        except OSError:
-            self.cut = True
-            return False
+    def taken(self, data: bytes) -> None:
         if data:
             self.tls.incoming.write(data)
         else:
@@ -100,7 +93,6 @@ class TlsEnds(Ends):
         except ssl.SSLError:  # an alert
             if not self.cut:
                 raise
-        return bool(data)
 
 
 def run(data: bytes) -> None:
