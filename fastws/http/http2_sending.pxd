@@ -4,7 +4,7 @@ from fastws.http.block_writer cimport BlockWriter
 from fastws.http._frames cimport frame, frame_head
 
 # What is used for each frame.
-cdef int CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_BYTES, HEADERS, JOIN_BYTES
+cdef int CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_BYTES, HEADERS, JOIN_BYTES, SLIVER_BYTES
 
 
 cdef class StreamState:

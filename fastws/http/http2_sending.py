@@ -28,9 +28,11 @@ from fastws.http.http2_frames import (
 
 UPDATE_SECONDS = 100.0
 """How many seconds' worth of frames that carry nothing may come at once as window updates, besides two for each frame
-of DATA that was sent, if windows did not cut that to less than JOIN_BYTES."""
+of DATA that was sent, if windows did not cut that to less than SLIVER_BYTES."""
 
-JOIN_BYTES = 1024
+SLIVER_BYTES = 1024
+
+JOIN_BYTES = 4096
 """Up to this size a payload is copied behind the head of its frame; beyond, both are handed over as they are."""
 
 REMEMBERED = 1000
@@ -110,7 +112,7 @@ class Http2Sender:
         if count:
             self.send_window -= count
             stream.send_window -= count
-            if self._updates < self._most_updates and (count == left or count >= JOIN_BYTES):
+            if self._updates < self._most_updates and (count == left or count >= SLIVER_BYTES):
                 self._updates += 2.0  # but not for windows of a few bytes
         if ends:
             stream.ended = True

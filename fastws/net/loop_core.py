@@ -209,7 +209,11 @@ class LoopCore:
         return self.context.copy().run(function, *arguments)
 
     def resume_all(self) -> None:
-        """Let everybody go on who is to, and who carries what they write write it."""
+        """Let everybody go on who is to, and who carries what they write write it.
+
+        At once, though the turn has an end to come: a peer that is quick has then answered when the loop polls, which
+        it would wait for else.
+        """
         resumable, self._resumable = self._resumable, []
         self._resuming = True
         for each in resumable:
@@ -218,7 +222,7 @@ class LoopCore:
             except Exception as error:
                 self._give_up_one(each, error)
         self._resuming = False
-        if self._corked_carriers and not self._turn_due:
+        if self._corked_carriers:
             corked, self._corked_carriers = self._corked_carriers, []
             self._end_turn_of(corked)
 

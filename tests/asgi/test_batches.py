@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from fake_loop import DrivenApp, FakeServer, on_fake_clock, settle
+from http2_peer import connect_fields, connected
 from wire import handshake, text
 
 from fastws.asgi.observer import Observer, Observers
+from fastws.asgi.waiting import REUSED
 
 MESSAGE = b"\x81\x01a"
 
@@ -170,3 +172,23 @@ async def test_a_log_that_fails_costs_no_client_its_answer(caplog: pytest.LogCap
     end(app)
     peer.transport.reset()
     await settle()
+
+
+@pytest.mark.skipif(not REUSED, reason="the task is woken for each message")
+@on_fake_clock
+async def test_streams_that_went_on_are_written_before_the_loop_polls_again() -> None:
+    async def echo(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (event := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": event["text"]})
+
+    peer = await connected(FakeServer(echo))
+    stream = await peer.request(connect_fields("/"), ends=False)
+    await peer.send(stream, text("a"))
+    before = len(peer.body(stream))
+    peer.h2.send_data(stream, text("b") * 5)
+    peer.transport.feed(peer.h2.data_to_send())
+    await asyncio.sleep(0)  # the application goes on, and a second message asks for the end of the turn
+    await peer.read()
+    assert peer.body(stream)[before:] == b"\x81\x01b" * 5
