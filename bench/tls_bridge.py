@@ -2,7 +2,9 @@
 
 Each client that connects gets a connection of TLS to the server, from the client's own address. Bytes are carried as
 they are. The end of one side is the end of the other: FIN and close_notify, and a reset is a reset. What one side does
-not take is not read from the other. Ends when its standard input does.
+not take is not read from the other, and kernels hold little of it. Ends when its standard input does.
+
+asyncio's own TLS has no end of one direction, and forgets what the server has said where that takes no more.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 
 READ_SIZE = 65536
 RESET = struct.pack("ii", 1, 0)
+NAME = "127.0.0.1"
 
 
 @contextlib.contextmanager
@@ -32,52 +35,114 @@ def tls_bridged(port: int) -> Iterator[int]:
         process.stdin.close()
 
 
-def reset(writer: asyncio.StreamWriter) -> None:
-    """End a connection at once, and so that its peer notices."""
-    sock = writer.get_extra_info("socket")
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    writer.transport.abort()
+def prepared(sock: socket.socket) -> socket.socket:
+    """`sock`, for the loop: quick, and with small buffers."""
+    sock.setblocking(False)
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        sock.setsockopt(socket.SOL_SOCKET, option, READ_SIZE)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
 
 
-async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """All bytes from one side to the other, and then the end."""
-    while data := await reader.read(READ_SIZE):
-        writer.write(data)
-        await writer.drain()
-    if writer.can_write_eof():
-        writer.write_eof()
+class Secure:
+    """TLS over a socket, as its client. Its two directions end apart."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        self.sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=NAME)
+        self._sending = asyncio.Lock()
+
+    async def shake(self) -> None:
+        """Do the handshake."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                await self._take()
+            else:
+                await self._flush()
+                return
+
+    async def read(self) -> bytes:
+        """Some of what the server says; nothing where it has ended that."""
+        while True:
+            try:
+                return self._tls.read(READ_SIZE)
+            except ssl.SSLWantReadError:
+                await self._flush()
+                await self._take()
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                return b""
+
+    async def write(self, data: bytes) -> None:
+        """Send `data`, when the server takes it."""
+        while data:
+            data = data[self._tls.write(data) :]
+            await self._flush()
+
+    async def end(self) -> None:
+        """Say that there is no more."""
+        with contextlib.suppress(ssl.SSLError):  # the server's own word is not there
+            self._tls.unwrap()
+        await self._flush()
+        self.sock.shutdown(socket.SHUT_WR)
+
+    async def _take(self) -> None:
+        data = await self._loop.sock_recv(self.sock, READ_SIZE)
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    async def _flush(self) -> None:
+        async with self._sending:
+            if data := self._outgoing.read():
+                await self._loop.sock_sendall(self.sock, data)
 
 
-async def send(near: asyncio.StreamReader, away: asyncio.StreamWriter) -> None:
+async def send(near: socket.socket, far: Secure) -> None:
     """What the client says, as long as the server takes it: what that has answered is of interest all the same."""
+    loop = asyncio.get_running_loop()
     with contextlib.suppress(OSError):
-        await carry(near, away)
-    while await near.read(READ_SIZE):
+        while data := await loop.sock_recv(near, READ_SIZE):
+            await far.write(data)
+        await far.end()
+        return
+    while await loop.sock_recv(near, READ_SIZE):
         pass
 
 
-async def bridge(port: int, context: ssl.SSLContext, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+async def answer(near: socket.socket, far: Secure) -> None:
+    """What the server says."""
+    loop = asyncio.get_running_loop()
+    while data := await far.read():
+        await loop.sock_sendall(near, data)
+    near.shutdown(socket.SHUT_WR)
+
+
+async def bridge(port: int, context: ssl.SSLContext, near: socket.socket, address: str) -> None:
     """One client's connection."""
-    try:
-        address = back.get_extra_info("peername")[0]
-        far, away = await asyncio.open_connection(
-            *("127.0.0.1", port), ssl=context, server_hostname="127.0.0.1", local_addr=(address, 0), limit=READ_SIZE
-        )
-    except (OSError, asyncio.TimeoutError):
-        reset(back)
-        return
-    sending = asyncio.ensure_future(send(near, away))
-    sending.add_done_callback(lambda task: task.cancelled() or (task.exception() and reset(away)))
-    try:
-        await carry(far, back)
-        away.close()
-        await sending  # its bytes would make a reset of our end, else
-        back.close()
-    except OSError:
-        reset(back)
-    finally:
-        sending.cancel()
+    with near, prepared(socket.socket()) as sock:
+        failed = True
+        with contextlib.suppress(OSError):
+            sock.bind((address, 0))
+            await asyncio.get_running_loop().sock_connect(sock, (NAME, port))
+            far = Secure(sock, context)
+            await far.shake()
+            ways = [asyncio.ensure_future(way(near, far)) for way in (send, answer)]
+            done, rest = await asyncio.wait(ways, return_when=asyncio.FIRST_EXCEPTION)
+            failed = any(each.exception() for each in done)
+            for each in rest:
+                each.cancel()
+            if rest:
+                await asyncio.wait(rest)
+        if failed:
+            for each in (near, sock):
+                with contextlib.suppress(OSError):
+                    each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
 
 async def serve(port: int) -> None:
@@ -85,14 +150,20 @@ async def serve(port: int) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda loop, context: None)  # who resets does so on purpose
+    listener = prepared(socket.create_server((NAME, 0), backlog=4096))
+    bridges: set[asyncio.Task[None]] = set()
 
-    async def on_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await bridge(port, context, reader, writer)
+    async def accept() -> None:
+        while True:
+            near, address = await loop.sock_accept(listener)
+            task = loop.create_task(bridge(port, context, prepared(near), address[0]))
+            bridges.add(task)
+            task.add_done_callback(bridges.discard)
 
-    server = await asyncio.start_server(on_client, "127.0.0.1", 0, limit=READ_SIZE, backlog=4096)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    accepting = loop.create_task(accept())
+    print(listener.getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
+    accepting.cancel()
 
 
 if __name__ == "__main__":

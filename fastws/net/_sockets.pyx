@@ -38,6 +38,9 @@ cdef extern from "<sys/socket.h>" nogil:
         SOCK_NONBLOCK
         SOCK_CLOEXEC
 
+cdef extern from "<unistd.h>" nogil:
+    int c_close "close"(int)
+
 cdef extern from "<netinet/in.h>" nogil:
     struct in_addr:
         pass
@@ -184,6 +187,9 @@ cdef class SocketServer(Poller):
 
     cdef _open(self, int descriptor, sockaddr_storage *address):
         cdef SocketTransport transport
+        if self.tls is not None and not self.state.admits(descriptor):
+            c_close(descriptor)
+            return
         if self.pipes is None:
             transport = SocketTransport.__new__(SocketTransport)
         else:

@@ -153,6 +153,9 @@ class LoopServer:
             self._loop.call_exception_handler({"message": message, "exception": error})
             self._look_away(RETRY_SECONDS)
             return False
+        if self._arguments and not self._state.admits(connection.fileno()):
+            connection.close()
+            return True
         connection.setblocking(False)
         task = self._loop.create_task(self._open(connection))
         self._opening[task] = connection

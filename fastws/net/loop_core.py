@@ -258,6 +258,10 @@ class LoopCore:
                 if not waiter.done():
                     waiter.set_result(None)
 
+    def admits(self, descriptor: int) -> bool:
+        """Whether a connection may have `descriptor` while it is none yet; `LoopState` keeps the last ones back."""
+        return True
+
     # The log.
 
     def warn(

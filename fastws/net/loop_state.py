@@ -168,6 +168,13 @@ class LoopState(LoopCore):
             elif descriptor >= self._first_kept:
                 http.refuse(_NO_DESCRIPTORS)
 
+    def admits(self, descriptor: int) -> bool:
+        """Whether a TLS handshake may go on with `descriptor`: not with one of the last, which none is to hold."""
+        if descriptor < self._last_refused:
+            return True
+        self.counts.refused_descriptors += 1
+        return False
+
     def begin_http(
         self,
         connection: Connection,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import resource
+import selectors
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import trustme
 from serving import PATIENCE, ServerProcess, serve_process
 from wire import handshake, read_response, text
 
@@ -18,13 +21,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.parametrize("loop", ["uvloop", "asyn
 
 
 @contextlib.contextmanager
-def serve_with_few_descriptors(app: str, loop: str) -> Iterator[ServerProcess]:
+def serve_with_few_descriptors(app: str, loop: str, *options: str) -> Iterator[ServerProcess]:
     """A server whose limit is LIMIT: it inherits it when it is started."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.ExitStack() as stack:
         resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, hard))
         try:
-            server = stack.enter_context(serve_process(app, "--loop", loop))
+            server = stack.enter_context(serve_process(app, "--loop", loop, *options))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         yield server
@@ -112,3 +115,27 @@ def test_no_descriptor_is_left_at_all(loop: str) -> None:
         recover(server)
         assert "Traceback" not in server.output
         assert server.output.count("No file descriptor is left") <= 5
+
+
+@pytest.mark.parametrize("transport", ["auto", "loop"])
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="asks /proc for descriptors")
+def test_tls_handshakes_take_none_of_the_last_descriptors(loop: str, transport: str, tmp_path: Path) -> None:
+    certificate = tmp_path / "both.pem"
+    trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+    options = ("--ssl-certfile", str(certificate), "--transport", transport)
+    with serve_with_few_descriptors("process_apps:app", loop, *options) as server, selectors.DefaultSelector() as ends:
+        flood = [socket.create_connection((server.host, server.port), PATIENCE) for _ in range(3 * LIMIT)]
+        for sock in flood:
+            ends.register(sock, selectors.EVENT_READ)
+        ended = 0
+        while ended < 2 * LIMIT:
+            ready = ends.select(PATIENCE)
+            assert ready, "connections wait that nobody has refused"
+            for key, _ in ready:
+                ends.unregister(key.fileobj)
+                ended += 1
+        held = [int(each.name) for each in Path(f"/proc/{server.popen.pid}/fd").iterdir()]
+        assert max(held) < LIMIT - 3, "handshakes have taken what must be kept back"
+        assert "No file descriptor is left" not in server.output
+        for sock in flood:
+            sock.close()
