@@ -288,8 +288,8 @@ example: ## serve an example on http://127.0.0.1:8000: make example NAME=chat (H
 	export PATH="$(CURDIR)/$(BIN):$$PATH" FASTWS_HOST=$(HOST) FASTWS_PORT=$(PORT)
 	exec $$command $(ARGS)
 
-hostile: $(VENV)/.built ## attack a server and measure what it costs: memory, CPU, log lines, service of others (ARGS)
-	$(BIN)/python bench/hostile.py $(ARGS)
+hostile: $(VENV)/.built ## attack a server and measure what it costs: memory, CPU, log lines, service of others (TLS=1, ARGS)
+	$(BIN)/python bench/hostile.py $(if $(TLS),--tls) $(ARGS)
 
 deploy-test: $(VENV)/.built $(VENV)/.dev $(VENV)/.peers ## replace two servers under load behind HAProxy, over HTTP/1.1 and HTTP/2, and Envoy (ARGS)
 	cd tests/support && ../../$(BIN)/python rolling_deploy.py $(ARGS)
