@@ -21,6 +21,9 @@ _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 911
 _CONTROLS: Final = bytes(set(range(0x20)) - {0x09} | {0x7F})  # RFC 9110 section 5.5
 _STATUS_LINES: Final = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 
+MAX_LENGTH_DIGITS: Final = 18
+"""Of a Content-Length: what they say fits into 64 bits."""
+
 # What a response field is to us; 0 is "nothing".
 _CONTENT_LENGTH: Final = 1
 _TRANSFER_ENCODING: Final = 2
@@ -169,8 +172,11 @@ def _unknown_status_line(status: object) -> bytes:
 
 
 def _app_content_length(value: object) -> int:
-    if not isinstance(value, bytes) or not value.isdigit() or len(value) > 20:
-        raise ApplicationError(f"The Content-Length response header must be a number in bytes, not {value!r}.")
+    if not isinstance(value, bytes) or not value.isdigit() or len(value) > MAX_LENGTH_DIGITS:
+        raise ApplicationError(
+            f"The Content-Length response header must be a number in bytes, of up to {MAX_LENGTH_DIGITS} digits, "
+            f"not {value!r}."
+        )
     return int(value)
 
 

@@ -107,6 +107,16 @@ def test_a_chunk(kind: type) -> None:
     assert encode_chunk(kind(b"")) == b""
 
 
+@pytest.mark.parametrize("value", [b"", b"-1", b"5 ", b"0x5", b"1" * 19, "5", 5])
+def test_a_content_length_that_is_none(value: object) -> None:
+    with pytest.raises(ApplicationError, match="up to 18 digits"):
+        response_head(200, [(b"content-length", value)])  # type: ignore[list-item]
+
+
+def test_the_largest_content_length() -> None:
+    assert response_head(200, [(b"content-length", b"9" * 18)]).content_length == 10**18 - 1
+
+
 def test_trailers() -> None:
     assert last_chunk([]) == LAST_CHUNK
     trailers = [(b"x-sum", b"1"), (b"content-length", b"5"), (b"transfer-encoding", b"chunked"), (b"y", b"2")]
