@@ -16,6 +16,7 @@ cdef class TlsTransport(SocketTransport):
     cdef object waiter  # a future of the handshake, where somebody has asked for it
     cdef bint shaking  # the handshake is under way
     cdef bint ended_tls  # our close_notify is made
+    cdef bytes plain  # what was decrypted before our end was sent and is not handed on yet, or None
     cdef bytes held  # what came and is not decrypted yet, or None; b"": all of it is in OpenSSL
     cdef bytes sealed  # what is encrypted and not sent yet, or None
     cdef Py_ssize_t sealed_sent
@@ -30,3 +31,4 @@ cdef class TlsTransport(SocketTransport):
     cdef seal_some(self)
     cdef bint send_sealed(self) except -1
     cdef bint say_goodbye(self) except -1
+    cdef bytes spare(self)

@@ -195,6 +195,11 @@ cdef class TlsTransport(SocketTransport):
 
     cdef Py_ssize_t decrypt(self, Py_ssize_t size, view) except? -1:
         """Read up to `size` bytes of one record to `view`; 0 at the peer's end of TLS, -1 where nothing is to be had."""
+        if self.plain is not None:
+            size = min(size, PyBytes_GET_SIZE(self.plain))
+            view[:size] = self.plain[:size]
+            self.plain = self.plain[size:] or None
+            return size
         try:
             return ssl_read(self.ssl, size, view)
         except WantRead:
@@ -213,7 +218,9 @@ cdef class TlsTransport(SocketTransport):
             rest = incoming.read()
             if not self.ending and not self.eof_received:
                 self.held = rest
-        elif self.paused and not self.ending and not self.eof_received and not self.shaking and self.ssl.pending():
+        elif self.paused and not self.ending and not self.eof_received and not self.shaking and (
+            self.plain is not None or self.ssl.pending()
+        ):
             self.held = b""
 
     cdef take_end(self):
@@ -343,12 +350,25 @@ cdef class TlsTransport(SocketTransport):
         """Send close_notify, once; whether it is on its way, with all before it."""
         if not self.ended_tls and not self.shaking and self.ssl is not None:
             self.ended_tls = True
+            rest = self.spare()
             try:
                 self.ssl.shutdown()
             except ssl.SSLError:  # the peer's own is not there
                 pass
+            if rest:
+                self.pipes.put(rest)
             self.flush()
         return self.backlog is None and not self.ending
+
+    cdef bytes spare(self):
+        """Take out of OpenSSL what has come: it looks for the peer's end when ours is sent, and gives up where data is.
+
+        What it has decrypted is kept here, and what it has not is returned.
+        """
+        cdef Py_ssize_t size = self.ssl.pending()
+        if size and self.plain is None:
+            self.plain = ssl_read(self.ssl, size)
+        return self.pipes.incoming.read()
 
     cdef finish(self):
         if self.say_goodbye():
@@ -362,7 +382,7 @@ cdef class TlsTransport(SocketTransport):
         if self.ending:
             return
         self.sealed = None
-        self.held = None
+        self.held = self.plain = None
         if self.shaking:
             self.shaken(ConnectionResetError("the connection has ended in the TLS handshake") if error is None else error)
         SocketTransport.end(self, error)

@@ -405,3 +405,31 @@ def test_a_megabyte_leaves_nothing_behind(run: Run, tmp_path: Path) -> None:
             await asyncio.wait_for(other.lost, PATIENCE)
 
     run(main())
+
+
+@VERSIONS
+@pytest.mark.parametrize("paused", [True, False], ids=["while paused", "in the middle of data"])
+def test_our_end_costs_nothing_of_what_the_peer_has_sent(
+    run: Run, tmp_path: Path, version: ssl.TLSVersion, paused: bool
+) -> None:
+    """OpenSSL looks for the peer's end when ours is sent, and gives up where it finds data."""
+
+    async def main() -> None:
+        async with tls_bench(tmp_path) as b:
+            client, connection = await b.connect_tls(version)
+            connection.stays = True
+            data = random.Random(1).randbytes(200_000)
+            if paused:
+                connection.pause_reading_after(20)
+            else:
+                connection.on_data = lambda data: connection.transport.write_eof()
+            sending = asyncio.ensure_future(client.send(data))
+            await connection.until(lambda: len(connection.data) >= 20)
+            connection.transport.write_eof()
+            assert await client.read(1) == b""
+            connection.resume_reading()
+            await sending
+            await connection.until(lambda: len(connection.data) >= len(data))
+            assert connection.data == data
+
+    run(main())
