@@ -108,5 +108,5 @@ class Bench:
         return measured
 
     def _leave_out(self, measured: Measured, why: str) -> None:
-        measured.left_out.append(why)
+        measured.left_out.append(why.partition("\n")[0])  # a server's traceback names places of this machine
         self.progress.say(f"left out: {why}")
