@@ -366,7 +366,7 @@ cdef class TlsTransport(SocketTransport):
         What it has decrypted is kept here, and what it has not is returned.
         """
         cdef Py_ssize_t size = self.ssl.pending()
-        if size and self.plain is None:
+        if size:
             self.plain = ssl_read(self.ssl, size)
         return self.pipes.incoming.read()
 
