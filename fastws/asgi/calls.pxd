@@ -17,7 +17,9 @@ cdef class Calls(Gateway):
     cdef object _websocket_call
     cdef object _observer
     cdef object _http_observer
+    cdef bint _eager
     cdef bint _goes_on
+    cdef Py_ssize_t _requests
     cdef LoopCore _shared
     cdef dict _task_options
 
@@ -27,7 +29,9 @@ cdef class Calls(Gateway):
     cdef Handler websocket(self, HttpHandler http, RequestHead head, upgrade, bytes early_data)
     @cython.locals(run=Run)
     cdef Run _run(self, dict scope, call)
-    cdef _start(self, Run run, str name)
+    cdef _start(self, Run run)
+    @cython.locals(cycle=HttpCycle)
+    cdef begin(self, Run run)
     cdef _end_http(self, HttpCycle call, dict scope, error)
     cdef _end_websocket(self, Session call, dict scope, error)
     cdef _end(self, task)
@@ -52,6 +56,8 @@ cdef class Run(Resumable):
 
     cdef _prepare(self, Calls calls, dict scope, call)
     cdef resume(self)
+    cdef bint goes_on(self) noexcept
+    cdef drop(self)
     cdef _park(self, Session session, result)
     cdef _catch_up(self, error)
     cdef _ended(self, error)
@@ -60,6 +66,7 @@ cdef class Run(Resumable):
     cdef _end(self, error)
 
 
+cdef bint EAGER
 cdef bint WITHDRAWS
 cdef bint NAMED
 cdef object WEBSOCKET_NAME

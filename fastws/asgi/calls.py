@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 DISCONNECTS = frozenset({"ClientDisconnect", "WebSocketDisconnect", "WebSocketDisconnected"})
 """Names of the exceptions by which frameworks (Starlette, FastAPI, Litestar, Falcon) tell that the peer is gone."""
 
+EAGER = sys.version_info >= (3, 12)
+"""Whether a task can begin when it is made, and needs no turn of the loop for its first step."""
+
 NAMED = sys.version_info < (3, 13)
 """Whether asyncio writes the name of a task when it is made, by the slowest of ways, so that ours is cheaper."""
 
@@ -71,6 +74,7 @@ class Calls(Gateway):
         observer: Observer | None,
     ) -> None:
         self._app = app
+        self._eager = EAGER and config.app_wakeup == "auto"
         self._goes_on = REUSED and config.app_wakeup == "auto"
         self._scopes = Scopes(config, state)
         self._http_call = http_call
@@ -80,11 +84,12 @@ class Calls(Gateway):
         self._http_observer = observer if observer is not None and observer.hears_requests else None
         self._shared: LoopState
         self._task_options: dict[str, Any]
+        self._requests: int = 0  # whose tasks have got their names
 
     def bind(self, state: LoopState) -> None:
         """Learn the state that is shared."""
         self._shared = state
-        self._task_options = {"loop": state.loop}
+        self._task_options = {"loop": state.loop, "eager_start": True} if self._eager else {"loop": state.loop}
         self._scopes.bind(state)
 
     def offer_websockets(self, extension: str, value: dict[str, Any]) -> None:
@@ -99,7 +104,7 @@ class Calls(Gateway):
         call = make()
         call._open(http, shared, head, scope, self._http_observer)
         shared.requests += 1
-        call.task = self._start(self._run(scope, call), f"fastws-{shared.requests_total}" if NAMED else None)
+        self._start(self._run(scope, call))
         return call
 
     def websocket(self, http: HttpHandler, head: RequestHead, upgrade: UpgradeRequest, early_data: bytes) -> Session:
@@ -112,7 +117,7 @@ class Calls(Gateway):
         if self._goes_on and shared.loop.get_task_factory() is None:
             run.session = call
             run.context = shared.context.copy()
-        call.task = self._start(run, WEBSOCKET_NAME)
+        self._start(run)
         return call
 
     def _run(self, scope: Scope, call: Any) -> Run:
@@ -120,19 +125,43 @@ class Calls(Gateway):
         run._prepare(self, scope, call)
         return run
 
-    def _start(self, run: Run, name: str | None) -> asyncio.Task[None]:
-        """Run `run` from the loop's next turn on, in a task of this name; with None, asyncio gives it one.
+    def _start(self, run: Run) -> None:
+        """Call the application in a task: when what has been read is understood, or from the loop's next turn on.
 
-        Not by the loop's task factory: an application may have set an eager one, and would then be called before its
-        request is known to the connection. The context that it copies is the server's own, in which all is that reads.
+        Never here: a request is to be known to its connection first, and what has come of its body to be there.
+        """
+        if self._eager:
+            self._shared.resume_soon(run)
+        else:
+            self.begin(run)
+
+    def begin(self, run: Run) -> None:
+        """Make the task of `run`; an eager one has then taken its first step, which may have been all of it.
+
+        Not by the loop's task factory: an application may have set an eager one where ours is not to be. The context
+        that it copies is the server's own, in which all is that reads and resumes.
         """
         shared = self._shared
+        call = run._call
+        if shared.aborted:
+            run.drop()  # as a task that is cancelled before it has begun
+            return
         options = self._task_options
+        name = WEBSOCKET_NAME
+        cycle = call if isinstance(call, HttpCycle) else None
+        if NAMED and cycle is not None:
+            self._requests += 1
+            name = f"fastws-{self._requests}"
         options["name"] = name
         context = run.context
         task: asyncio.Task[None] = Task(run, **options) if context is None else Task(run, context=context, **options)
+        if not run.goes_on():
+            return
         shared.tasks.add(task)
-        return task
+        if cycle is not None:
+            cycle.task = task
+        else:
+            call.task = task
 
     # What becomes of the end of a call: `error` is what the application has raised.
 
@@ -170,7 +199,7 @@ class Calls(Gateway):
         call.connection.call_ended()
 
     def _end(self, task: asyncio.Task[None] | None) -> None:
-        assert task is not None
+        """The task has ended, or, with None, one that was eager and is known to nobody."""
         shared = self._shared
         if shared.idle_waiters:
             shared.end_task(task)
@@ -252,6 +281,10 @@ class Run(Resumable):
 
         To the application it is a step of the task: its context, `asyncio.current_task()`.
         """
+        if self._coroutine is None:
+            if self._calls is not None:
+                self._calls.begin(self)
+            return
         session, future, context = self.session, self._future, self.context
         if session is None or context is None or future.done():
             return  # it is cancelled
@@ -281,8 +314,18 @@ class Run(Resumable):
         if not future.done():
             future.set_result(None)
 
+    def goes_on(self) -> bool:
+        """Whether the application has not ended, or has not begun."""
+        return self._calls is not None
+
+    def drop(self) -> None:
+        """Forget the call of the application, which has not begun."""
+        self._calls = self._call = self._scope = None
+
     def give_up(self, error: Exception) -> None:
-        if self.session is not None:
+        if self._coroutine is None and self._calls is not None:
+            self._end(error)  # no task could be made
+        elif self.session is not None:
             self.session.give_up(error)
 
     def _note_cancellation(self, task: Any) -> None:
@@ -308,7 +351,7 @@ class Run(Resumable):
         """Go on with an exception in the application. Before it has begun there is nobody to have it."""
         error = kind if value is None else value
         if self._coroutine is None:
-            self._calls = self._call = self._scope = None
+            self.drop()
             raise error
         result = self._step(None, error)
         if result is ENDED:

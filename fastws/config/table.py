@@ -490,8 +490,9 @@ class Fields:
     app_wakeup: str = _process(
         "choice",
         "auto",
-        "How an application that waits for a WebSocket's message goes on: `task` wakes its task, as asyncio does; "
-        "`auto` lets it go on at once, where fastws is compiled, on CPython 3.11 or later.",
+        "How a call of the application begins and goes on: `task` leaves both to its task and a turn of the loop; with "
+        "`auto` it begins at once when its request is read, on CPython 3.12 or later, and one that waits for a "
+        "WebSocket's message goes on at once, where fastws is compiled, on 3.11 or later.",
         choices=("auto", "task"),
     )
     workers: int | None = _process(

@@ -44,6 +44,8 @@ cdef class Poller:
 
     cdef add(self, Polled member)
     cdef int watch(self, Polled member, bint writing) noexcept
+    cdef read_ready(self)
+    cdef read_queued(self)
     cdef read_soon(self, Polled member)
     cdef forget(self, Polled member)
     cdef remove(self, Polled member)

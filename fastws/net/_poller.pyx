@@ -3,8 +3,9 @@
 """An epoll set that is one reader of the event loop: who of many sockets has something to be read, or may be written to.
 
 A turn of the loop learns of all that is ready at once; but of a few at a time while they bring requests, whose calls of
-the application begin in the next turn: what a request was made of is still in the processor's cache then, and in a burst
-of hundreds it would not be. The members are edge-triggered: epoll tells once of what has come,
+the application begin behind that: what a request was made of is still in the processor's cache then, and in a burst of
+hundreds it would not be. When all are read, the applications that wait for what was read go on, in the same callback of
+the loop (`LoopCore.end_polling`): a turn of their own would be another call of epoll_wait(2). The members are edge-triggered: epoll tells once of what has come,
 and a member remembers that there may be more (`Polled.readable`). So pausing and resuming one is a flag and no system call.
 What becomes of the bytes is the members' business (_transport.pyx), who they are the listener's (_sockets.pyx).
 """
@@ -118,6 +119,13 @@ cdef class Poller:
     # -- events
 
     def _on_ready(self):
+        self.state.polling = True
+        try:
+            self.read_ready()
+        finally:
+            self.state.end_polling()
+
+    cdef read_ready(self):
         cdef int i, count
         cdef Py_ssize_t begun
         cdef Polled member = self.busy
@@ -147,6 +155,13 @@ cdef class Poller:
             raise stop
 
     def _read_on(self):
+        self.state.polling = True
+        try:
+            self.read_queued()
+        finally:
+            self.state.end_polling()
+
+    cdef read_queued(self):
         cdef Polled member
         cdef object stop = None
         ready, self.ready = self.ready, []

@@ -17,9 +17,11 @@ cdef class LoopCore:
     cdef public object receive_buffer
     cdef public bint draining
     cdef public bint shutting_down
+    cdef public bint aborted
     cdef list _corked
     cdef list _corked_carriers
     cdef bint _turn_due
+    cdef public bint polling
     cdef bint _resuming
     cdef list _resumable
     cdef public Py_ssize_t requests
@@ -61,4 +63,5 @@ cdef class LoopCore:
     cdef _end_turn_of(self, list corked)
     cdef resume_soon(self, Resumable resumable)
     @cython.locals(each=Resumable)
-    cpdef resume_all(self)
+    cdef _resume_all(self)
+    cdef end_polling(self)

@@ -96,9 +96,13 @@ class LoopCore:
         self.draining: bool = False
         # The server no longer listens, and connections end.
         self.shutting_down: bool = False
+        # Nobody is served any more: connections are cut, tasks cancelled.
+        self.aborted: bool = False
         self._corked: list[Corked] = []
         self._corked_carriers: list[Corked] = []
         self._turn_due: bool = False
+        # Who reads for many connections is about to call `end_polling`: nobody needs a callback of the loop's.
+        self.polling: bool = False
         self._resuming: bool = False
         self._resumable: list[Resumable] = []
         # What was accepted and is no connection yet, since its TLS handshake is under way: it has a `cancel`.
@@ -191,7 +195,7 @@ class LoopCore:
     def cork_carrier(self, carrier: Corked) -> None:
         """As `cork`, behind all others: for who carries what they write."""
         self._corked_carriers.append(carrier)
-        if not self._turn_due and not self._resuming:
+        if not (self._turn_due or self._resuming or self.polling):
             self._end_turn_soon()
 
     def _end_turn_soon(self) -> None:
@@ -199,8 +203,11 @@ class LoopCore:
         self.loop.call_soon(self.end_turn, context=self.context)
 
     def resume_soon(self, resumable: Resumable) -> None:
-        """Call `resumable.resume()` in the loop's next turn: one callback of the loop's for all that go on in it."""
-        if not self._resumable:
+        """Call `resumable.resume()` when all that can be read now has been, or else in the loop's next turn.
+
+        There is one callback of the loop's for all of a turn, and none where a poller reads.
+        """
+        if not self._resumable and not self.polling:
             self.loop.call_soon(self.resume_all, context=self.context)
         self._resumable.append(resumable)
 
@@ -209,6 +216,10 @@ class LoopCore:
         return self.context.copy().run(function, *arguments)
 
     def resume_all(self) -> None:
+        """Let everybody go on who is to: the callback of `resume_soon`."""
+        self._resume_all()
+
+    def _resume_all(self) -> None:
         """Let everybody go on who is to, and who carries what they write write it.
 
         At once, though the turn has an end to come: a peer that is quick has then answered when the loop polls, which
@@ -225,6 +236,12 @@ class LoopCore:
         if self._corked_carriers:
             corked, self._corked_carriers = self._corked_carriers, []
             self._end_turn_of(corked)
+
+    def end_polling(self) -> None:
+        """All is read for now that can be: let those go on who are to."""
+        self.polling = False
+        if self._resumable or self._corked_carriers:
+            self._resume_all()
 
     def end_turn(self) -> None:
         """Let everybody who is corked write."""
@@ -245,8 +262,8 @@ class LoopCore:
 
     # Tasks of the application.
 
-    def end_task(self, task: asyncio.Task[None]) -> None:
-        """Keep the server from ending for `task` no longer. Idempotent."""
+    def end_task(self, task: asyncio.Task[None] | None) -> None:
+        """Keep the server from ending for `task` no longer; None is one that was over at once. Idempotent."""
         self.tasks.discard(task)
         self.wake_when_idle()
 

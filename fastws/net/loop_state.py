@@ -326,6 +326,7 @@ class LoopState(LoopCore):
 
     def abort(self) -> None:
         """Cut every connection that is left and cancel the application's tasks."""
+        self.aborted = True
         self.cut()
         for each in list(self.opening):
             each.cancel()

@@ -31,23 +31,13 @@ def server(**options: Any) -> tuple[FakeServer, DrivenApp]:
     return made, app
 
 
-def responses(data: bytes) -> list[wire.Response]:
-    found = []
-    while data:
-        each = wire.read_response(data)
-        assert each is not None, data
-        found.append(each[0])
-        data = each[1]
-    return found
-
-
 @on_fake_clock
 async def test_a_page_is_answered_without_the_application_and_the_connection_stays() -> None:
     made, app = server()
     peer = made.connect()
     for query in (b"a", b"b"):
         await peer.send(GET.replace(b"/page", b"/page?" + query))
-        [response] = responses(peer.take())
+        [response] = wire.read_responses(peer.take())
         assert (response.status, response.body) == (200, query)
         assert response.headers[b"content-type"] == b"text/plain"
         assert b"server" in response.headers
@@ -63,9 +53,9 @@ async def test_a_page_is_answered_at_the_limit_of_requests() -> None:
     await busy.send(GET.replace(b"/page", b"/other"))
     assert len(app.calls) == 1
     await peer.send(GET)
-    assert [each.status for each in responses(peer.take())] == [200]
+    assert [each.status for each in wire.read_responses(peer.take())] == [200]
     await peer.send(GET.replace(b"/page", b"/other"))
-    assert [each.status for each in responses(peer.take())] == [503]
+    assert [each.status for each in wire.read_responses(peer.take())] == [503]
 
 
 @on_fake_clock
@@ -73,7 +63,7 @@ async def test_pages_and_requests_are_answered_in_order() -> None:
     made, app = server()
     peer = made.connect()
     await peer.send(GET + GET.replace(b"/page", b"/other") + GET + GET.replace(b"GET", b"HEAD"))
-    assert [each.body for each in responses(peer.take())] == [b"ok"]
+    assert [each.body for each in wire.read_responses(peer.take())] == [b"ok"]
     [call] = app.calls
     await call.send({"type": "http.response.start", "status": 201, "headers": []})
     await call.send({"type": "http.response.body", "body": b"of the application"})
@@ -81,7 +71,7 @@ async def test_pages_and_requests_are_answered_in_order() -> None:
     head = answered[answered.rindex(b"HTTP/1.1") :]
     assert b"content-length: 2\r\n" in head
     assert head.endswith(b"\r\n\r\n")
-    bodies = [each.body for each in responses(answered[: -len(head)])]
+    bodies = [each.body for each in wire.read_responses(answered[: -len(head)])]
     assert bodies == [b"of the application", b"ok"]
 
 
@@ -90,9 +80,9 @@ async def test_many_pipelined_pages_and_a_partial_head_behind_them() -> None:
     made, _ = server()
     peer = made.connect()
     await peer.send(GET * 1500 + b"GET /pa")
-    assert len(responses(peer.take())) == 1500
+    assert len(wire.read_responses(peer.take())) == 1500
     await peer.send(b"ge HTTP/1.1\r\nHost: test\r\n\r\n")
-    assert len(responses(peer.take())) == 1
+    assert len(wire.read_responses(peer.take())) == 1
 
 
 @on_fake_clock
@@ -110,9 +100,9 @@ async def test_the_body_of_a_request_for_a_page_is_dropped() -> None:
     made, _ = server()
     peer = made.connect()
     await peer.send(b"GET /page HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nab")
-    assert len(responses(peer.take())) == 1
+    assert len(wire.read_responses(peer.take())) == 1
     await peer.send(b"cde" + GET)
-    assert len(responses(peer.take())) == 1
+    assert len(wire.read_responses(peer.take())) == 1
 
 
 @on_fake_clock
@@ -130,7 +120,7 @@ async def test_http_1_0_and_connection_close_end_with_the_page() -> None:
     for request in (GET.replace(b"HTTP/1.1", b"HTTP/1.0"), GET[:-2] + b"Connection: close\r\n\r\n"):
         peer = made.connect()
         await peer.send(request)
-        [response] = responses(peer.take())
+        [response] = wire.read_responses(peer.take())
         assert response.headers[b"connection"] == b"close"
         assert peer.transport.closing
 
@@ -140,7 +130,7 @@ async def test_an_upgrade_that_is_not_made_gets_the_page() -> None:
     made, _ = server()
     peer = made.connect()
     await peer.send(GET[:-2] + b"Connection: upgrade\r\nUpgrade: h2c\r\n\r\n" + GET)
-    assert len(responses(peer.take())) == 2
+    assert len(wire.read_responses(peer.take())) == 2
 
 
 @on_fake_clock
@@ -157,5 +147,5 @@ async def test_a_page_that_raises_is_a_500_and_in_the_log(caplog: pytest.LogCapt
     made, _ = server()
     peer = made.connect()
     await peer.send(GET.replace(b"/page", b"/broken"))
-    assert [each.status for each in responses(peer.take())] == [500]
+    assert [each.status for each in wire.read_responses(peer.take())] == [500]
     assert [record.exc_info is not None for record in caplog.records if record.levelno == logging.ERROR] == [True]

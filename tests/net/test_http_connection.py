@@ -38,26 +38,15 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await send(body(data))
 
 
-def responses(data: bytes) -> list[wire.Response]:
-    """The responses that make up `data`."""
-    found = []
-    while data:
-        each = wire.read_response(data)
-        assert each is not None, f"the end of a response is missing: {data!r:.200}"
-        found.append(each[0])
-        data = each[1]
-    return found
-
-
 def bodies(data: bytes) -> list[bytes]:
-    return [each.body for each in responses(data)]
+    return [each.body for each in wire.read_responses(data)]
 
 
 async def exchange(data: bytes, app: Any = echo, **options: Any) -> tuple[list[wire.Response], Peer]:
     """The responses to `data`, sent in one segment, and the peer."""
     peer = FakeServer(app, **options).connect()
     await peer.send(data)
-    return responses(peer.take()), peer
+    return wire.read_responses(peer.take()), peer
 
 
 # ---------------------------------------------------------------------------------------------------------- pipelining
@@ -313,7 +302,7 @@ async def test_a_malformed_body_before_the_response() -> None:
     receiving = asyncio.ensure_future(app.calls[0].receive())
     assert (await receiving)["body"] == b"hello"
     await peer.send(b"zz\r\n" + SMUGGLED)
-    [found] = responses(peer.take())
+    [found] = wire.read_responses(peer.take())
     assert found.status == 400
     assert await app.calls[0].receive() == {"type": "http.disconnect"}
     with pytest.raises(OSError, match="gone"):
@@ -358,7 +347,7 @@ async def test_the_framing_of_a_body_is_limited(name: str) -> None:
         await peer.send(b"0\r\n")
         for _ in range(100):
             await peer.send(b"X: " + b"x" * 1000 + b"\r\n")
-    [found] = responses(peer.take())
+    [found] = wire.read_responses(peer.take())
     assert found.status == 431
 
 
@@ -506,7 +495,7 @@ async def test_a_head_that_trickles_is_a_408() -> None:
         await peer.send(GET[i : i + 1])
     assert not peer.transport.half_closed
     await asyncio.sleep(3)
-    [found] = responses(peer.take())
+    [found] = wire.read_responses(peer.take())
     assert found.status == 408
     assert peer.transport.half_closed
 
@@ -525,7 +514,7 @@ async def test_a_later_head_that_trickles_is_a_408_too(pipelined: bool) -> None:
     await asyncio.sleep(9)
     assert peer.take() == b""
     await asyncio.sleep(3)
-    [found] = responses(peer.take())
+    [found] = wire.read_responses(peer.take())
     assert found.status == 408
 
 
@@ -612,7 +601,7 @@ async def test_shutdown_closes_idle_connections_and_lets_the_others_finish() -> 
     await app.calls[1].send(START)
     await app.calls[1].send(body(b"1"))
     app.calls[1].end.set_result(None)
-    [found] = responses(busy.take())
+    [found] = wire.read_responses(busy.take())
     assert found.headers[b"connection"] == b"close"
     assert busy.transport.half_closed  # its pipelined request gets no answer
     # What had begun to arrive is answered; what has not begun, if it comes in a moment.
@@ -623,7 +612,7 @@ async def test_shutdown_closes_idle_connections_and_lets_the_others_finish() -> 
         await call.send(START)
         await call.send(body(b"last"))
         call.end.set_result(None)
-        [found] = responses(peer.take())
+        [found] = wire.read_responses(peer.take())
         assert found.headers[b"connection"] == b"close"
     await server.state.wait_closed()
     assert len(app.calls) == 4

@@ -144,6 +144,17 @@ def read_response(data: bytes, method: str = "GET", *, ended: bool = False) -> t
     return (Response(status, headers, rest, lines, []), b"") if ended else None
 
 
+def read_responses(data: bytes) -> list[Response]:
+    """The responses that make up `data`."""
+    found = []
+    while data:
+        each = read_response(data)
+        assert each is not None, f"the end of a response is missing: {data!r:.200}"
+        found.append(each[0])
+        data = each[1]
+    return found
+
+
 def _read_chunked(data: bytes) -> tuple[bytes, list[bytes], bytes] | None:
     body = b""
     while True:
