@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from serving import WITHOUT_EXTENSION
 
 import fastws
@@ -150,15 +149,24 @@ def run(directory: Path, *arguments: str, **environ: str) -> subprocess.Complete
 )
 @pytest.mark.slow
 def test_it_is_one_line_and_an_exit_code(
-    directory: Path, taken: str, monkeypatch: pytest.MonkeyPatch, status: int, line: str, arguments: str
+    directory: Path,
+    taken: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    status: int,
+    line: str,
+    arguments: str,
 ) -> None:
     words = arguments.replace("TAKEN", taken).split()
     variables = dict(word.split("=") for word in words if re.match("[A-Z_]+=", word))
     words = [word for word in words if "=" not in word or word.startswith("-")]
     if status == 2 and not words[0].endswith(".py"):  # nothing is begun: this process will do
         monkeypatch.chdir(directory)
-        ran = CliRunner().invoke(main, words, env={"XDG_RUNTIME_DIR": str(directory), **variables})
-        stderr, code = ran.stderr, ran.exit_code
+        for name, value in {"XDG_RUNTIME_DIR": str(directory), **variables}.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended_with:
+            main(words, prog_name="fastws")
+        stderr, code = capfd.readouterr().err, ended_with.value.code
     else:
         ended = run(directory, *words, **variables)
         stderr, code = ended.stderr, ended.returncode
