@@ -6,6 +6,7 @@ A fault is put where memory ends: in a step of the stream, or in an allocation o
 from __future__ import annotations
 
 import random
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -73,6 +74,8 @@ def starve(start: int, function: Callable[..., Any], *arguments: Any, engine: En
     Where there is never any again, CPython 3.11 does not come out of an `except` or a `with` in a long function: its
     number for the place of the instruction finds no memory, which is the same exception at the same place, without end.
     """
+    if engine is not None and engine.name == "wsproto" and (3, 12) <= sys.version_info < (3, 14):
+        pytest.skip("CPython dies of a generator expression, which wsproto has, that finds no memory")
     _testcapi.set_nomemory(start, start + 1 if engine is not None and engine.name != "cython" else 0)
     try:
         return function(*arguments)
