@@ -133,6 +133,7 @@ class Calls(Gateway):
         if self._eager:
             self._shared.resume_soon(run)
         else:
+            self._shared.woken = True
             self.begin(run)
 
     def begin(self, run: Run) -> None:
@@ -295,6 +296,7 @@ class Run(Resumable):
             _enter_task(loop, task)
         except RuntimeError:  # this is a loop in a step of another task
             self._future = None
+            session.shared.woken = True
             future.set_result(None)
             return
         try:
@@ -312,6 +314,7 @@ class Run(Resumable):
         if future.cancelled():
             self._note_cancellation(task)
         if not future.done():
+            session.shared.woken = True
             future.set_result(None)
 
     def goes_on(self) -> bool:

@@ -36,6 +36,11 @@ cdef class Poller:
     cdef Polled alone  # the one that had all events when epoll was last asked
     cdef Polled busy  # if it had them the time before, too
     cdef int guesses
+    cdef bint delays  # what members write is sent when others have gone on, too
+    cdef list delayed  # those whose bytes wait for that
+    cdef long long delaying_since  # in nanoseconds
+    cdef public long long patience  # nanoseconds that an application may take, on average, where bytes are delayed
+    cdef int hurried  # turns of the loop in which nothing is delayed, since an application was slow
     cdef object view  # of the buffer that they are read to
     cdef bytearray memory
     cdef char *buffer
@@ -44,8 +49,11 @@ cdef class Poller:
 
     cdef add(self, Polled member)
     cdef int watch(self, Polled member, bint writing) noexcept
-    cdef read_ready(self)
+    cdef int read_ready(self) except -1
     cdef read_queued(self)
+    cdef let_go_on(self, int count)
+    cdef bint may_delay(self) except -1
+    cdef send_delayed(self)
     cdef read_soon(self, Polled member)
     cdef forget(self, Polled member)
     cdef remove(self, Polled member)
@@ -66,5 +74,6 @@ cdef class Polled(Stream):
         return self.descriptor >= 0 and not (self.paused or self.closing or self.eof_received)
 
     cdef on_events(self, uint32_t events)
+    cdef send_delayed(self)
     cdef bint read(self) except -1
     cdef fail(self, error, str where)

@@ -7,6 +7,7 @@ from fastws.net.loop_core import LoopCore
 
 @disjoint_base
 class Poller:
+    patience: int
     def __init__(self, loop: asyncio.AbstractEventLoop, state: LoopCore) -> None: ...
 
 @disjoint_base

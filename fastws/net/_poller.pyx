@@ -34,10 +34,21 @@ cdef extern from "<sys/epoll.h>" nogil:
 cdef extern from "<unistd.h>" nogil:
     int c_close "close"(int)
 
+cdef extern from "<time.h>" nogil:
+    struct timespec:
+        long tv_sec
+        long tv_nsec
+    int clock_gettime(int, timespec *)
+    enum:
+        CLOCK_MONOTONIC
+
 cdef enum:
     CALLS = 16  # that are begun in a turn, more or less
     MIN_EVENTS = 2  # one alone is another case
     GUESSES = 32  # reads in a row of the one member that is busy, before the others are asked for
+    STEP_NS = 15_000  # how long an application may take, on average, whose bytes are delayed
+    MAX_STEPS = 25  # for how many such steps they are
+    HURRIED_TURNS = 64
 
 cdef uint32_t READS = EPOLLIN | EPOLLPRI | EPOLLRDHUP | <uint32_t>EPOLLET
 
@@ -56,6 +67,8 @@ cdef class Poller:
         self.grows = True
         self.members = set()
         self.ready = []
+        self.delayed = []
+        self.patience = STEP_NS
         self.view = state.receive_buffer
         self.memory = state.receive_buffer.obj  # never resized: the memoryview sees to that
         self.buffer = PyByteArray_AS_STRING(self.memory)
@@ -119,13 +132,16 @@ cdef class Poller:
     # -- events
 
     def _on_ready(self):
+        cdef int count = 0
         self.state.polling = True
+        self.state.woken = False
         try:
-            self.read_ready()
+            count = self.read_ready()
         finally:
-            self.state.end_polling()
+            self.let_go_on(count)
 
-    cdef read_ready(self):
+    cdef int read_ready(self) except -1:
+        """Read those that have something to be read; returns how many were told of, 0 where nobody was asked."""
         cdef int i, count
         cdef Py_ssize_t begun
         cdef Polled member = self.busy
@@ -135,7 +151,7 @@ cdef class Poller:
             self.guesses += 1
             member.readable = True
             if member.read():
-                return
+                return 0
         self.guesses = 0
         count = epoll_wait(self.descriptor, self.events, self.limit, 0)
         begun = self.state.requests_total
@@ -153,6 +169,52 @@ cdef class Poller:
         self.limit = MAX_EVENTS if begun == 0 or 2 * begun < count else max(MIN_EVENTS, CALLS * count // begun)
         if stop is not None:
             raise stop
+        return count
+
+    cdef let_go_on(self, int count):
+        """Of `count` members that have been read, let the applications go on; what they write is sent behind that."""
+        if self.hurried:
+            self.hurried -= 1
+        elif count > 1 and not self.delays:
+            self.delays = True
+            self.delaying_since = now()
+        try:
+            self.state.end_polling()
+        finally:
+            if self.delays:
+                if self.state.woken:  # some go on in a task, and this is behind them
+                    self.loop.call_soon(self._on_gone_on, context=self.context)
+                else:
+                    self.send_delayed()
+
+    def _on_gone_on(self):
+        self.send_delayed()
+
+    cdef bint may_delay(self) except -1:
+        """Whether what one more member writes may wait: the applications that were let go on are quick."""
+        cdef long long passed = now() - self.delaying_since
+        cdef long long allowed = self.patience * (<Py_ssize_t>len(self.delayed) + 2)
+        if passed > allowed:
+            self.hurried = HURRIED_TURNS
+            self.send_delayed()
+            return False
+        if passed > self.patience * MAX_STEPS:
+            self.send_delayed()
+            self.delays = True
+            self.delaying_since += passed
+        return True
+
+    cdef send_delayed(self):
+        """Send what members have written since they were read."""
+        cdef Polled member
+        self.delays = False
+        if self.delayed:
+            delayed, self.delayed = self.delayed, []
+            for member in delayed:
+                try:
+                    member.send_delayed()
+                except BaseException as error:
+                    self.failed(member, error)
 
     def _read_on(self):
         self.state.polling = True
@@ -201,6 +263,17 @@ cdef class Polled(Stream):
         """Read what there is, up to a bound; whether there was anything."""
         raise NotImplementedError
 
+    cdef send_delayed(self):
+        """Send what was written and delayed, if that has not happened yet."""
+        raise NotImplementedError
+
     cdef fail(self, error, str where):
         """`error` has come out of `where`."""
         raise NotImplementedError
+
+
+cdef long long now() noexcept nogil:
+    """Nanoseconds of a clock that only goes on."""
+    cdef timespec time
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return <long long>time.tv_sec * 1_000_000_000 + time.tv_nsec

@@ -246,6 +246,9 @@ cdef class TlsTransport(SocketTransport):
             SocketWriter.write(self, data)
             return
         size = 0 if data is None else PyBytes_GET_SIZE(data)
+        if size and self.poller.delays and not (self.ending or self.eof_wanted) and self.put_off(size):
+            self.backlog.append(data)
+            return
         if self.backlog is not None or self.ending or self.eof_wanted or not 0 < size <= RECORD_BYTES:
             self.writelines([data])
             return
@@ -380,6 +383,9 @@ cdef class TlsTransport(SocketTransport):
 
     cdef end(self, error):
         if self.ending:
+            return
+        self.send_delayed()
+        if self.ending:  # by that
             return
         self.sealed = None
         self.held = self.plain = None

@@ -180,9 +180,13 @@ cdef class SocketTransport(SocketWriter):
         self.poller.loop.call_exception_handler(context)
 
     cdef end(self, error):
+        cdef bint told
         if self.ending:
             return
-        cdef bint told = self.eof_wanted and self.backlog is None
+        self.send_delayed()
+        if self.ending:  # by that
+            return
+        told = self.eof_wanted and self.backlog is None
         self.ending = True
         self.closing = True
         self.backlog = None

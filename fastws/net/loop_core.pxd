@@ -22,6 +22,7 @@ cdef class LoopCore:
     cdef list _corked_carriers
     cdef bint _turn_due
     cdef public bint polling
+    cdef public bint woken
     cdef bint _resuming
     cdef list _resumable
     cdef public Py_ssize_t requests

@@ -103,6 +103,8 @@ class LoopCore:
         self._turn_due: bool = False
         # Who reads for many connections is about to call `end_polling`: nobody needs a callback of the loop's.
         self.polling: bool = False
+        # Since this was last set to false, somebody has been told to go on by a callback of the loop's.
+        self.woken: bool = False
         self._resuming: bool = False
         self._resumable: list[Resumable] = []
         # What was accepted and is no connection yet, since its TLS handshake is under way: it has a `cancel`.
