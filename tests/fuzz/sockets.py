@@ -2,8 +2,9 @@
 
 Input: operations of three bytes, of which connection and what is done, and how much of it. The event loop turns when an
 operation says so. Reading is paused at once, by the next data, or after so many bytes, as an application's receive()
-does. Whatever is done, each end has a prefix of what the other one has sent, in order; all of it where nobody has cut
-the connection; and in the end the connection is lost, once.
+does. What the server's end does it does at once, or, as an application that waits, when its next data has been read, so
+that what it writes then may be delayed. Whatever is done, each end has a prefix of what the other one has sent, in
+order; all of it where nobody has cut the connection; and in the end the connection is lost, once.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import struct
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from socket_bench import PATIENCE, bench
+from socket_bench import PATIENCE, Bench, bench
 
 LOOP = asyncio.SelectorEventLoop()
 MOST = 60
 """Operations of an input."""
 RESET = struct.pack("ii", 1, 0)
+SERVERS = (1, 2, 7, 8, 10)
+"""Operations of the server's end."""
 PATTERN = bytes(range(251))
 
 
@@ -37,6 +40,8 @@ class Ends:
         self.cut = self.client_ended = self.server_ended = self.pauses = False
         self.allowed: int | None = None
         """Bytes that the connection may still be told of."""
+        self.waiting: list[tuple[int, int]] = []
+        """What the server's end does when data has come."""
         connection.stays = True  # what a client has still to get comes behind its own end
         connection.on_data = self.took
 
@@ -48,12 +53,19 @@ class Ends:
         if self.pauses:
             self.pauses = False
             self.transport.pause_reading()
+        if self.waiting:
+            self.connection.state.woken = True
+            LOOP.call_soon(self.go_on)
 
-    async def do(self, what: int, size: int) -> None:
-        if what == 0 and not self.client_ended:
-            with contextlib.suppress(BlockingIOError, ConnectionError):
-                self.send(size)
-        elif what in (1, 2) and not self.server_ended:
+    def go_on(self) -> None:
+        """Do what has waited for data."""
+        waiting, self.waiting = self.waiting, []
+        for what, size in waiting:
+            self.act(what, size)
+
+    def act(self, what: int, size: int) -> None:
+        """Do what the server's end does."""
+        if what in (1, 2) and not self.server_ended:
             if what == 1:
                 self.transport.write(piece(self.to_client, size))
             else:
@@ -61,6 +73,23 @@ class Ends:
                 whole = piece(self.to_client, size)
                 self.transport.writelines([whole[each : each + cuts.step] for each in cuts])
             self.to_client += size
+        elif what == 7 and not self.server_ended and size % 3 == 0:
+            self.server_ended = True
+            self.transport.write_eof()
+        elif what == 8:
+            self.transport.set_write_buffer_limits(high=size, low=size // 3)
+        elif what == 10 and size % 5 == 0:
+            self.cut = self.server_ended = True
+            self.transport.abort()
+
+    async def do(self, what: int, size: int, waits: bool) -> None:
+        if what == 0 and not self.client_ended:
+            with contextlib.suppress(BlockingIOError, ConnectionError):
+                self.send(size)
+        elif what in SERVERS and waits:
+            self.waiting.append((what, size))
+        elif what in SERVERS:
+            self.act(what, size)
         elif what == 3 and size % 3 == 0:
             self.transport.pause_reading()
         elif what == 3 and size % 3 == 1:
@@ -75,18 +104,10 @@ class Ends:
         elif what == 6 and not self.client_ended:
             with contextlib.suppress(OSError):
                 self.end_client(size)
-        elif what == 7 and not self.server_ended and size % 3 == 0:
-            self.server_ended = True
-            self.transport.write_eof()
-        elif what == 8:
-            self.transport.set_write_buffer_limits(high=size, low=size // 3)
         elif what == 9 and size % 5 == 0 and not self.cut:  # seldom, since it ends most of what there is to see
             self.cut = self.client_ended = True
             self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self.client.close()
-        elif what == 10 and size % 5 == 0:
-            self.cut = self.server_ended = True
-            self.transport.abort()
         else:
             for _ in range(1 + size % 3):
                 await asyncio.sleep(0)
@@ -128,6 +149,7 @@ class Ends:
 
     async def end(self) -> None:
         """Let everything arrive, and both ends close."""
+        self.go_on()
         if not self.cut:
             self.resume()
             await self.send_rest()
@@ -172,15 +194,18 @@ def complete(work: Coroutine[Any, Any, None]) -> None:
 
 async def both(data: bytes) -> None:
     async with bench() as made:
-        await play([Ends(*await made.connect()) for _ in range(2)], data)
+        await play(made, [Ends(*await made.connect()) for _ in range(2)], data)
 
 
-async def play(pairs: Sequence[Ends], data: bytes) -> None:
+async def play(made: Bench, pairs: Sequence[Ends], data: bytes) -> None:
     """Let the ends of two connections do what `data` says, and close."""
+    made.server.patience = int(data[-1]) % 8 << 30 if data else 0  # nanoseconds: seldom is an application too slow
     for at in range(0, min(len(data), 3 * MOST) - 2, 3):
         ends = pairs[data[at] >> 7]
         if not ends.connection.lost.done():
-            await ends.do((data[at] & 127) % 12, data[at + 1] << 8 >> data[at + 2] % 9 | data[at + 2] & 7)
+            await ends.do(
+                (data[at] & 63) % 12, data[at + 1] << 8 >> data[at + 2] % 9 | data[at + 2] & 7, bool(data[at] & 64)
+            )
     for ends in pairs:
         await ends.end()
         calls = [each for each in ends.connection.calls if each in ("pause", "resume")]

@@ -41,13 +41,13 @@ class TlsEnds(Ends):
         """Records, or parts of them, that the client has still to send."""
         self.said_goodbye = False
 
-    async def do(self, what: int, size: int) -> None:
+    async def do(self, what: int, size: int, waits: bool) -> None:
         if what == SPOILT and size % 7 == 0 and not self.client_ended:
             self.cut = self.client_ended = True
             with contextlib.suppress(BlockingIOError, ConnectionError):
                 self.client.send(b"\x17\x03\x03" + bytes([size % 3, size % 40]) + bytes(size % 800))
         else:
-            await super().do(what, size)
+            await super().do(what, size, waits)
 
     def send(self, size: int) -> None:
         if len(self.wire) < 1 << 18:
@@ -129,7 +129,7 @@ async def half(data: bytes) -> None:
 
 async def both(data: bytes) -> None:
     async with tls_benched(SERVER, None) as made:
-        await play([TlsEnds(*await made.shake(CLIENTS[data[0] & 1])) for _ in range(2)], data[1:])
+        await play(made, [TlsEnds(*await made.shake(CLIENTS[data[0] & 1])) for _ in range(2)], data[1:])
 
 
 def seeds() -> list[bytes]:
