@@ -41,6 +41,8 @@ cdef class Poller:
     cdef long long delaying_since  # in nanoseconds
     cdef public long long patience  # nanoseconds that an application may take, on average, where bytes are delayed
     cdef int hurried  # turns of the loop in which nothing is delayed, since an application was slow
+    cdef int slow_turns  # how many these were last
+    cdef int quick_turns  # in which bytes were delayed, since then
     cdef object view  # of the buffer that they are read to
     cdef bytearray memory
     cdef char *buffer

@@ -48,7 +48,9 @@ cdef enum:
     GUESSES = 32  # reads in a row of the one member that is busy, before the others are asked for
     STEP_NS = 15_000  # how long an application may take, on average, whose bytes are delayed
     MAX_STEPS = 25  # for how many such steps they are
-    HURRIED_TURNS = 64
+    HURRIED_TURNS = 64  # in which nothing is delayed, since one took longer, at first; twice as many each time
+    MOST_HURRIED_TURNS = 65_536
+    QUICK_TURNS = 1024  # after which such a one is the first again: the garbage collector takes its time, too
 
 cdef uint32_t READS = EPOLLIN | EPOLLPRI | EPOLLRDHUP | <uint32_t>EPOLLET
 
@@ -69,6 +71,7 @@ cdef class Poller:
         self.ready = []
         self.delayed = []
         self.patience = STEP_NS
+        self.slow_turns = HURRIED_TURNS // 2
         self.view = state.receive_buffer
         self.memory = state.receive_buffer.obj  # never resized: the memoryview sees to that
         self.buffer = PyByteArray_AS_STRING(self.memory)
@@ -178,6 +181,7 @@ cdef class Poller:
         elif count > 1 and not self.delays:
             self.delays = True
             self.delaying_since = now()
+            self.quick_turns += 1
         try:
             self.state.end_polling()
         finally:
@@ -185,17 +189,20 @@ cdef class Poller:
                 if self.state.woken:  # some go on in a task, and this is behind them
                     self.loop.call_soon(self._on_gone_on, context=self.context)
                 else:
-                    self.send_delayed()
+                    self._on_gone_on()
 
     def _on_gone_on(self):
+        if self.delayed:
+            self.may_delay()
         self.send_delayed()
 
     cdef bint may_delay(self) except -1:
         """Whether what one more member writes may wait: the applications that were let go on are quick."""
         cdef long long passed = now() - self.delaying_since
-        cdef long long allowed = self.patience * (<Py_ssize_t>len(self.delayed) + 2)
-        if passed > allowed:
-            self.hurried = HURRIED_TURNS
+        if passed > self.patience * (<Py_ssize_t>len(self.delayed) + 2):
+            self.slow_turns = HURRIED_TURNS if self.quick_turns > QUICK_TURNS else self.slow_turns * 2
+            self.hurried = self.slow_turns = min(self.slow_turns, MOST_HURRIED_TURNS)
+            self.quick_turns = 0
             self.send_delayed()
             return False
         if passed > self.patience * MAX_STEPS:

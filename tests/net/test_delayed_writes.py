@@ -229,6 +229,41 @@ def test_who_was_slow_lets_nobody_wait(run: Run, tmp_path: Path, wire: str) -> N
     run(main())
 
 
+def test_each_that_is_slow_again_is_remembered_for_twice_as_long(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with crowd(tmp_path, "plain") as c:
+            early: list[bool] = []
+
+            def step(number: int) -> None:
+                c.transports[number].write(b"1")
+                early.append(c.got(number))
+
+            def slow_behind_it(number: int) -> None:
+                c.transports[number].write(b"1")
+                c.patience = 0  # nobody writes behind this
+
+            async def turn(step: Step) -> None:
+                await c.turn(step, 2)
+                assert [await c.read(number, 1) for number in range(2)] == [b"1", b"1"]
+
+            async def turns_without_delay() -> int:
+                c.patience = 1_000_000_000
+                count = 0
+                early.clear()
+                await turn(step)
+                while early[-1]:
+                    count += 1
+                    await turn(step)
+                return count
+
+            await turn(slow_behind_it)
+            assert await turns_without_delay() == 64
+            await turn(slow_behind_it)
+            assert await turns_without_delay() == 128
+
+    run(main())
+
+
 def test_a_peer_that_is_gone_costs_nobody_else(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
         async with crowd(tmp_path, "plain") as c:
