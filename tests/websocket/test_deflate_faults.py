@@ -73,14 +73,18 @@ def starve(start: int, function: Callable[..., Any], *arguments: Any, engine: En
 
     Where there is never any again, CPython 3.11 does not come out of an `except` or a `with` in a long function: its
     number for the place of the instruction finds no memory, which is the same exception at the same place, without end.
+    No other thread runs meanwhile, such as that of pytest's which tells of results: it would find no memory either.
     """
     if engine is not None and engine.name == "wsproto" and (3, 12) <= sys.version_info < (3, 14):
         pytest.skip("CPython dies of a generator expression, which wsproto has, that finds no memory")
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000.0)
     _testcapi.set_nomemory(start, start + 1 if engine is not None and engine.name != "cython" else 0)
     try:
         return function(*arguments)
     finally:
         _testcapi.remove_mem_hooks()
+        sys.setswitchinterval(interval)
 
 
 def inflate(shorter: bytes) -> bytes:
