@@ -37,10 +37,11 @@ from servers.contenders import BENCH, CONTENDERS, Contender
 
 PARTS = ("table", "peers", "curves", "scale")
 PEERS = (
-    *("fastws", "fastws-websockets", "fastws-wsproto", "fastws-pure"),
+    *("fastws", "fastws-loop", "fastws-websockets", "fastws-wsproto", "fastws-pure"),
     *("uvicorn", "uvicorn-websockets", "uvicorn-wsproto"),
     *("peregrine", "h2corn", "granian", "hypercorn", "gunicorn", "daphne", "socketify", "picows", "floor"),
 )
+DEFAULT = ("fastws", "fastws-loop", "uvicorn")
 ROUNDS = {"table": 5, "peers": 3, "curves": 3, "scale": 5}
 SECONDS = {"table": 0.8, "peers": 0.2, "curves": 0.3, "scale": 0.5}
 MEMORY_ROUNDS = {"table": 2, "peers": 1, "curves": 0}
@@ -55,7 +56,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--scale", action="store_true", help="the part `scale` alone")
     parser.add_argument("--all", action="store_true", help="all parts, as the documentation has them")
     parser.add_argument("--peers", action="store_true", help="all servers in the table, in place of --servers")
-    parser.add_argument("--servers", help=f"comma-separated (default fastws,uvicorn); known: {', '.join(CONTENDERS)}")
+    parser.add_argument(
+        "--servers", help=f"comma-separated (default {','.join(DEFAULT)}); known: {', '.join(CONTENDERS)}"
+    )
     parser.add_argument("--baseline", default="uvicorn", help="the server that the ratios are taken to")
     parser.add_argument("--cases", help=f"of the table, comma-separated; known: {', '.join(CASES)}")
     parser.add_argument("--rounds", type=int, help=f"rounds, at least 1 (by part: {ROUNDS})")
@@ -73,7 +76,7 @@ def parse_arguments() -> argparse.Namespace:
         arguments.parts = list(PARTS)
     elif arguments.scale:
         arguments.parts = ["scale"]
-    arguments.servers = list(PEERS) if arguments.peers else (arguments.servers or "fastws,uvicorn").split(",")
+    arguments.servers = list(PEERS) if arguments.peers else (arguments.servers or ",".join(DEFAULT)).split(",")
     arguments.cases = arguments.cases.split(",") if arguments.cases else list(CASES)
     for wanted, known in ((arguments.servers, CONTENDERS), (arguments.cases, CASES), (arguments.parts, PARTS)):
         if unknown := [name for name in wanted if name not in known]:
@@ -186,9 +189,9 @@ class Run:
             self.document["scale"] = scale.measure(self.bench, self.with_floor(), *self.length("scale"))
 
     def with_floor(self) -> list[Contender]:
-        """The servers, and the floor, which says how much of a slope is the kernel's."""
+        """The servers, and the floor, which says how much of a slope is the kernel's. Transports have one slope."""
         self.contenders["floor"] = CONTENDERS["floor"]
-        return [*(each for each in self.chosen if each.name != "floor"), CONTENDERS["floor"]]
+        return [*(each for each in self.chosen if each.name not in ("floor", "fastws-loop")), CONTENDERS["floor"]]
 
     def finished(self) -> dict[str, Any]:
         """The whole document."""

@@ -102,11 +102,11 @@ def _by_name(cases: Iterable[Case]) -> dict[str, Case]:
 
 CASES = _by_name(
     (
-        Case("64x1", "echo 64 B, 1 in flight, 64 connections", _echo(64, 1, 64), target=3.3, in_flight=64),
-        Case("64x16", "echo 64 B, 16 in flight, 32 connections", _echo(64, 16, 32), target=12, in_flight=512),
-        Case("1k", "echo 1 KiB, 8 in flight, 32 connections", _echo(1024, 8, 32), target=9, in_flight=256),
+        Case("64x1", "echo 64 B, 1 in flight, 64 connections", _echo(64, 1, 64), target=2.8, in_flight=64),
+        Case("64x16", "echo 64 B, 16 in flight, 32 connections", _echo(64, 16, 32), target=18, in_flight=512),
+        Case("1k", "echo 1 KiB, 8 in flight, 32 connections", _echo(1024, 8, 32), target=11, in_flight=256),
         Case("64k", "echo 64 KiB binary, 8 connections", _echo(65536, 1, 8, "--binary"), target=1.7, in_flight=8),
-        Case("1m", "echo 1 MiB binary, 4 connections", _echo(1 << 20, 1, 4, "--binary"), target=2.5, in_flight=4),
+        Case("1m", "echo 1 MiB binary, 4 connections", _echo(1 << 20, 1, 4, "--binary"), target=2, in_flight=4),
         Case(
             "deflate",
             "echo 1 KiB, deflated, 8 in flight, 32 connections",
@@ -141,7 +141,7 @@ CASES = _by_name(
             target=2.5,
             in_flight=32,
         ),
-        Case("connect", "new connections, one echo, close", _CONNECT, "connection", 3, in_flight=16),
+        Case("connect", "new connections, one echo, close", _CONNECT, "connection", 4.5, in_flight=16),
         Case(
             "connect-deflate",
             "new connections with deflate, one echo, close",

@@ -3,6 +3,9 @@
     python bench/reports/write_docs.py RESULT    # a file of bench/results/: kept as docs/performance.json
     python bench/reports/write_docs.py --check   # what a test runs: the pages agree with docs/performance.json
 
+A result of another version of Python, which may have the table alone, is kept as docs/performance-newest.json; the
+table `newest` is of that one.
+
 A page has a pair of comments for each table, `<!-- bench: NAME -->` and `<!-- end -->`; what stands between them is
 written here and nowhere else.
 """
@@ -26,9 +29,12 @@ from reports.report import Row, client_bound, cost, number
 
 ROOT = BENCH.parent
 KEPT = ROOT / "docs" / "performance.json"
+NEWEST = ROOT / "docs" / "performance-newest.json"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "index.md", ROOT / "docs" / "performance.md")
 PARTS = ("table", "peers", "connections", "sizes", "scale")
 OURS = "fastws"
+ON_LOOP = "fastws-loop"
+"""The same, by the event loop's own transports."""
 
 FALLBACKS = {"fastws-websockets": "compiled, `--ws websockets`", "fastws-pure": "without a C compiler"}
 """Installs where its own engine is not there, and where nothing is compiled."""
@@ -112,8 +118,9 @@ def table(document: Document) -> str:
         used = "" if case.memory else " and ".join(_used(row) for row in (ours, theirs))
         ratio = f"**{number(ours['ratio'], 2)}** ({number(ours['ratio_low'], 2)} to {number(ours['ratio_high'], 2)})"
         work = f"{case.title}: per {case.unit}"
-        lines.append([work, cost(ours, case), cost(theirs, case), ratio, used])
-    head = ("work", OURS, base, "times better (rounds)", "% CPU server/client")
+        on_loop = number(servers[ON_LOOP]["ratio"], 2) if ON_LOOP in servers else "-"
+        lines.append([work, cost(ours, case), cost(theirs, case), ratio, on_loop, used])
+    head = ("work", OURS, base, "times better (rounds)", "by the loop's transports", "% CPU server/client")
     return markdown(head, lines)
 
 
@@ -196,6 +203,24 @@ def scale(document: Document) -> str:
     return markdown(("what", "server", "measured", "details"), lines)
 
 
+def newest(document: Document) -> str:
+    """The ratios of every server to the baseline in the table of the newest Python; `document` is of another."""
+    document = json.loads(NEWEST.read_text())
+    names = [name for name in document["servers"] if name != document["baseline"]]
+    lines = []
+    for name, servers in by_case(document["table"]["rows"]).items():
+        if OURS in servers and document["baseline"] in servers:
+            ratios = (number(servers[each]["ratio"], 2) if each in servers else "-" for each in names)
+            lines.append([CASES[name].title, cost(servers[OURS], CASES[name]), *ratios])
+    return f"{markdown(('work', f'{OURS}, cost', *names), lines)}\n\n{provenance(document)}"
+
+
+def is_other_python(document: Document) -> bool:
+    """Whether the result is of another version of Python than docs/performance.json."""
+    versions = [each["machine"]["python"].split(".")[:2] for each in (document, json.loads(KEPT.read_text()))]
+    return bool(versions[0] != versions[1])
+
+
 WRITERS: dict[str, Callable[[Document], str]] = {
     "provenance": provenance,
     "readme": readme,
@@ -207,6 +232,7 @@ WRITERS: dict[str, Callable[[Document], str]] = {
     "sizes": curve("sizes", "bytes"),
     "scale": scale,
     "figures": figures,
+    "newest": newest,
 }
 
 _PLACE = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -222,15 +248,27 @@ def stale(document: Document) -> list[str]:
     return [page.name for page in PAGES if filled(page.read_text(), document) != page.read_text()]
 
 
+def fill(document: Document) -> None:
+    """Write the tables of the pages."""
+    for page in PAGES:
+        page.write_text(filled(page.read_text(), document))
+
+
 def write(result: Path) -> None:
-    """Keep this result as docs/performance.json, and write pages and plots from it. ValueError when it lacks a part."""
+    """Keep this result as docs/performance.json, and write pages and plots from it. ValueError when it lacks a part.
+
+    One of another Python is kept as docs/performance-newest.json, for a table of its own.
+    """
     document = json.loads(result.read_text())
     document.pop("samples", None)
+    if "table" in document and "machine" in document and is_other_python(document):
+        NEWEST.write_text(json.dumps(document, indent=1) + "\n")
+        fill(json.loads(KEPT.read_text()))
+        return
     if missing := [part for part in PARTS if part not in document]:
         raise ValueError(f"{result} has no {', '.join(missing)}: the pages take all their figures from one run")
     KEPT.write_text(json.dumps(document, indent=1) + "\n")
-    for page in PAGES:
-        page.write_text(filled(page.read_text(), document))
+    fill(document)
     command = [
         sys.executable,
         str(Path(__file__).parent / "plots.py"),
