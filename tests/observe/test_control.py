@@ -27,6 +27,7 @@ from fastws.cli.control import COMMANDS
 from fastws.cli.main import main
 from fastws.errors import StartupError
 from fastws.observe import control_client
+from fastws.observe.metrics_exchange import MetricsExchange
 
 
 @contextmanager
@@ -241,7 +242,9 @@ def test_commands_do_not_hide_applications() -> None:
 @pytest.mark.deploy
 def test_workers_are_seen_drained_and_summed(tmp_path: Path) -> None:
     base = str(tmp_path / "control")
-    arguments = ("--workers", "2", "--metrics-path", "/metrics", "--control-socket", base, "--lifespan", "off")
+    directory = tmp_path / "metrics"
+    metrics = ("--metrics-path", "/metrics", "--metrics-dir", str(directory))
+    arguments = ("--workers", "2", *metrics, "--control-socket", base, "--lifespan", "off")
     with serve_process("process_apps:echo", *arguments) as process:
         process.wait_for_line("2 workers serve")
         workers = [row["worker"] for row in rows("status", base=base)]
@@ -262,6 +265,10 @@ def test_workers_are_seen_drained_and_summed(tmp_path: Path) -> None:
         process.wait_for_line(rf"Worker \[{workers[0]}\] has ended")
         while total() != (20, 2, 3):  # nothing that the first worker had counted is lost
             pass
+        published = MetricsExchange(directory)  # each second: what has happened since dies with who is killed
+        while sum(published.others().get("fastws_http_requests_total", {}).values()) < 20:
+            pass
+        published.close()
         os.kill(workers[1], signal.SIGKILL)
         while total() != (20, 2, 4):
             pass
