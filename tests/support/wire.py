@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 from serving import PATIENCE, Serving
 
@@ -90,13 +91,21 @@ def read_frame(data: bytes) -> tuple[Frame, bytes] | None:
 
 def read_frames(data: bytes) -> list[Frame]:
     """The server's frames that make up `data`, with nothing left over."""
-    frames = []
+    return _read_all(read_frame, data, "a frame")
+
+
+Read = TypeVar("Read")
+
+
+def _read_all(read: Callable[[bytes], tuple[Read, bytes] | None], data: bytes, what: str) -> list[Read]:
+    """All that make up `data`, by `read`, which knows the first and what is behind it."""
+    found = []
     while data:
-        found = read_frame(data)
-        assert found is not None, f"the end of a frame is missing: {data!r:.200}"
-        frames.append(found[0])
-        data = found[1]
-    return frames
+        each = read(data)
+        assert each is not None, f"the end of {what} is missing: {data!r:.200}"
+        found.append(each[0])
+        data = each[1]
+    return found
 
 
 class Response(NamedTuple):
@@ -145,14 +154,8 @@ def read_response(data: bytes, method: str = "GET", *, ended: bool = False) -> t
 
 
 def read_responses(data: bytes) -> list[Response]:
-    """The responses that make up `data`."""
-    found = []
-    while data:
-        each = read_response(data)
-        assert each is not None, f"the end of a response is missing: {data!r:.200}"
-        found.append(each[0])
-        data = each[1]
-    return found
+    """The responses that make up `data`, with nothing left over."""
+    return _read_all(read_response, data, "a response")
 
 
 def _read_chunked(data: bytes) -> tuple[bytes, list[bytes], bytes] | None:
