@@ -296,8 +296,7 @@ class Run(Resumable):
             _enter_task(loop, task)
         except RuntimeError:  # this is a loop in a step of another task
             self._future = None
-            session.shared.woken = True
-            future.set_result(None)
+            session.shared.wake(future)
             return
         try:
             result = context.run(self._coroutine.send, None)
@@ -314,8 +313,7 @@ class Run(Resumable):
         if future.cancelled():
             self._note_cancellation(task)
         if not future.done():
-            session.shared.woken = True
-            future.set_result(None)
+            session.shared.wake(future)
 
     def goes_on(self) -> bool:
         """Whether the application has not ended, or has not begun."""

@@ -166,8 +166,7 @@ class HttpCycle(Responder):
         if waiter is not None:
             self._waiter = None
             if not waiter.done():
-                self.shared.woken = True
-                waiter.set_result(None)
+                self.shared.wake(waiter)
             if self._crowd is not None:
                 crowd, self._crowd = self._crowd, None
                 crowd.wake()

@@ -322,8 +322,7 @@ class Inbox(Handler):
             if parked is not None and self.state is OPEN:  # else it is about to end, which is its task's
                 self.shared.resume_soon(parked)
             elif not waiter.done():
-                self.shared.woken = True
-                waiter.set_result(None)
+                self.shared.wake(waiter)
             if self._crowd is not None:
                 crowd, self._crowd = self._crowd, None
                 crowd.wake()

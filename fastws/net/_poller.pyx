@@ -5,8 +5,10 @@
 A turn of the loop learns of all that is ready at once; but of a few at a time while they bring requests, whose calls of
 the application begin behind that: what a request was made of is still in the processor's cache then, and in a burst of
 hundreds it would not be. When all are read, the applications that wait for what was read go on, in the same callback of
-the loop (`LoopCore.end_polling`): a turn of their own would be another call of epoll_wait(2). The members are edge-triggered: epoll tells once of what has come,
-and a member remembers that there may be more (`Polled.readable`). So pausing and resuming one is a flag and no system call.
+the loop (`LoopCore.end_polling`): a turn of their own would be another call of epoll_wait(2).
+
+The members are edge-triggered: epoll tells once of what has come, and a member remembers that there may be more
+(`Polled.readable`). So pausing and resuming one is a flag and no system call.
 What becomes of the bytes is the members' business (_transport.pyx), who they are the listener's (_sockets.pyx).
 """
 

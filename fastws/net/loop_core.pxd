@@ -63,6 +63,6 @@ cdef class LoopCore:
     cdef _end_turn_soon(self)
     cdef _end_turn_of(self, list corked)
     cdef resume_soon(self, Resumable resumable)
+    cdef wake(self, waiter)
     @cython.locals(each=Resumable)
-    cdef _resume_all(self)
     cdef end_polling(self)

@@ -213,37 +213,38 @@ class LoopCore:
             self.loop.call_soon(self.resume_all, context=self.context)
         self._resumable.append(resumable)
 
+    def wake(self, waiter: asyncio.Future[None]) -> None:
+        """Let who waits in `waiter` go on, by a callback of the loop's."""
+        self.woken = True
+        waiter.set_result(None)
+
     def run_own(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call `function` in the server's own context, whoever has called the server."""
         return self.context.copy().run(function, *arguments)
 
     def resume_all(self) -> None:
-        """Let everybody go on who is to: the callback of `resume_soon`."""
-        self._resume_all()
+        """The callback of `resume_soon`, where no poller has read."""
+        self.end_polling()
 
-    def _resume_all(self) -> None:
-        """Let everybody go on who is to, and who carries what they write write it.
+    def end_polling(self) -> None:
+        """All is read for now that can be: let everybody go on who is to, and who carries what they write write it.
 
         At once, though the turn has an end to come: a peer that is quick has then answered when the loop polls, which
         it would wait for else.
         """
-        resumable, self._resumable = self._resumable, []
-        self._resuming = True
-        for each in resumable:
-            try:
-                each.resume()
-            except Exception as error:
-                self._give_up_one(each, error)
-        self._resuming = False
+        self.polling = False
+        if self._resumable:
+            resumable, self._resumable = self._resumable, []
+            self._resuming = True
+            for each in resumable:
+                try:
+                    each.resume()
+                except Exception as error:
+                    self._give_up_one(each, error)
+            self._resuming = False
         if self._corked_carriers:
             corked, self._corked_carriers = self._corked_carriers, []
             self._end_turn_of(corked)
-
-    def end_polling(self) -> None:
-        """All is read for now that can be: let those go on who are to."""
-        self.polling = False
-        if self._resumable or self._corked_carriers:
-            self._resume_all()
 
     def end_turn(self) -> None:
         """Let everybody who is corked write."""
